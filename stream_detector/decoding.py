@@ -1,0 +1,348 @@
+"""From bytes to columns. A record that cannot be used becomes a ``Rejection``, never an exception.
+
+JSON is read by msgspec into a ``Struct`` made for the configuration: only the fields that are used
+are built, types are checked while parsing, and NaN, Infinity and 1e999 are refused by the parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream_detector.config.fields import FieldPlan
+from stream_detector.config.models import Config, Event, Labels
+from stream_detector.events import (
+    NO_TIMESTAMP,
+    EventBatch,
+    Float64,
+    Int64,
+    Objects,
+    Record,
+    Rejection,
+    TopicPartition,
+    object_column,
+)
+
+REASONS = (
+    "tombstone",
+    "empty",
+    "too_large",
+    "malformed",
+    "too_deep",
+    "wrong_type",
+    "missing_field",
+    "out_of_range",
+    "text_too_long",
+    "time_invalid",
+    "time_ahead",
+    "time_behind",
+)
+"""Every reason that a rejection may carry: the values of a metric label, so a fixed list."""
+
+LARGEST_NUMBER = 1e100
+"""A number beyond this is refused: its square must stay finite in every running moment."""
+
+LATEST_TIME_MS = 7_258_118_400_000
+"""2200-01-01. A later time is a unit error, not an event."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times without a zone are UTC
+
+_NUMBER = float | None
+_TEXT = str | int | float | bool | None
+
+
+def read_time(value: Any, pattern: str) -> int:
+    """Event time in milliseconds since 1970 UTC.
+
+    Args:
+        value: what the field holds, a string or a number.
+        pattern: ``EventTime.format``.
+
+    Raises:
+        ValueError: the value does not fit the format or lies outside 1970 to 2200.
+    """
+    if isinstance(value, str):
+        if pattern in ("unix_s", "unix_ms"):
+            raise ValueError("expected a number")
+        moment = (
+            datetime.fromisoformat(value)
+            if pattern in ("auto", "iso8601")
+            else datetime.strptime(value, pattern)  # noqa: DTZ007 - the zone is added below
+        )
+        # Two subtractions instead of replace(tzinfo=UTC), which costs as much as the parsing.
+        delta = moment - (_EPOCH if moment.tzinfo is not None else _NAIVE_EPOCH)
+        milliseconds = delta.days * 86_400_000 + delta.seconds * 1000 + delta.microseconds // 1000
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if pattern not in ("auto", "unix_s", "unix_ms"):
+            raise ValueError("expected text")
+        milliseconds = _read_number_time(value, pattern)
+    else:
+        raise ValueError("expected a time")  # noqa: TRY004 - one kind of error for the caller
+    if not 0 <= milliseconds < LATEST_TIME_MS:
+        raise ValueError("outside the years 1970 to 2200")
+    return milliseconds
+
+
+def _read_number_time(value: float, pattern: str) -> int:
+    if not abs(value) < 1e20:  # noqa: PLR2004 - beyond nanoseconds of the year 5138
+        raise ValueError("outside the years 1970 to 2200")
+    if pattern == "unix_ms":
+        return int(value)
+    if pattern == "unix_s":
+        return int(value * 1000)
+    # `auto`: the size tells the unit for every moment between 1973 and 5138.
+    for bound, per_millisecond in ((1e11, 0.001), (1e14, 1.0), (1e17, 1e3)):
+        if abs(value) < bound:
+            return int(value / per_millisecond)
+    return int(value / 1e6)
+
+
+def _text_of(value: str | float | bool | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _nested_getter(attributes: list[str]) -> Callable[[Any], Any]:
+    """Reads a path of attributes; None where an object on the way is absent or null."""
+
+    def get(value: Any) -> Any:
+        for attribute in attributes:
+            if value is None:
+                return None
+            value = getattr(value, attribute)
+        return value
+
+    return get
+
+
+def _struct_of(fields: dict[str, Any]) -> tuple[type, dict[str, Callable[[Any], Any]]]:
+    """A Struct type for dotted field names, and a getter for each.
+
+    A name with dots is a path into nested objects; a missing object on the way reads as None.
+    """
+    tree: dict[str, Any] = {}
+    for name, kind in fields.items():
+        *parents, leaf = name.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                message = f"field {name!r} reads inside a field that is read itself"
+                raise ValueError(message)  # noqa: TRY004 - the configuration is wrong, not a type
+        if isinstance(node.get(leaf), dict):
+            raise ValueError(  # noqa: TRY004 - likewise
+                f"field {name!r} is read itself and read inside"
+            )
+        node[leaf] = kind
+    getters: dict[str, Callable[[Any], Any]] = {}
+
+    def build(node: dict[str, Any], prefix: str, path: list[str]) -> type:
+        members: list[tuple[str, Any, Any]] = []
+        rename: dict[str, str] = {}
+        for position, (name, kind) in enumerate(node.items()):
+            attribute = f"f{position}"
+            rename[attribute] = name
+            if isinstance(kind, dict):
+                inner = build(kind, f"{prefix}{name}.", [*path, attribute])
+                members.append((attribute, inner | None, None))
+            else:
+                members.append((attribute, kind, None))
+                getters[prefix + name] = (
+                    _nested_getter([*path, attribute]) if path else attrgetter(attribute)
+                )
+        return msgspec.defstruct("Event", members, rename=rename, gc=False)
+
+    return build(tree, "", []), getters
+
+
+class Decoder:
+    """Decodes the records of one source at a time into an ``EventBatch``. Holds no state."""
+
+    def __init__(self, config: Config, plan: FieldPlan) -> None:
+        """Raises ``ValueError`` where two fields contradict (one inside the other)."""
+        self._plan = plan
+        self._event: Event = config.event
+        self._labels: Labels | None = config.labels
+        fields: dict[str, Any] = {}
+        for name in plan.numeric:
+            fields[name] = (bool | int | None) if name in plan.boolean else _NUMBER
+        wide = [*plan.text, config.event.id]
+        wide.append(config.event.time.field if config.event.time else None)
+        wide.append(config.labels.field if config.labels else None)
+        for wide_name in wide:
+            if wide_name is not None:
+                fields[wide_name] = _TEXT
+        struct, self._getters = _struct_of(fields)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        self._blank = struct()
+
+    def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
+        """Columns of ``records``; a bad one has its ``rejection`` set and is all missing."""
+        rejection = np.full(len(records), None, dtype=object)
+        events = self._parse(records, rejection)
+        numeric = self._numeric(events, rejection)
+        text = tuple(self._text(events, name, rejection, records) for name in self._plan.text)
+        event_id = (
+            self._text(events, self._event.id, rejection, records)
+            if self._event.id is not None
+            else np.full(len(records), None, dtype=object)
+        )
+        offset = np.fromiter((r.offset for r in records), np.int64, len(records))
+        time_ms = self._time(events, records, offset, rejection)
+        time_ms[rejection != None] = NO_TIMESTAMP  # noqa: E711 - elementwise on an object array
+        source_column = np.empty(len(records), dtype=object)
+        source_column.fill(source)
+        return EventBatch(
+            source=source_column,
+            offset=offset,
+            time_ms=time_ms,
+            record=object_column(records),
+            rejection=rejection,
+            event_id=event_id,
+            numeric=numeric,
+            text=text,
+            label=self._label(events),
+        )
+
+    def _parse(self, records: Sequence[Record], rejection: Objects) -> list[Any]:
+        decode = self._decode
+        max_bytes = self._event.max_bytes
+        events: list[Any] = []
+        append = events.append
+        for row, record in enumerate(records):
+            value = record.value
+            if value is not None and 0 < len(value) <= max_bytes:
+                try:
+                    append(decode(value))
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                    rejection[row] = _parse_rejection(error)
+                else:
+                    continue
+            elif value is None:
+                rejection[row] = Rejection("decode", "tombstone", "the record has no value")
+            elif not value:
+                rejection[row] = Rejection("decode", "empty", "the value is empty")
+            else:
+                message = f"{len(value)} bytes, the limit is {max_bytes}"
+                rejection[row] = Rejection("decode", "too_large", message)
+            append(self._blank)
+        return events
+
+    def _numeric(self, events: list[Any], rejection: Objects) -> Float64:
+        columns = np.empty((len(events), len(self._plan.numeric)))
+        for index, name in enumerate(self._plan.numeric):
+            values = list(map(self._getters[name], events))
+            try:
+                column = np.array(values, dtype=np.float64)
+            except (ValueError, TypeError, OverflowError):  # text where a key is a number too
+                column = np.array([_number_or_nan(v) for v in values])
+                for row in np.flatnonzero(np.isnan(column)):
+                    if values[row] is not None:
+                        _reject(rejection, row, "wrong_type", f"{name} is not a number")
+            columns[:, index] = column
+            if name in self._plan.required:
+                for row in np.flatnonzero(np.isnan(column)):
+                    _reject(rejection, row, "missing_field", f"{name} is missing")
+            low, high = self._plan.ranges.get(name, (-LARGEST_NUMBER, LARGEST_NUMBER))
+            for row in np.flatnonzero((column < low) | (column > high)):
+                message = f"{name} is {column[row]:g}, outside {low:g} to {high:g}"
+                _reject(rejection, row, "out_of_range", message)
+            if name in self._plan.boolean:
+                for row in np.flatnonzero((column != 0) & (column != 1) & ~np.isnan(column)):
+                    _reject(rejection, row, "wrong_type", f"{name} is neither true nor false")
+        return columns
+
+    def _text(
+        self, events: list[Any], name: str, rejection: Objects, records: Sequence[Record]
+    ) -> Objects:
+        values = [
+            value if type(value) is str else str(value) if type(value) is int else _text_of(value)
+            for value in map(self._getters[name], events)
+        ]
+        limit = self._event.max_text_length
+        if name in self._plan.required and None in values:
+            for row, value in enumerate(values):
+                if value is None:
+                    _reject(rejection, row, "missing_field", f"{name} is missing")
+        for row, record in enumerate(records):
+            # A record shorter than the limit cannot hold a longer text.
+            if record.value is not None and len(record.value) > limit:
+                value = values[row]
+                if value is not None and len(value) > limit:
+                    message = f"{name} has {len(value)} characters, the limit is {limit}"
+                    _reject(rejection, row, "text_too_long", message)
+                    values[row] = None
+        return object_column(values)
+
+    def _time(
+        self, events: list[Any], records: Sequence[Record], offset: Int64, rejection: Objects
+    ) -> Int64:
+        stamps = np.fromiter((r.timestamp for r in records), np.int64, len(records))
+        if self._event.time is None:
+            # A source without timestamps (a file): rows count as one a second, see docs.
+            return np.where(stamps == NO_TIMESTAMP, offset * 1000, stamps)
+        name, pattern = self._event.time.field, self._event.time.format
+        times = np.full(len(events), NO_TIMESTAMP, dtype=np.int64)
+        for row, value in enumerate(map(self._getters[name], events)):
+            if value is None:
+                _reject(rejection, row, "missing_field", f"{name} is missing")
+                continue
+            try:
+                times[row] = read_time(value, pattern)
+            except (ValueError, OverflowError) as error:
+                message = f"{name} is no time of format {pattern}: {str(error)[:200]}"
+                _reject(rejection, row, "time_invalid", message)
+        limit_ms = int(self._event.max_ahead * 1000)
+        for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
+            ahead = (times[row] - stamps[row]) / 1000
+            message = f"{name} lies {ahead:g} s after the record's timestamp"
+            _reject(rejection, row, "time_ahead", message)
+        return times
+
+    def _label(self, events: list[Any]) -> Float64:
+        if self._labels is None:
+            return np.full(len(events), np.nan)
+        values = map(self._getters[self._labels.field], events)
+        return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
+
+
+def read_label(value: Any, labels: Labels) -> float:
+    """1.0 anomalous, 0.0 normal, NaN unknown."""
+    if value is None or value == "":
+        return np.nan
+    if labels.positive is not None:
+        return 1.0 if _text_of(value) in labels.positive else 0.0
+    if labels.negative is not None:
+        return 0.0 if _text_of(value) in labels.negative else 1.0
+    text = str(_text_of(value)).lower()
+    if text in ("1", "1.0", "true", "yes"):
+        return 1.0
+    return 0.0 if text in ("0", "0.0", "false", "no") else np.nan
+
+
+def _number_or_nan(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else np.nan
+
+
+def _parse_rejection(error: Exception) -> Rejection:
+    message = str(error)[:300]
+    if isinstance(error, RecursionError):
+        return Rejection("decode", "too_deep", "nested too deeply")
+    if isinstance(error, msgspec.ValidationError):
+        return Rejection("decode", "wrong_type", message)
+    return Rejection("decode", "malformed", message)
+
+
+def _reject(rejection: Objects, row: int | np.intp, reason: str, message: str) -> None:
+    """The first reason found stands."""
+    if rejection[row] is None:
+        rejection[row] = Rejection("decode", reason, message)

@@ -1,0 +1,96 @@
+"""The contract of a detector, and the helper that keeps its bits independent of the cuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.events import Float64, State
+
+BLOCK_ROWS = 32
+"""Rows of a scoring block. A matrix product over 17 rows differs in its last bits from the same
+rows inside 256, so products run over blocks of exactly this many rows, aligned in the chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a detector sees of some events; both matrices finite, (events, features) float64.
+
+    ``features`` are in the event's own units; ``standardised`` is (features - mean) / deviation by
+    the running moments as the last full chunk left them, *not* clipped: each detector clips as it
+    needs (density detectors at 10, classifiers at 20).
+    """
+
+    features: Float64
+    standardised: Float64
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
+        """The events at ``rows``."""
+        return Rows(self.features[rows], self.standardised[rows])
+
+
+class Detector(Protocol):
+    """A model that scores events and learns from them.
+
+    Obligations, checked on every detector by ``tests/test_detectors.py``:
+
+    - ``score`` is pure: it changes nothing, draws no random number, and the score of a row depends
+      only on that row, its position modulo ``BLOCK_ROWS`` and the state. Callers pass a multiple of
+      ``block_rows`` rows; unfilled rows are zero and their scores are thrown away.
+    - ``learn`` is called with whole chunks, in order, after their rows were scored.
+    - ``state`` returns all that learning changed, as arrays and JSON; ``restore`` of it into a
+      detector made with the same parameters continues with the same bits.
+    - Memory does not grow with the number of rows seen.
+    - Randomness comes from the ``seed`` of the constructor only.
+    """
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that ``score`` must be given a multiple of: ``BLOCK_ROWS``, or 1 where the
+        arithmetic of a row never shares an instruction with another's."""
+
+    def score(self, rows: Rows) -> Float64:
+        """Score events: (events,) float64, finite, higher is stranger."""
+
+    def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
+        """Learn a chunk. ``labels``: 1 anomalous, 0 normal, NaN unknown; None: all unknown."""
+
+    def state(self) -> State:
+        """Everything learnt, as arrays and JSON values."""
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
+
+
+class ExplainsItself(Protocol):
+    """A detector that can say what each feature contributed to a score."""
+
+    def contributions(self, rows: Rows) -> Float64:
+        """(events, features) float64, at least 0, larger for features that made the row stranger.
+
+        Same purity and same ``block_rows`` rule as ``score``.
+        """
+
+
+def blocked_matmul(left: Float64, right: Float64) -> Float64:
+    """``left @ right`` with bits that do not depend on how many rows ``left`` has.
+
+    Args:
+        left: (blocks * BLOCK_ROWS, k) float64, C-contiguous.
+        right: (k, m) float64.
+
+    Returns:
+        (blocks * BLOCK_ROWS, m) float64: each block is a product of its own, of one fixed shape.
+    """
+    rows, inner = left.shape
+    if rows == BLOCK_ROWS:
+        return left @ right
+    blocks = np.ascontiguousarray(left).reshape(rows // BLOCK_ROWS, BLOCK_ROWS, inner)
+    product: Float64 = np.matmul(blocks, right)
+    return product.reshape(rows, right.shape[1])

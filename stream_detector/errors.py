@@ -1,0 +1,43 @@
+"""The tree of exceptions. Each class that ends the process has its own exit code.
+
+A bad *record* is never an exception that leaves the decoder (it becomes a ``Rejection``); what is
+raised from here is bad configuration, an unreachable outside world or state in doubt.
+"""
+
+from __future__ import annotations
+
+
+class StreamDetectorError(Exception):
+    """Root of everything this package raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigurationError(StreamDetectorError):
+    """The configuration or the command line is wrong; the message lists every mistake found."""
+
+    exit_code = 2
+
+
+class ConnectorError(StreamDetectorError):
+    """The broker, a topic or a file cannot be reached, or not with these rights."""
+
+    exit_code = 3
+
+
+class InputMissingError(ConnectorError):
+    """The input topic or file did not appear within the time that the configuration allows."""
+
+
+class OutputError(ConnectorError):
+    """An alert or dead letter could not be delivered within its deadline."""
+
+
+class StateError(StreamDetectorError):
+    """A snapshot is damaged, does not fit the configuration, or the state is in doubt."""
+
+    exit_code = 4
+
+
+class StateMismatchError(StateError):
+    """The snapshot is sound but was made under a configuration that shapes state differently."""

@@ -1,0 +1,142 @@
+"""The data that flows: raw records, batches of columns, rejections.
+
+Floor 0: imports nothing of this package. Every later stage works on whole columns; one Python
+object an event would cost more than scoring it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64: TypeAlias = NDArray[np.float64]
+Int64: TypeAlias = NDArray[np.int64]
+Objects: TypeAlias = NDArray[np.object_]
+State: TypeAlias = Mapping[str, Any]
+"""State of a component: a tree of dicts with string keys whose leaves are NumPy arrays (never of
+dtype object) or JSON values. Snapshots store exactly this and nothing else."""
+
+NO_TIMESTAMP = -1
+"""Timestamp of a record whose source has none (a file). Kafka uses the same number."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class TopicPartition:
+    """Where a record came from. Files and memory use their name as topic and partition 0."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+class Record(Protocol):
+    """A record as its source gave it; kafka-python's ``ConsumerRecord`` satisfies this as it is."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class PlainRecord(NamedTuple):
+    """A ``Record`` made by the file and memory sources and by tests."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a record touches no model: ``stage`` and ``reason`` are metric labels from short fixed
+    lists, ``message`` is for people (bounded, may quote the record)."""
+
+    stage: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class EventBatch:
+    """Decoded events as columns, all of one length, in the order of processing.
+
+    Attributes:
+        source: ``TopicPartition`` of each event, dtype object.
+        offset: int64, offset of each record in its source.
+        time_ms: int64, event time in milliseconds since 1970 UTC. A rejected record carries the
+            best time known for it (its record timestamp), used only to place it in the order.
+        record: the raw ``Record`` objects, dtype object (for dead letters and for the original
+            event inside an alert).
+        rejection: ``Rejection`` or None for each event, dtype object.
+        event_id: str or None for each event, dtype object.
+        numeric: float64 (events, numeric fields), NaN where missing.
+        text: one object column (str or None) for each categorical field or key, in plan order.
+        label: float64, 1 anomalous, 0 normal, NaN unknown. Never a feature.
+    """
+
+    source: Objects
+    offset: Int64
+    time_ms: Int64
+    record: Objects
+    rejection: Objects
+    event_id: Objects
+    numeric: Float64
+    text: tuple[Objects, ...]
+    label: Float64
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, rows: NDArray[np.intp] | slice) -> EventBatch:
+        """The events at ``rows`` (indices or a slice), in that order."""
+        return EventBatch(
+            source=self.source[rows],
+            offset=self.offset[rows],
+            time_ms=self.time_ms[rows],
+            record=self.record[rows],
+            rejection=self.rejection[rows],
+            event_id=self.event_id[rows],
+            numeric=self.numeric[rows],
+            text=tuple(column[rows] for column in self.text),
+            label=self.label[rows],
+        )
+
+    @staticmethod
+    def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
+        """One batch out of several (at least one), one after the other."""
+        if len(batches) == 1:
+            return batches[0]
+        return EventBatch(
+            source=np.concatenate([b.source for b in batches]),
+            offset=np.concatenate([b.offset for b in batches]),
+            time_ms=np.concatenate([b.time_ms for b in batches]),
+            record=np.concatenate([b.record for b in batches]),
+            rejection=np.concatenate([b.rejection for b in batches]),
+            event_id=np.concatenate([b.event_id for b in batches]),
+            numeric=np.concatenate([b.numeric for b in batches]),
+            text=tuple(
+                np.concatenate(columns) for columns in zip(*(b.text for b in batches), strict=True)
+            ),
+            label=np.concatenate([b.label for b in batches]),
+        )
+
+
+def object_column(values: Sequence[Any]) -> Objects:
+    """A one-dimensional object array of ``values``, even where they are tuples of one length."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column

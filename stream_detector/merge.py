@@ -1,0 +1,135 @@
+"""The order of events: several partitions become one sequence, by event time.
+
+Every event has the merge key (its partition's running maximum of event time, topic and partition,
+offset). On a backlog the released sequence is exactly the sort by that key, however polls cut the
+input and whichever partition a fetch favours; a partition's own order is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stream_detector.events import NO_TIMESTAMP, EventBatch, Int64, TopicPartition
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One partition's events that wait: batches, their merge keys, the running maxima."""
+
+    running_maximum_ms: int = NO_TIMESTAMP
+    released_maximum_ms: int = NO_TIMESTAMP
+    batches: list[EventBatch] = field(default_factory=list)
+    keys: list[Int64] = field(default_factory=list)
+    waiting: int = 0
+
+    def cut(self, count: int) -> tuple[EventBatch, Int64]:
+        """Take the first ``count`` (at least one) events out; what stays is not copied."""
+        taken: list[EventBatch] = []
+        taken_keys: list[Int64] = []
+        self.waiting -= count
+        while count:
+            batch, keys = self.batches[0], self.keys[0]
+            if len(keys) <= count:
+                del self.batches[0], self.keys[0]
+            else:
+                self.batches[0], self.keys[0] = batch.take(slice(count, None)), keys[count:]
+                batch, keys = batch.take(slice(0, count)), keys[:count]
+            taken.append(batch)
+            taken_keys.append(keys)
+            count -= len(keys)
+        self.released_maximum_ms = int(taken_keys[-1][-1])
+        return EventBatch.concatenate(taken), np.concatenate(taken_keys)
+
+
+class Merger:
+    """Merges the partitions of one shard.
+
+    State: for each partition the running maximum of event time and the events that wait. What
+    bounds it: the caller stops reading a partition whose ``waiting`` reaches its limit.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[TopicPartition, _Lane] = {}
+
+    @property
+    def sources(self) -> list[TopicPartition]:
+        """The partitions merged, in the order that breaks ties."""
+        return sorted(self._lanes)
+
+    def add(self, source: TopicPartition, running_maximum_ms: int = NO_TIMESTAMP) -> None:
+        """Begin to merge a partition, its running maximum as restored from a snapshot."""
+        self._lanes.setdefault(source, _Lane(running_maximum_ms, running_maximum_ms))
+
+    def push(self, batch: EventBatch) -> None:
+        """Take in decoded events of one partition, in offset order, after all earlier ones."""
+        if not len(batch):
+            return
+        lane = self._lanes[batch.source[0]]
+        keys = np.maximum.accumulate(batch.time_ms)
+        np.maximum(keys, lane.running_maximum_ms, out=keys)
+        lane.running_maximum_ms = int(keys[-1])
+        lane.batches.append(batch)
+        lane.keys.append(keys)
+        lane.waiting += len(batch)
+
+    def waiting(self, source: TopicPartition) -> int:
+        """Number of events of a partition that wait."""
+        return self._lanes[source].waiting
+
+    def blocking(self, at_end: Collection[TopicPartition]) -> list[TopicPartition]:
+        """Partitions that hold others back: nothing waits and they are not at their end."""
+        if not any(lane.waiting for lane in self._lanes.values()):
+            return []
+        return [s for s, lane in self._lanes.items() if not lane.waiting and s not in at_end]
+
+    def release(self, at_end: Collection[TopicPartition]) -> EventBatch | None:
+        """Every event whose place in the order is certain; None where there is none.
+
+        Args:
+            at_end: partitions that stand at the end of their log, or are waited for no longer.
+        """
+        ranked = [(rank, s, self._lanes[s]) for rank, s in enumerate(self.sources)]
+        limit: tuple[int, int] | None = None
+        for rank, source, lane in ranked:
+            if source in at_end:
+                continue
+            if not lane.waiting:
+                return None
+            # Up to its last waiting event this partition cannot surprise anybody.
+            last = (int(lane.keys[-1][-1]), rank)
+            limit = last if limit is None else min(limit, last)
+        parts: list[tuple[EventBatch, Int64, int]] = []
+        for rank, _, lane in ranked:
+            count = lane.waiting if limit is None else _count_up_to(lane, rank, limit)
+            if count:
+                parts.append((*lane.cut(count), rank))
+        if not parts:
+            return None
+        merged = EventBatch.concatenate([batch for batch, _, _ in parts])
+        if len(parts) == 1:
+            return merged
+        keys = np.concatenate([keys for _, keys, _ in parts])
+        ranks = np.repeat([rank for _, _, rank in parts], [len(keys) for _, keys, _ in parts])
+        return merged.take(np.lexsort((ranks, keys)))  # stable: offsets stay in order
+
+    def released_maxima(self) -> dict[TopicPartition, int]:
+        """Running maximum of each partition as of its last released event: what a snapshot keeps.
+
+        Events that wait are read again after a restart, so they do not count.
+        """
+        return {source: lane.released_maximum_ms for source, lane in self._lanes.items()}
+
+
+def _count_up_to(lane: _Lane, rank: int, limit: tuple[int, int]) -> int:
+    """Waiting events whose (key, rank) is at most ``limit``."""
+    limit_key, limit_rank = limit
+    count = 0
+    for keys in lane.keys:
+        found = int(keys.searchsorted(limit_key, side="right" if rank <= limit_rank else "left"))
+        count += found
+        if found < len(keys):
+            break
+    return count

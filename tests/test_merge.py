@@ -1,0 +1,135 @@
+"""The merge's promise: one order, however the input is cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_detector.events import NO_TIMESTAMP, EventBatch, TopicPartition, object_column
+from stream_detector.merge import Merger
+
+
+def batch_of(source: TopicPartition, offsets: list[int], times: list[int]) -> EventBatch:
+    count = len(offsets)
+    nothing = np.full(count, None, dtype=object)
+    return EventBatch(
+        source=object_column([source] * count),
+        offset=np.array(offsets, dtype=np.int64),
+        time_ms=np.array(times, dtype=np.int64),
+        record=nothing,
+        rejection=nothing,
+        event_id=nothing,
+        numeric=np.zeros((count, 0)),
+        text=(),
+        label=np.full(count, np.nan),
+    )
+
+
+def reference(logs: dict[TopicPartition, list[int]]) -> list[tuple[TopicPartition, int]]:
+    """The definition: sort all events by (running maximum, partition, offset)."""
+    keyed = []
+    for source, times in logs.items():
+        maximum = NO_TIMESTAMP
+        for offset, time_ms in enumerate(times):
+            maximum = max(maximum, time_ms)
+            keyed.append((maximum, source, offset))
+    return [(source, offset) for _, source, offset in sorted(keyed)]
+
+
+def run(logs: dict[TopicPartition, list[int]], rng: np.random.Generator, limit: int = 10**9):
+    """Feed a merger in random cuts, favouring partitions at random; restart it now and then."""
+    merger = Merger()
+    position = dict.fromkeys(logs, 0)
+    done = dict.fromkeys(logs, 0)
+    for source in logs:
+        merger.add(source)
+    order: list[tuple[TopicPartition, int]] = []
+    while True:
+        behind = [s for s, times in logs.items() if position[s] < len(times)]
+        ready = [s for s in behind if merger.waiting(s) < limit]
+        if ready:
+            source = ready[int(rng.integers(len(ready)))]
+            start = position[source]
+            stop = min(start + int(rng.integers(1, 8)), len(logs[source]))
+            merger.push(batch_of(source, list(range(start, stop)), logs[source][start:stop]))
+            position[source] = stop
+        at_end = {s for s, times in logs.items() if position[s] == len(times)}
+        released = merger.release(at_end)
+        if released is not None:
+            for source, offset in zip(released.source, released.offset.tolist(), strict=True):
+                order.append((source, offset))
+                done[source] = offset + 1
+        if rng.random() < 0.05:  # stop and start again from what a snapshot keeps
+            maxima = merger.released_maxima()
+            merger = Merger()
+            for source in logs:
+                merger.add(source, maxima[source])
+            position = dict(done)
+        if len(at_end) == len(logs) and position == done and merger.release(at_end) is None:
+            if sum(done.values()) == sum(map(len, logs.values())):
+                return order
+
+
+TIMES = st.lists(st.integers(-1, 60), max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(TIMES, min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+def test_a_backlog_is_released_in_merge_order_however_it_is_cut(times, seed) -> None:
+    logs = {TopicPartition("t", i): column for i, column in enumerate(times)}
+    assert run(logs, np.random.default_rng(seed)) == reference(logs)
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 12])
+@pytest.mark.parametrize("case", ["even", "one_empty", "one_stops", "one_hour_ahead"])
+def test_partitions_of_all_kinds_come_out_in_one_order(partitions: int, case: str) -> None:
+    rng = np.random.default_rng(partitions)
+    logs = {
+        TopicPartition("t", p): np.sort(rng.integers(0, 10_000, 300)).tolist()
+        for p in range(partitions)
+    }
+    first = TopicPartition("t", 0)
+    if case == "one_empty":
+        logs[first] = []
+    elif case == "one_stops":
+        logs[first] = logs[first][:20]
+    elif case == "one_hour_ahead":
+        logs[first] = [t + 3_600_000 for t in logs[first]]
+    expected = reference(logs)
+    for seed in range(3):
+        assert run(logs, np.random.default_rng(seed), limit=20) == expected
+
+
+def test_nothing_is_released_before_an_unread_partition_is_known() -> None:
+    a, b = TopicPartition("t", 0), TopicPartition("t", 1)
+    merger = Merger()
+    merger.add(a)
+    merger.add(b)
+    merger.push(batch_of(a, [0, 1], [10, 20]))
+    assert merger.release(at_end=set()) is None
+    assert merger.blocking(at_end=set()) == [b]
+    merger.push(batch_of(b, [0], [10]))
+    released = merger.release(at_end=set())
+    assert released is not None
+    # b's only event is of time 10: a's 20 must wait for b's next.
+    assert list(zip(released.source, released.offset.tolist(), strict=True)) == [(a, 0), (b, 0)]
+    assert merger.blocking(at_end={b}) == []
+
+
+def test_live_traffic_does_not_wait_for_partitions_at_their_end() -> None:
+    a, b = TopicPartition("t", 0), TopicPartition("t", 1)
+    merger = Merger()
+    merger.add(a)
+    merger.add(b)
+    merger.push(batch_of(a, [0], [10]))
+    released = merger.release(at_end={b})
+    assert released is not None
+    assert len(released) == 1
+
+
+def test_rejected_records_keep_their_place_and_do_not_move_the_order() -> None:
+    a, b = TopicPartition("t", 0), TopicPartition("t", 1)
+    logs = {a: [5, NO_TIMESTAMP, 9], b: [NO_TIMESTAMP, 7]}
+    assert run(logs, np.random.default_rng(0)) == [(b, 0), (a, 0), (a, 1), (b, 1), (a, 2)]
