@@ -39,15 +39,24 @@ class Record(Protocol):
     """A record as its source gave it; kafka-python's ``ConsumerRecord`` satisfies this as it is."""
 
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its place in its partition."""
+
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int:
+        """Milliseconds since 1970, or ``NO_TIMESTAMP``."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """Kafka's key."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """Kafka's value; None is a tombstone."""
+
     @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Name and value of each header."""
 
 
 class PlainRecord(NamedTuple):
@@ -62,8 +71,11 @@ class PlainRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a record touches no model: ``stage`` and ``reason`` are metric labels from short fixed
-    lists, ``message`` is for people (bounded, may quote the record)."""
+    """Why a record touches no model.
+
+    ``stage`` and ``reason`` are metric labels from short fixed lists; ``message`` is for people
+    (bounded, may quote the record).
+    """
 
     stage: str
     reason: str

@@ -24,6 +24,8 @@ class _Lane:
     batches: list[EventBatch] = field(default_factory=list)
     keys: list[Int64] = field(default_factory=list)
     waiting: int = 0
+    next_offset: int = -1
+    released: int = 0
 
     def cut(self, count: int) -> tuple[EventBatch, Int64]:
         """Take the first ``count`` (at least one) events out; what stays is not copied."""
@@ -41,6 +43,8 @@ class _Lane:
             taken_keys.append(keys)
             count -= len(keys)
         self.released_maximum_ms = int(taken_keys[-1][-1])
+        self.next_offset = int(taken[-1].offset[-1]) + 1
+        self.released += sum(map(len, taken_keys))
         return EventBatch.concatenate(taken), np.concatenate(taken_keys)
 
 
@@ -114,6 +118,24 @@ class Merger:
         keys = np.concatenate([keys for _, keys, _ in parts])
         ranks = np.repeat([rank for _, _, rank in parts], [len(keys) for _, keys, _ in parts])
         return merged.take(np.lexsort((ranks, keys)))  # stable: offsets stay in order
+
+    def next_offset(self, source: TopicPartition) -> int:
+        """Offset after the last released event of a partition; -1 before the first."""
+        return self._lanes[source].next_offset
+
+    def take_released_counts(self) -> dict[TopicPartition, int]:
+        """Events of each partition released since this was asked last."""
+        counts = {source: lane.released for source, lane in self._lanes.items() if lane.released}
+        for lane in self._lanes.values():
+            lane.released = 0
+        return counts
+
+    def lag_ms(self, source: TopicPartition) -> int:
+        """Event time between the newest event taken in and the last released, of a partition."""
+        lane = self._lanes[source]
+        if not lane.waiting or lane.released_maximum_ms < 0:
+            return 0
+        return lane.running_maximum_ms - lane.released_maximum_ms
 
     def released_maxima(self) -> dict[TopicPartition, int]:
         """Running maximum of each partition as of its last released event: what a snapshot keeps.

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    model_validator,
+)
 
 from stream_detector.config.units import Budget, Duration, Size
 
@@ -17,10 +26,22 @@ def human(text: str) -> Any:
     return text
 
 
-class Model(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after loading."""
+def positive(seconds: float) -> float:
+    """``seconds``, if there are any. Raises ValueError."""
+    if seconds <= 0:
+        raise ValueError("must be longer than nothing")
+    return seconds
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+class Model(BaseModel):
+    """Base of all sections: unknown keys are errors, values do not change after loading.
+
+    Messages of validators quote no values: they may be secrets.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -108,6 +129,9 @@ class Event(Model):
     id: Name | None = Field(None, description="Field that identifies an event, for alert readers.")
     time: EventTime | None = Field(
         None, description="The event's own time; without it the record's timestamp counts."
+    )
+    columns: list[Name] | None = Field(
+        None, description="Names of a CSV file's columns where it has no header (files only)."
     )
     max_bytes: Size = Field(
         human("256 KiB"), description="A longer record goes to the dead letters undecoded."
@@ -218,7 +242,9 @@ class Window(Model):
     """
 
     key: Name = Field(description="Field whose value tells whose history it is.")
-    half_lives: Annotated[list[Duration], Field(min_length=1, max_length=8)] = Field(
+    half_lives: Annotated[
+        list[Annotated[Duration, AfterValidator(positive)]], Field(min_length=1, max_length=8)
+    ] = Field(
         description="Event time after which an event counts half; a set of features for each."
     )
     value: Name | None = Field(None, description="Numeric field for sum, mean and deviation.")
@@ -435,6 +461,10 @@ class Logging(Model):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
 
 
+NOTHING_TO_SEE = "give at least one feature or window"
+NEEDS_LABELS = "detector classifier needs `labels`"
+
+
 class Config(Model):
     """A configuration file."""
 
@@ -464,7 +494,7 @@ class Config(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if not self.features and not self.windows:
-            raise ValueError("give at least one feature or window")
+            raise ValueError(NOTHING_TO_SEE)
         if isinstance(self.detector, Classifier) and self.labels is None:
-            raise ValueError("detector classifier needs `labels`")
+            raise ValueError(NEEDS_LABELS)
         return self

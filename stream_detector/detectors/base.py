@@ -1,4 +1,4 @@
-"""The contract of a detector, and the helper that keeps its bits independent of the cuts."""
+"""The contract of a detector, and the helpers that keep its bits independent of the cuts."""
 
 from __future__ import annotations
 
@@ -43,17 +43,22 @@ class Detector(Protocol):
     - ``score`` is pure: it changes nothing, draws no random number, and the score of a row depends
       only on that row, its position modulo ``BLOCK_ROWS`` and the state. Callers pass a multiple of
       ``block_rows`` rows; unfilled rows are zero and their scores are thrown away.
-    - ``learn`` is called with whole chunks, in order, after their rows were scored.
-    - ``state`` returns all that learning changed, as arrays and JSON; ``restore`` of it into a
-      detector made with the same parameters continues with the same bits.
+    - ``learn`` is called with whole chunks, in order, after their rows were scored. It takes any
+      number of rows (late labels come as they come), none included.
+    - ``state`` returns all that learning changed, as arrays and JSON, copied: later learning does
+      not reach into it. ``restore`` of it into a detector made with the same parameters continues
+      with the same bits.
     - Memory does not grow with the number of rows seen.
     - Randomness comes from the ``seed`` of the constructor only.
     """
 
     @property
     def block_rows(self) -> int:
-        """Rows that ``score`` must be given a multiple of: ``BLOCK_ROWS``, or 1 where the
-        arithmetic of a row never shares an instruction with another's."""
+        """Rows that ``score`` must be given a multiple of.
+
+        ``BLOCK_ROWS``, or 1 where the arithmetic of a row never shares an instruction with
+        another's.
+        """
 
     def score(self, rows: Rows) -> Float64:
         """Score events: (events,) float64, finite, higher is stranger."""
@@ -78,6 +83,18 @@ class ExplainsItself(Protocol):
         """
 
 
+class ChangesRegime(Protocol):
+    """A detector whose scores change their scale when another model takes the word."""
+
+    @property
+    def score_regime(self) -> int:
+        """0 while an unsupervised model scores, 1 once a supervised one does.
+
+        Scores of different regimes must not be compared; the value changes in ``learn`` or
+        ``restore`` only.
+        """
+
+
 def blocked_matmul(left: Float64, right: Float64) -> Float64:
     """``left @ right`` with bits that do not depend on how many rows ``left`` has.
 
@@ -89,8 +106,20 @@ def blocked_matmul(left: Float64, right: Float64) -> Float64:
         (blocks * BLOCK_ROWS, m) float64: each block is a product of its own, of one fixed shape.
     """
     rows, inner = left.shape
-    if rows == BLOCK_ROWS:
-        return left @ right
     blocks = np.ascontiguousarray(left).reshape(rows // BLOCK_ROWS, BLOCK_ROWS, inner)
     product: Float64 = np.matmul(blocks, right)
     return product.reshape(rows, right.shape[1])
+
+
+def whole_blocks(matrix: Float64) -> Float64:
+    """``matrix`` (rows, k) with zero rows appended up to the next multiple of ``BLOCK_ROWS``."""
+    missing = -len(matrix) % BLOCK_ROWS
+    if missing == 0:
+        return matrix
+    return np.concatenate([matrix, np.zeros((missing, matrix.shape[1]))])
+
+
+def clipped(standardised: Float64, limit: float) -> Float64:
+    """(rows, k) float64, C-contiguous, every value within ±``limit``."""
+    values: Float64 = np.clip(np.ascontiguousarray(standardised), -limit, limit)
+    return values

@@ -1,0 +1,1 @@
+"""Back-tests: a configuration over a file, and what its figures are."""

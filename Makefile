@@ -1,0 +1,67 @@
+# Needs make and a Python of at least 3.11; `make test` also uses Java 17 and Maven for a real
+# Kafka broker and promtool for the Prometheus files, and says what it skipped without them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+TESTS ?= tests
+
+.PHONY: help demo test test-fast lint format bench lock clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.runtime  ## Run the whole pipeline on generated traffic, without a broker
+	@$(BIN)/stream-detector demo $(ARGS)
+
+test: $(VENV)/.development  ## Run all tests (TESTS=tests/test_broker.py for some)
+	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+test-fast: $(VENV)/.development  ## Run the tests that need no broker
+	@$(BIN)/python -m pytest -m "not kafka" $(TESTS) $(ARGS)
+
+lint: $(VENV)/.development  ## Check style, format and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+format: $(VENV)/.development  ## Put the code into its format
+	@$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.runtime  ## Measure throughput (needs benchmarks/throughput.py)
+	@$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+# The package itself is installed in place, so a change in its code needs no new installation.
+$(VENV)/.runtime: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11; give another one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing pinned dependencies (about a minute the first time)"
+	@$(PIP) install -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
+	@$(PIP) install -r requirements-dev.lock
+	@touch $@
+
+lock:  ## Resolve pyproject.toml anew into requirements.lock and requirements-dev.lock
+	@rm -rf .cache/lock && mkdir -p .cache/lock && $(PYTHON) -m venv .cache/lock/venv
+	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install 'setuptools>=77' '.[progress]'
+	@.cache/lock/venv/bin/python -m pip --disable-pip-version-check freeze --all \
+		--exclude pip --exclude stream-detector > .cache/lock/runtime
+	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install \
+		-c .cache/lock/runtime '.[dev]'
+	@.cache/lock/venv/bin/python -m pip --disable-pip-version-check freeze --all \
+		--exclude pip --exclude stream-detector > .cache/lock/all
+	@for lock in requirements.lock requirements-dev.lock; do \
+		grep -E '^(#|-r)' $$lock > .cache/lock/head; \
+		case $$lock in \
+		requirements.lock) cat .cache/lock/head .cache/lock/runtime > $$lock ;; \
+		*) { cat .cache/lock/head; grep -vxFf .cache/lock/runtime .cache/lock/all; } > $$lock ;; \
+		esac; \
+	done
+	@rm -rf .cache/lock build
+
+clean:  ## Remove the virtual environment and all caches
+	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,45 @@
+"""The process: one BLAS thread, the command, and an exit code for every way to end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+# Before NumPy is imported. One thread: a product's last bits depend on how it is shared out.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+from stream_detector.cli import build_parser  # noqa: E402 - see above
+from stream_detector.errors import StreamDetectorError  # noqa: E402
+from stream_detector.telemetry.logs import redact  # noqa: E402
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the only place that catches everything.
+
+    Returns:
+        0 stopped as asked, 1 a defect, 2 usage or configuration, 3 broker or topic, 4 state.
+    """
+    parsed = build_parser().parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except StreamDetectorError as error:
+        sys.stderr.write(redact(f"stream-detector: {error}\n"))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing more to say to anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        logging.getLogger("stream_detector").critical("a defect ended the process", exc_info=True)
+        return 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

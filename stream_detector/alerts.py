@@ -1,0 +1,172 @@
+"""What leaves the pipeline: alerts, dead letters, and the suppression of repeated alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from stream_detector.config.models import Suppression
+from stream_detector.events import Record, Rejection, State, TopicPartition
+
+Headers = list[tuple[str, bytes]]
+
+ALERT_TYPE = "io.stream-detector.alert.v1"
+"""CloudEvents type of an alert; the version changes when a field changes its meaning."""
+
+_MAX_EVENT_BYTES = 400_000
+"""A larger original event stays out of its alert: brokers refuse messages over 1 MiB."""
+
+
+_MAX_MESSAGE_BYTES = 1_040_000
+"""Just under the 1 MiB that brokers and the client take by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message for an output topic.
+
+    ``source`` and ``offset`` tell which record caused it; ``timestamp_ms`` is the event time (no
+    clock is read), None where the record had none.
+    """
+
+    source: TopicPartition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int | None
+
+
+def iso_time(time_ms: int) -> str:
+    """``2018-04-01T00:00:31.000Z``."""
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def severity(rarity: float, budget_share: float | None) -> str:
+    """``low`` to ``critical``, by how much rarer the score is than the budget asks.
+
+    An alert that just passes a budget of 0.1 % is one in 1,000: low. Three times as rare is
+    medium, ten times high, a hundred times critical. With a fixed score the same steps count from
+    one in 1,000.
+    """
+    excess = rarity * (budget_share if budget_share is not None else 0.001)
+    for name, least in (("critical", 100), ("high", 10), ("medium", 3)):
+        if excess >= least:
+            return name
+    return "low"
+
+
+SEVERITIES = ("low", "medium", "high", "critical")
+
+
+def alert_message(
+    body: dict[str, Any], source: TopicPartition, record: Record, time_ms: int, detector: str
+) -> Outgoing:
+    """An alert as JSON, with the original event inside, and CloudEvents' binary headers.
+
+    Args:
+        body: the alert's fields; ``id`` must be there.
+        source: where the record came from.
+        record: the original record; its key becomes the alert's, so that one key stays in order.
+        time_ms: event time.
+        detector: name of the detector, the ``ce_source``.
+    """
+    full = {**body, "event": _original(record)}
+    value = msgspec.json.encode(full)
+    headers: Headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", ALERT_TYPE.encode()),
+        ("ce_source", f"/stream-detector/{detector}".encode()),
+        ("ce_id", body["id"].encode()),
+        ("ce_time", iso_time(time_ms).encode()),
+        ("content-type", b"application/json"),
+    ]
+    headers.extend(
+        (name, content)
+        for name, content in record.headers or ()
+        if name in ("traceparent", "tracestate") and content is not None
+    )
+    return Outgoing(source, record.offset, record.key, value, headers, time_ms)
+
+
+def _original(record: Record) -> Any:
+    value = record.value or b""
+    if len(value) > _MAX_EVENT_BYTES:
+        return {"truncated": True, "size_bytes": len(value)}
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        # The fields that are read were sound; something else in the record is not.
+        return {"undecodable": True, "size_bytes": len(value)}
+
+
+def dead_letter(
+    source: TopicPartition, record: Record, rejection: Rejection, detector: str
+) -> Outgoing:
+    """The record whole (key, value, headers, timestamp) and why, in Kafka Connect's headers.
+
+    What no broker would take is cut: a value that would bring the message over
+    ``_MAX_MESSAGE_BYTES`` keeps its beginning, and a header says how long it was.
+    """
+    reasons = {
+        "topic": source.topic,
+        "partition": str(source.partition),
+        "offset": str(record.offset),
+        "connector.name": detector,
+        "task.id": "0",
+        "stage": rejection.stage,
+        "class.name": "stream_detector.decoding.Decoder",
+        "exception.class.name": rejection.reason,
+        "exception.message": rejection.message,
+    }
+    headers: Headers = [(name, content or b"") for name, content in record.headers or ()]
+    headers.extend(
+        (f"__connect.errors.{name}", text.encode("utf-8", "replace"))
+        for name, text in reasons.items()
+    )
+    key, value = record.key, record.value
+    room = _MAX_MESSAGE_BYTES - len(key or b"") - sum(len(n) + len(c) + 10 for n, c in headers)
+    if value is not None and len(value) > room:
+        headers.append(("stream-detector.original-size-bytes", str(len(value)).encode()))
+        value = value[: max(room, 0)]
+    timestamp = record.timestamp if record.timestamp >= 0 else None
+    return Outgoing(source, record.offset, key, value, headers, timestamp)
+
+
+class Suppressor:
+    """One alert a key and period of event time; counts what it holds back.
+
+    State: for each key when its period ends and how many were held back. Bounded by
+    ``max_keys``: the key whose alert is oldest goes first.
+    """
+
+    def __init__(self, config: Suppression) -> None:
+        self._period_ms = int(config.period * 1000)
+        self._max_keys = config.max_keys
+        self._until: dict[str, tuple[int, int]] = {}
+
+    def admit(self, key: str, time_ms: int) -> int | None:
+        """How many alerts of ``key`` were held back since its last one; None to hold back."""
+        until, held = self._until.get(key, (-1, 0))
+        if time_ms < until:
+            self._until[key] = (until, held + 1)
+            return None
+        self._until.pop(key, None)  # so that the dict stays in the order of the alerts
+        self._until[key] = (time_ms + self._period_ms, 0)
+        if len(self._until) > self._max_keys:
+            del self._until[next(iter(self._until))]
+        return held
+
+    def state(self) -> State:
+        """The keys, oldest alert first."""
+        return {"until": [[key, until, held] for key, (until, held) in self._until.items()]}
+
+    def restore(self, state: State) -> None:
+        """Take ``state`` in."""
+        entries: Sequence[Any] = state["until"]
+        self._until = {str(key): (int(until), int(held)) for key, until, held in entries}

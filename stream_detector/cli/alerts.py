@@ -1,0 +1,76 @@
+"""``stream-detector alerts``: follow the alert topic, readable."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from stream_detector.cli.common import (
+    Stop,
+    add_command,
+    add_configuration,
+    configuration,
+    kafka_section,
+)
+from stream_detector.connectors.kafka.follow import follow
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "alerts",
+        run,
+        "Follow the alert topic and print each alert with its reasons.",
+        "stream-detector alerts config/transactions.yaml --from-beginning",
+    )
+    add_configuration(parser)
+    parser.add_argument(
+        "--from-beginning", action="store_true", help="print the alerts already there first"
+    )
+    parser.add_argument("--json", action="store_true", help="print the alerts as they are")
+    parser.add_argument("--count", type=int, metavar="N", help="stop after N alerts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print alerts until stopped."""
+    config = configuration(arguments)
+    kafka = kafka_section(config, arguments.config)
+    stop = Stop(10.0)
+    printed = 0
+    with stop.listening():
+        for value in follow(kafka, from_beginning=arguments.from_beginning, stopping=stop):
+            print(value.decode() if arguments.json else readable(value))
+            sys.stdout.flush()
+            printed += 1
+            if arguments.count is not None and printed >= arguments.count:
+                break
+    return 0
+
+
+def readable(value: bytes) -> str:
+    """An alert as a few lines of text; control characters of its event are escaped."""
+    try:
+        alert = json.loads(value)
+        score = f"score {alert['score']:.2f} (threshold {alert['threshold']:.2f})"
+        level = alert["severity"].upper()
+        lines = [
+            f"{alert['event_time']}  {level:<8}  {alert['id']}  {score}  1 in {alert['rarity']:,.0f}"
+        ]
+        for reason in alert["reasons"]:
+            usual = reason.get("usual")
+            beside = f"  usual {usual[0]:g} to {usual[1]:g}" if usual else ""
+            lines.append(
+                f"    {reason['share']:>4.0%}  {_plain(reason['feature'])} = "
+                f"{_plain(reason['value'])}{beside}"
+            )
+    except (ValueError, KeyError, TypeError, IndexError):
+        return f"not an alert: {value[:200]!r}"
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    """Text that cannot move the cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))

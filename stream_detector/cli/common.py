@@ -1,0 +1,119 @@
+"""What several commands share: configuration flags, logging, the way to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from stream_detector.config import Config, KafkaSettings, load_config
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.settings import CONSUMER_KEYS, PRODUCER_KEYS
+from stream_detector.errors import ConfigurationError
+from stream_detector.telemetry.logs import configure_logging, register_secret
+
+log = logging.getLogger(__name__)
+
+
+def add_command(
+    subparsers: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str
+) -> argparse.ArgumentParser:
+    """A subparser whose ``--help`` ends with an example."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=help_,
+        description=help_,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """The CONFIG argument and ``--set``."""
+    parser.add_argument("config", metavar="CONFIG", help="configuration file (YAML)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one value over the file's, e.g. --set metrics.port=9200",
+    )
+
+
+def configuration(arguments: argparse.Namespace) -> Config:
+    """Load the configuration, with logging set as it says and its secrets hidden from the log.
+
+    Raises ``ConfigurationError`` listing every mistake.
+    """
+    overrides: dict[str, str] = {}
+    for item in arguments.set:
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise ConfigurationError(f"--set {item}: expected KEY=VALUE")
+        overrides[key] = value
+    config = load_config(
+        arguments.config,
+        os.environ,
+        overrides,
+        KafkaSettings(consumer=CONSUMER_KEYS, producer=PRODUCER_KEYS),
+    )
+    configure_logging(config.logging.format, config.logging.level)
+    if config.kafka is not None:
+        for secret in (config.kafka.security.password, config.kafka.security.key_password):
+            if secret is not None:
+                register_secret(secret.get_secret_value())
+    return config
+
+
+def kafka_section(config: Config, path: str) -> Kafka:
+    """The broker's section. Raises ``ConfigurationError`` where the file has none."""
+    if config.kafka is None:
+        raise ConfigurationError(f"{path}: this command needs the section `kafka`")
+    return config.kafka
+
+
+class Stop:
+    """Whether SIGTERM or SIGINT came. A second one, or the limit passing, ends the process."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._asked = threading.Event()
+        self._limit_seconds = limit_seconds
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Ask to stop, as a signal would; the limit runs from now."""
+        self._asked.set()
+        watchdog = threading.Timer(self._limit_seconds, self._give_up)
+        watchdog.daemon = True
+        watchdog.start()
+
+    def _give_up(self) -> None:
+        sys.stderr.write(f"not stopped within {self._limit_seconds:g} s: ending at once\n")
+        os._exit(1)
+
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        if self._asked.is_set():
+            os._exit(128 + number)
+        self.ask()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Handle the signals inside, and give the old handlers back afterwards."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._on_signal) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)

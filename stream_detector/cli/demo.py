@@ -1,0 +1,168 @@
+"""``stream-detector demo``: the whole daemon on generated traffic, without a broker."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from stream_detector.alerts import SEVERITIES
+from stream_detector.cli.alerts import readable
+from stream_detector.cli.common import Stop, add_command
+from stream_detector.cli.live import LiveView
+from stream_detector.config import Config
+from stream_detector.config.load import parse
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.embedded import CollectingSink, EmbeddedSource
+from stream_detector.daemon.loop import Daemon
+from stream_detector.events import PlainRecord, Record
+from stream_detector.pipeline import Outcome
+from stream_detector.simulation import transactions
+from stream_detector.simulation.bad import spoil
+from stream_detector.simulation.traffic import NO_ATTACK, Traffic
+from stream_detector.snapshots import DirectoryStore
+from stream_detector.telemetry.logs import configure_logging
+from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.server import HealthState, MetricsServer
+
+_PARTITIONS = 4
+_POLL = 2000
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "demo",
+        run,
+        "Run the whole pipeline on generated card transactions, without a broker.",
+        "stream-detector demo --events 200000",
+    )
+    parser.add_argument("--events", type=int, default=400_000, help="how many (default 400,000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the generated traffic")
+    parser.add_argument(
+        "--seconds", type=float, default=50.0, help="end after this time at the latest (50)"
+    )
+    parser.add_argument("--port", type=int, default=0, help="of the metrics page (default: free)")
+
+
+@dataclass(slots=True)
+class Feed:
+    """The generated traffic as polls of a source, and which attack each record belongs to."""
+
+    traffic: Traffic
+    offsets: list[int] = field(default_factory=lambda: [0] * _PARTITIONS)
+    attack_of: dict[tuple[int, int], int] = field(default_factory=dict)
+    planted_at: dict[int, int] = field(default_factory=dict)
+    events: int = 0
+
+    def polls(self, deadline: float) -> Iterator[dict[int, list[Record]]]:
+        """Records by partition, ``_POLL`` events at a time, until the time is up."""
+        for generated in self.traffic:
+            for start in range(0, len(generated), _POLL):
+                if time.monotonic() > deadline:
+                    return
+                part = generated.take(slice(start, start + _POLL))
+                yield self._poll(part)
+
+    def _poll(self, part: Any) -> dict[int, list[Record]]:
+        polled: dict[int, list[Record]] = {}
+        values = spoil(part.json_lines(), every=1000, offset=self.events)
+        for row, (value, attack) in enumerate(zip(values, part.attack.tolist(), strict=True)):
+            partition = crc32(part.key[row]) % _PARTITIONS
+            offset = self.offsets[partition]
+            self.offsets[partition] += 1
+            stamp = int(part.time_ms[row])
+            record = PlainRecord(offset, stamp, part.key[row], value)
+            polled.setdefault(partition, []).append(record)
+            if attack != NO_ATTACK:
+                self.attack_of[partition, offset] = attack
+                self.planted_at.setdefault(attack, self.events + row)
+        self.events += len(part)
+        return polled
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demonstration and print its summary."""
+    text = resources.files("stream_detector.cli").joinpath("demo.yaml").read_text("utf-8")
+    config = parse(text, "demo.yaml", {}).config
+    configure_logging("text", "warning")
+    feed = Feed(transactions.generate(count=arguments.events, seed=arguments.seed))
+    metrics, health = Metrics(severities=SEVERITIES), HealthState(broker_timeout_seconds=None)
+    server = MetricsServer(metrics, health, "127.0.0.1", arguments.port)
+    server.start()
+    metrics.set_config(config.name, config.detector.kind, "embedded")
+    metrics.watch_ready(lambda: health.ready()[0])
+    print(f"metrics at http://127.0.0.1:{server.port}/metrics while this runs\n")
+    started = time.monotonic()
+    stop = Stop(10.0)
+    sink = CollectingSink()
+    try:
+        with tempfile.TemporaryDirectory() as state, stop.listening(), LiveView() as view:
+
+            def observe(outcome: Outcome) -> None:
+                view.update(len(outcome.scores), outcome, metrics)
+
+            polls = feed.polls(started + arguments.seconds)
+            kafka = Kafka(
+                bootstrap_servers="embedded",
+                topics=["events"],
+                group="demo",
+                alerts="alerts",
+                dead_letters="dead-letters",
+            )
+            Daemon(
+                config,
+                kafka,
+                EmbeddedSource(_PARTITIONS, polls),
+                sink,
+                metrics,
+                health,
+                store=lambda number: DirectoryStore(Path(state) / str(number), 3),
+                stopping=stop,
+                observer=observe,
+            ).run()
+    finally:
+        server.stop()
+    print(_summary(config, feed, sink, time.monotonic() - started))
+    return 0
+
+
+def _summary(config: Config, feed: Feed, sink: CollectingSink, seconds: float) -> str:
+    alerts = sink.messages.get("alerts", [])
+    hits = [feed.attack_of.get((alert.source.partition, alert.offset)) for alert in alerts]
+    found = {attack for attack in hits if attack is not None}
+    burn_in = config.threshold.burn_in
+    planted = {attack for attack, first in feed.planted_at.items() if first >= burn_in}
+    right = sum(attack is not None for attack in hits)
+    share = f" ({right / len(alerts):.0%} of them on planted fraud)" if alerts else ""
+    lines = [
+        "",
+        f"events              {feed.events:>10,}",
+        f"events a second     {feed.events / seconds:>10,.0f}",
+        f"bad records         {len(sink.messages.get('dead-letters', [])):>10,}  dead-lettered",
+        f"alerts              {len(alerts):>10,}{share}",
+        f"planted attacks     {len(planted):>10,}  after the first {burn_in:,} events",
+        f"found of them       {len(found & planted):>10,}",
+    ]
+    if alerts:
+        best = max(alerts[-2000:], key=lambda alert: _rarity(alert.value))
+        lines += ["", "the rarest of the last alerts:", readable(best.value or b"")]
+    return "\n".join(lines)
+
+
+def _rarity(value: bytes | None) -> float:
+    import msgspec  # noqa: PLC0415 - only for this line of the summary
+
+    return float(msgspec.json.decode(value or b"{}").get("rarity", 0.0))
+
+
+if __name__ == "__main__":
+    sys.exit(run(argparse.Namespace(events=400_000, seed=1, seconds=50.0, port=0)))

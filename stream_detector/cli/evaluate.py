@@ -1,0 +1,122 @@
+"""``stream-detector evaluate``: a prequential back-test over a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from stream_detector.cli.common import add_command, add_configuration, configuration
+from stream_detector.cli.progress import progress_bar
+from stream_detector.config import Config, FieldPlan
+from stream_detector.config.models import Labels
+from stream_detector.config.units import parse_duration
+from stream_detector.connectors.files import FileSource
+from stream_detector.errors import ConfigurationError
+from stream_detector.evaluation.backtest import backtest
+from stream_detector.evaluation.figures import figures
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "evaluate",
+        run,
+        "Back-test a configuration on a file: every event is scored before it is learnt.",
+        "stream-detector evaluate config/transactions.yaml --data history.csv.gz --label TX_FRAUD",
+    )
+    add_configuration(parser)
+    add_data(parser)
+    parser.add_argument("--label", metavar="COLUMN", help="column of the label, 1 = anomalous")
+    parser.add_argument(
+        "--label-delay", metavar="DURATION", help="when a label is known, e.g. 7d (default: config)"
+    )
+    parser.add_argument(
+        "--skip", type=int, default=0, metavar="N", help="leave the first N events out of figures"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """``--data`` and what goes with it."""
+    parser.add_argument(
+        "--data", required=True, metavar="FILE", help="CSV, JSON Lines or npz, gzipped or not; -"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="read the first N records only")
+
+
+def file_source(config: Config, arguments: argparse.Namespace) -> FileSource:
+    """The file of ``--data``, read as the configuration's fields need it."""
+    plan = FieldPlan.of(config)
+    return FileSource(
+        arguments.data,
+        numeric=set(plan.numeric) - plan.boolean,
+        boolean=plan.boolean,
+        limit=arguments.limit,
+        columns=config.event.columns,
+    )
+
+
+def with_label(config: Config, column: str | None, delay: str | None) -> Config:
+    """The configuration with ``--label`` and ``--label-delay`` over its own ``labels``.
+
+    Raises ``ConfigurationError`` where the label is a feature, or the delay is none.
+    """
+    changes: dict[str, Any] = {}
+    if column is not None:
+        changes["field"] = column
+    if delay is not None:
+        try:
+            changes["delay"] = parse_duration(delay)
+        except ValueError as error:
+            raise ConfigurationError(f"--label-delay {delay}: {error}") from error
+    plan = FieldPlan.of(config)
+    if column is not None and column in {*plan.numeric, *plan.text}:
+        raise ConfigurationError(f"--label {column}: the configuration uses it as a feature")
+    if config.labels is not None:
+        labels = config.labels.model_copy(update=changes)
+    elif column is not None:
+        labels = Labels(field=column, delay=delay or "0s")  # type: ignore[arg-type]
+    else:
+        return config
+    return config.model_copy(update={"labels": labels})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    config = with_label(configuration(arguments), arguments.label, arguments.label_delay)
+    source = file_source(config, arguments)
+    started = time.perf_counter()
+    with progress_bar("evaluating", source.progress) as update:
+        scored = backtest(config, source, progress=update)
+    seconds = time.perf_counter() - started
+    source.close()
+    result = figures(scored, skip=arguments.skip)
+    result["seconds"] = round(seconds, 3)
+    result["events_per_second"] = round(result["events"] / seconds) if seconds else None
+    print(json.dumps(result) if arguments.json else _table(result))
+    return 0
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = []
+    for name, value in result.items():
+        if name in ("confusion_matrix", "rejected_by_reason"):
+            continue
+        text = (
+            "-" if value is None else f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
+        )
+        lines.append(f"{name.replace('_', ' '):<28}{text:>16}")
+    for reason, count in result["rejected_by_reason"].items():
+        lines.append(f"  rejected, {reason.replace('_', ' '):<16}{count:>16,}")
+    if result["confusion_matrix"] is not None:
+        (tn, fp), (fn, tp) = result["confusion_matrix"]
+        lines += [
+            "",
+            f"{'':<20}{'not raised':>12}{'raised':>12}",
+            f"{'normal':<20}{tn:>12,}{fp:>12,}",
+            f"{'anomalous':<20}{fn:>12,}{tp:>12,}",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,340 @@
+"""``stream-detector simulate``: labelled traffic to Kafka, a file or standard output."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from pydantic import ValidationError
+
+from stream_detector.alerts import Outgoing
+from stream_detector.config.models import Kafka
+from stream_detector.config.units import parse_duration
+from stream_detector.connectors.base import Sink
+from stream_detector.errors import ConfigurationError, ConnectorError
+from stream_detector.events import TopicPartition
+from stream_detector.simulation import network, transactions
+from stream_detector.simulation.broken import BROKEN, ONLY_IN_LOGS, positions
+from stream_detector.simulation.traffic import Generated, Traffic
+
+STANDARD_OUTPUT = "-"
+_SLICES_A_SECOND = 20
+
+_EXAMPLES = """examples:
+  stream-detector simulate transactions --count 100000 --output events.jsonl.gz
+  stream-detector simulate network --rate 200 --kafka localhost:9092 --topic connections
+  stream-detector simulate transactions --count 5000 --format csv | head
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to what ``ArgumentParser.add_subparsers`` returned."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="write labelled events with planted attacks to Kafka, a file or standard output",
+        description="Generates events with planted attacks: card transactions (a batch a day, "
+        "beginning 2018-04-01) or network connections with the fields of KDD Cup 1999 "
+        "(beginning 2024-01-01). The same seed gives the same events.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("traffic", choices=("transactions", "network"))
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--count", type=_positive, metavar="N", help="good events (default 10000)")
+    length.add_argument("--duration", type=_duration, help="with --rate: how long, as 30s or 2h")
+    length.add_argument("--endless", action="store_true", help="until interrupted")
+    parser.add_argument("--rate", type=float, help="events per second (default: at full speed)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+    parser.add_argument("--start", type=_date, help="first day, as 2024-06-30")
+    parser.add_argument("--attack-share", type=float, help="share of planted events")
+    parser.add_argument("--customers", type=_positive, help="transactions: 2 a day each (5000)")
+    to = parser.add_argument_group("where to")
+    to.add_argument("--output", metavar="FILE", help="a file (.gz: gzipped) or - (the default)")
+    to.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
+    to.add_argument("--kafka", metavar="HOST:PORT", help="brokers to ask first")
+    to.add_argument("--topic", help="topic to write to; create it first, with its partitions")
+    to.add_argument(
+        "--partitions-key",
+        metavar="FIELD",
+        help="field that records are keyed by, or none (default CUSTOMER_ID or src_host)",
+    )
+    to.add_argument(
+        "--record-time",
+        choices=("now", "event"),
+        default="now",
+        help="timestamp of records in Kafka; with old event times the broker may soon delete them",
+    )
+    to.add_argument("--plan", metavar="FILE", help="write what was planted here, as JSON Lines")
+    parser.add_argument(
+        "--bad-share", type=float, default=0.0, help="share of broken records put in between"
+    )
+    parser.set_defaults(run=run)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _date(text: str) -> int:
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a date as 2024-06-30, not {text!r}") from error
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the events. Raises ``ConfigurationError`` or ``ConnectorError``."""
+    _check(arguments)
+    traffic = open_traffic(arguments)
+    written = 0
+    with ExitStack() as stack:
+        target = _open_target(arguments, stack)
+        try:
+            for batch in paced(traffic, arguments.rate, time.monotonic, time.sleep):
+                target.write(batch)
+                written += len(batch)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+        except BrokenPipeError:
+            # The reader has seen enough; what Python would still flush at its exit goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if arguments.plan:
+        lines = [json.dumps(asdict(attack)) + "\n" for attack in traffic.attacks]
+        Path(arguments.plan).write_text("".join(lines), encoding="utf-8")
+    kinds = [attack.kind for attack in traffic.attacks]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    print(f"{written:,} events with {len(kinds)} planted attacks: {counts}", file=sys.stderr)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    mistakes = [
+        message
+        for wrong, message in (
+            (
+                (arguments.kafka is None) != (arguments.topic is None),
+                "give both --kafka and --topic",
+            ),
+            (arguments.kafka and arguments.output, "give one of --kafka and --output"),
+            (arguments.kafka and arguments.format == "csv", "to Kafka only as JSON"),
+            (not 0 <= arguments.bad_share < 1, "--bad-share lies between 0 and 1"),
+            (arguments.bad_share and arguments.format == "csv", "--bad-share needs JSON Lines"),
+            (arguments.rate is not None and not arguments.rate > 0, "--rate must be positive"),
+            (arguments.duration is not None and arguments.rate is None, "--duration needs --rate"),
+            (
+                arguments.attack_share is not None and not 0 <= arguments.attack_share < 1,
+                "--attack-share lies between 0 and 1",
+            ),
+            (
+                arguments.customers is not None and arguments.traffic != "transactions",
+                "--customers is for transactions",
+            ),
+            (
+                arguments.partitions_key not in (None, "none", *_fields(arguments.traffic)),
+                f"--partitions-key: no field {arguments.partitions_key!r}",
+            ),
+        )
+        if wrong
+    ]
+    if mistakes:
+        raise ConfigurationError("; ".join(mistakes))
+
+
+def _fields(traffic: str) -> tuple[str, ...]:
+    return transactions.FIELDS if traffic == "transactions" else network.FIELDS
+
+
+def open_traffic(arguments: argparse.Namespace) -> Traffic:
+    """The generator that the arguments ask for."""
+    count: int | None = arguments.count or 10_000
+    if arguments.endless:
+        count = None
+    elif arguments.duration is not None:
+        count = max(1, int(arguments.duration * arguments.rate))
+    options: dict[str, Any] = {"seed": arguments.seed}
+    if arguments.start is not None:
+        options["start_ms"] = arguments.start
+    if arguments.attack_share is not None:
+        options["attack_share"] = arguments.attack_share
+    if arguments.traffic == "network":
+        return network.generate(count, **options)
+    if arguments.customers is not None:
+        options |= {"customers": arguments.customers, "terminals": 2 * arguments.customers}
+    return transactions.generate(count, **options)
+
+
+def paced(
+    traffic: Iterable[Generated],
+    rate: float | None,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[Generated]:
+    """The same events in small batches, each when its time has come; at full speed without rate.
+
+    After a pause (a broker that was slow) it catches up.
+    """
+    if rate is None:
+        yield from traffic
+        return
+    size = max(1, round(rate / _SLICES_A_SECOND))
+    begin, given = clock(), 0
+    for batch in traffic:
+        for start in range(0, len(batch), size):
+            wait = begin + given / rate - clock()
+            if wait > 0:
+                sleep(wait)
+            part = batch.take(slice(start, start + size))
+            given += len(part)
+            yield part
+
+
+# --- targets -----------------------------------------------------------------------------------
+
+
+class Target(Protocol):
+    """What batches are written to."""
+
+    def write(self, batch: Generated) -> None:
+        """Write the events, safely once it returns."""
+
+
+@dataclass(slots=True)
+class Spoiler:
+    """Puts bad records in between; the good ones stay as they are. State: its generator."""
+
+    random: np.random.Generator
+    bad_share: float
+    makers: Sequence[Callable[[bytes], bytes | None]]
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Spoiler:
+        without: frozenset[str] = frozenset() if arguments.kafka else ONLY_IN_LOGS
+        makers = [make for name, make in BROKEN.items() if name not in without]
+        return cls(np.random.default_rng([arguments.seed, 3]), arguments.bad_share, makers)
+
+    def spoil(self, values: Sequence[bytes]) -> list[tuple[int, bytes | None]]:
+        """Good and bad values, each with the row of the good one it is or was made of."""
+        mixed: list[tuple[int, bytes | None]] = list(enumerate(values))
+        for row in reversed(positions(self.random, len(values), self.bad_share)):
+            make = self.makers[self.random.integers(0, len(self.makers))]
+            mixed.insert(row, (row, make(values[row])))
+        return mixed
+
+
+class FileTarget:
+    """A file or standard output, a line an event."""
+
+    def __init__(self, file: BinaryIO, format: str, spoiler: Spoiler) -> None:  # noqa: A002 - as the option
+        self._file = file
+        self._format = format
+        self._spoiler = spoiler
+        self._header_written = False
+
+    def write(self, batch: Generated) -> None:
+        """Write and flush."""
+        if self._format == "csv":
+            lines = batch.csv_lines()
+            if not self._header_written:
+                lines.insert(0, batch.csv_header())
+                self._header_written = True
+        else:
+            lines = [value or b"" for _, value in self._spoiler.spoil(batch.json_lines())]
+        self._file.write(b"\n".join(lines) + b"\n")
+        self._file.flush()
+
+
+class KafkaTarget:
+    """A topic."""
+
+    def __init__(self, sink: Sink, arguments: argparse.Namespace) -> None:
+        self._sink = sink
+        self._topic: str = arguments.topic
+        self._key: str | None = arguments.partitions_key
+        self._event_time = arguments.record_time == "event"
+        self._spoiler = Spoiler.of(arguments)
+        self._source = TopicPartition("simulate", 0)
+
+    def write(self, batch: Generated) -> None:
+        """Send and wait until all is confirmed. Raises ``OutputError``."""
+        keys = self._keys(batch)
+        times = batch.time_ms.tolist()
+        messages = [
+            Outgoing(
+                source=self._source,
+                offset=row,
+                key=keys[row],
+                value=value,
+                headers=[],
+                timestamp_ms=times[row] if self._event_time else None,
+            )
+            for row, value in self._spoiler.spoil(batch.json_lines())
+        ]
+        self._sink.send(self._topic, messages)
+        self._sink.flush()
+
+    def _keys(self, batch: Generated) -> Sequence[bytes | None]:
+        if self._key is None:
+            return batch.key
+        if self._key == "none":
+            return [None] * len(batch)
+        return [str(value).encode() for value in batch.columns[self._key]]
+
+
+def _open_target(arguments: argparse.Namespace, stack: ExitStack) -> Target:
+    if arguments.kafka:
+        return KafkaTarget(_open_sink(arguments, stack), arguments)
+    spoiler = Spoiler.of(arguments)
+    if arguments.output in (None, STANDARD_OUTPUT):
+        return FileTarget(sys.stdout.buffer, arguments.format, spoiler)
+    try:
+        file = stack.enter_context(Path(arguments.output).open("wb"))
+    except OSError as error:
+        raise ConnectorError(f"cannot write {arguments.output}: {error.strerror}") from error
+    if arguments.output.endswith(".gz"):
+        # Without a time in its header, the same seed gives the same file.
+        zipped = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=3, mtime=0)
+        return FileTarget(stack.enter_context(zipped), arguments.format, spoiler)  # type: ignore[arg-type]  # GzipFile is a BinaryIO but by name
+    return FileTarget(file, arguments.format, spoiler)
+
+
+def _open_sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
+    from stream_detector.connectors.kafka.sink import KafkaSink  # noqa: PLC0415 - slow to import
+
+    try:
+        kafka = Kafka.model_validate(
+            {
+                "bootstrap_servers": arguments.kafka,
+                "topics": [arguments.topic],
+                "group": "stream-detector-simulate",
+                "alerts": "unused-alerts",
+                "dead_letters": "unused-dead-letters",
+                "producer": {"batch_size": 2**18, "compression_type": "lz4"},
+            }
+        )
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        raise ConfigurationError(f"--kafka, --topic: {problems}") from error
+    sink = KafkaSink(kafka)
+    stack.callback(sink.close)
+    return sink

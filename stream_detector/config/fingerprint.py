@@ -1,0 +1,85 @@
+"""Which parts of a configuration shape the state, so that a snapshot meets only what it fits.
+
+Left out on purpose: where events come from and results go to, what an alert costs (budget, burn-in,
+suppression), limits that only decide which records are bad from now on, and everything that serves
+the process. They may change between two runs without the model's experience being lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+from stream_detector.config.diagnostics import Path, format_path
+from stream_detector.config.models import Config
+
+_USE_LABELS = ("classifier", "river")
+
+
+def state_shape(config: Config) -> dict[str, Any]:
+    """The parts of ``config`` that shape state, as JSON values with all defaults filled in."""
+    parts = config.model_dump(
+        mode="json", include={"features", "windows", "detector", "event", "labels"}
+    )
+    budget = config.threshold.budget
+    return {
+        "event": {"time": parts["event"]["time"]},
+        "features": parts["features"],
+        "windows": parts["windows"],
+        "detector": parts["detector"],
+        # Other detectors never look at labels; rows wait for them only where they are learnt.
+        "labels": parts["labels"] if config.detector.kind in _USE_LABELS else None,
+        "threshold": "score" if budget is None else "share" if budget.share else "rate",
+        "processing": {
+            "chunk_size": config.processing.chunk_size,
+            "shards": config.processing.shards,
+        },
+    }
+
+
+def state_fingerprint(config: Config) -> str:
+    """BLAKE2b of the canonical JSON of ``state_shape``, 16 hexadecimal digits."""
+    canonical = json.dumps(state_shape(config), sort_keys=True, separators=(",", ":"))
+    return blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def describe_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs between two results of ``state_shape``, one line for each value.
+
+    >>> describe_difference({"detector": {"seed": 0}}, {"detector": {"seed": 1}})
+    ['detector.seed: was 0, is 1']
+    """
+    return list(_differences(old, new, ()))
+
+
+_ABSENT = object()
+
+
+def _differences(old: Any, new: Any, path: Path) -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list):
+        for index in range(max(len(old), len(new))):
+            before = old[index] if index < len(old) else _ABSENT
+            after = new[index] if index < len(new) else _ABSENT
+            yield from _differences(before, after, (*path, index))
+    elif type(old) is not type(new) or old != new:
+        name = format_path(path)
+        if old is _ABSENT:
+            yield f"{name}: is new, {_brief(new)}"
+        elif new is _ABSENT:
+            yield f"{name}: is gone, was {_brief(old)}"
+        else:
+            yield f"{name}: was {_brief(old)}, is {_brief(new)}"
+
+
+def _brief(value: Any) -> str:
+    """``value`` as YAML would have it on one line; of a section only what was set."""
+    if isinstance(value, dict):
+        value = {key: inner for key, inner in value.items() if inner is not None}
+    text = json.dumps(value, ensure_ascii=False)
+    limit = 200
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,0 +1,111 @@
+"""A source and a sink for running the daemon inside one process, without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from stream_detector.alerts import Outgoing
+from stream_detector.connectors.base import Fetched, Rebalance
+from stream_detector.events import Record, TopicPartition
+
+
+class EmbeddedSource:
+    """Partitions fed by a generator; assigned all at once, from offset 0.
+
+    State: the next poll's records (one batch of the generator), offsets, the committed ones.
+    """
+
+    def __init__(self, partitions: int, batches: Iterable[Mapping[int, Sequence[Record]]]) -> None:
+        """``batches`` yields, for each poll, the records of each partition in offset order."""
+        self._batches: Iterator[Mapping[int, Sequence[Record]]] = iter(batches)
+        self._partitions = [TopicPartition("events", p) for p in range(partitions)]
+        self._ends = dict.fromkeys(self._partitions, 0)
+        self._rebalance: Rebalance | None = Rebalance(frozenset(self._partitions), lost=False)
+        self._paused: set[TopicPartition] = set(self._partitions)
+        self._committed: dict[TopicPartition, int] = {}
+        self._exhausted = False
+
+    def poll(self, timeout_seconds: float) -> list[Fetched]:
+        """The generator's next batch; [] while a partition is paused or the assignment is new."""
+        del timeout_seconds  # the generator decides about its pace
+        if self._paused or self._exhausted:
+            return []
+        batch = next(self._batches, None)
+        if batch is None:
+            self._exhausted = True
+            return []
+        fetched = [
+            Fetched(self._partitions[p], records) for p, records in sorted(batch.items()) if records
+        ]
+        for one in fetched:
+            self._ends[one.source] = one.records[-1].offset + 1
+        return fetched
+
+    def exhausted(self) -> bool:
+        """Whether the generator has ended."""
+        return self._exhausted
+
+    def take_rebalance(self) -> Rebalance | None:
+        """The one assignment, once."""
+        noted, self._rebalance = self._rebalance, None
+        return noted
+
+    def seek(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Let the partitions flow; there is nothing to go back to."""
+        self._paused.difference_update(positions)
+
+    def pause(self, source: TopicPartition) -> None:
+        """Bring nothing until it is resumed: the generator's batches cannot be split."""
+        self._paused.add(source)
+
+    def resume(self, source: TopicPartition) -> None:
+        """Go on."""
+        self._paused.discard(source)
+
+    def position(self, source: TopicPartition) -> int:
+        """Offset of the next record."""
+        return self._ends[source]
+
+    def log_end(self, source: TopicPartition) -> int:
+        """The same: what was generated was delivered."""
+        return self._ends[source]
+
+    def ask_ends(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Offsets of the next records."""
+        return {source: self._ends[source] for source in sources}
+
+    def ask_beginnings(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Zero: nothing is ever deleted."""
+        return dict.fromkeys(sources, 0)
+
+    def committed(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """What ``commit`` was given."""
+        return {s: self._committed[s] for s in sources if s in self._committed}
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Remember the offsets."""
+        self._committed.update(offsets)
+        return True
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class CollectingSink:
+    """Keeps the last messages of each topic. Bounded by ``keep`` a topic; the oldest go first."""
+
+    def __init__(self, keep: int = 100_000) -> None:
+        self._keep = keep
+        self.messages: dict[str, list[Outgoing]] = {}
+
+    def send(self, topic: str, messages: Sequence[Outgoing]) -> None:
+        """Keep messages."""
+        kept = self.messages.setdefault(topic, [])
+        kept.extend(messages)
+        del kept[: -self._keep]
+
+    def flush(self) -> None:
+        """Memory needs no flushing."""
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,50 @@
+"""Reads a topic without a group, from its end or its beginning: for people and for sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from kafka import KafkaConsumer
+from kafka import TopicPartition as ClientPartition
+
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
+from stream_detector.errors import InputMissingError
+
+
+def follow(
+    kafka: Kafka,
+    *,
+    from_beginning: bool,
+    stopping: Callable[[], bool],
+    topic: str | None = None,
+) -> Iterator[bytes]:
+    """Values of a topic (default: the alerts) as they come, committed ones only.
+
+    Ends when ``stopping`` says so. Raises ``InputMissingError`` where the topic does not exist.
+    """
+    name = kafka.alerts if topic is None else topic
+    # Asked first: a consumer creates what is missing, whatever it is told.
+    counts = partition_counts(kafka, [name])
+    if name not in counts:
+        raise InputMissingError(f"the topic {name} does not exist")
+    timeout_ms = max(1, int(kafka.request_timeout * 1000))
+    with clear_cause("connect", kafka):
+        consumer = KafkaConsumer(
+            **connection_settings(kafka),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest" if from_beginning else "latest",
+            bootstrap_timeout_ms=timeout_ms,
+            metrics_enabled=False,
+        )
+    try:
+        consumer.assign([ClientPartition(name, number) for number in range(counts[name])])
+        while not stopping():
+            with clear_cause("read", kafka):
+                polled = consumer.poll(timeout_ms=200)
+            for records in polled.values():
+                yield from (record.value for record in records if record.value is not None)
+    finally:
+        consumer.close(timeout_ms=timeout_ms)

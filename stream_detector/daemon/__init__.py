@@ -1,0 +1,1 @@
+"""The daemon: what ``run`` and ``demo`` run."""

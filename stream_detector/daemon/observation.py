@@ -1,0 +1,80 @@
+"""What a shard did, told to the metrics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from stream_detector.daemon.shard import Shard
+from stream_detector.events import TopicPartition
+from stream_detector.pipeline import Outcome
+from stream_detector.telemetry.metrics import Metrics
+
+
+class Observation:
+    """Turns running totals of the shards into counters.
+
+    State: the last value of each total, a few numbers a shard and window.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._counted: dict[tuple[int, str], int] = defaultdict(int)
+
+    def begin(self, shard: Shard) -> None:
+        """Take a restored shard's totals as counted: they are of before this process."""
+        pipeline = shard.pipeline
+        self._increase(shard, "chunks", pipeline.chunks)
+        self._increase(shard, "learned", pipeline.rows_learned)
+        self._increase(shard, "refused", getattr(pipeline.detector, "rows_refused", 0))
+        for key, evicted in pipeline.features.keys_evicted.items():
+            self._increase(shard, f"evicted {key}", evicted)
+
+    def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
+        """Count a processed batch."""
+        self._metrics.add_events(shard.merger.take_released_counts())
+        if outcome.rejections:
+            self._metrics.add_rejections(outcome.rejections)
+        scores = outcome.scores[~np.isnan(outcome.scores)]
+        self._metrics.observe_scores(scores)
+        severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
+        self._metrics.add_decisions(len(scores), severities, outcome.suppressed)
+        pipeline = shard.pipeline
+        chunks = self._increase(shard, "chunks", pipeline.chunks)
+        if chunks:
+            refused = getattr(pipeline.detector, "rows_refused", 0)
+            self._metrics.add_learning(
+                chunks,
+                self._increase(shard, "learned", pipeline.rows_learned),
+                self._increase(shard, "refused", refused),
+            )
+
+    def observe_lag(self, shard: Shard, ends: Mapping[TopicPartition, int]) -> None:
+        """Set how far behind the ends of the logs a shard is."""
+        positions = shard.positions()
+        for source in shard.merger.sources:
+            behind = max(ends.get(source, 0) - positions.get(source, 0), 0)
+            self._metrics.set_lag(source, behind, shard.merger.lag_ms(source) / 1000)
+            self._metrics.set_buffered(source, shard.merger.waiting(source))
+
+    def observe_state(self, shard: Shard) -> None:
+        """Set what a shard holds: its threshold, and the keys of its windows."""
+        pipeline = shard.pipeline
+        self._metrics.set_threshold(pipeline.threshold.value)
+        for key, held in pipeline.features.keys_held.items():
+            self._metrics.set_keys(key, held)
+        for key, evicted in pipeline.features.keys_evicted.items():
+            self._metrics.add_evicted_keys(key, self._increase(shard, f"evicted {key}", evicted))
+
+    def forget(self, number: int) -> None:
+        """A shard was given up: its totals begin anew if it comes back."""
+        self._counted = defaultdict(int, {k: v for k, v in self._counted.items() if k[0] != number})
+
+    def _increase(self, shard: Shard, name: str, total: int) -> int:
+        """Growth of a total since it was asked last."""
+        key = (shard.number, name)
+        before = self._counted[key]
+        self._counted[key] = total
+        return max(total - before, 0)

@@ -1,0 +1,108 @@
+"""Autoencoder: what cannot be put together again from a bottleneck is strange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.neural_network import MLPRegressor
+
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, whole_blocks
+from stream_detector.detectors.mlp import OnlineNetwork, adam
+from stream_detector.detectors.stored import read_branch, read_count
+from stream_detector.events import Float64, State
+
+REFUSE_AFTER_ROWS = 1024
+"""Rows from which on the strangest are refused; before, the model cannot tell which they are."""
+
+SMALLEST_ERROR = 1e-12
+"""Keeps the logarithm finite for a perfect reconstruction."""
+
+
+class Autoencoder:
+    """``MLPRegressor`` with tanh units, learnt from X to X on standardised, clipped inputs.
+
+    The ``refuse_share`` of each chunk's rows with the highest scores are not learnt, so that an
+    attack does not become normal.
+
+    Score: natural logarithm of the mean squared reconstruction error.
+
+    State, of fixed size: that of the network, and the number of rows seen.
+    """
+
+    block_rows = BLOCK_ROWS
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        hidden: Sequence[int] | None = None,
+        learning_rate: float = 0.001,
+        alpha: float = 0.0001,
+        passes: int = 1,
+        refuse_share: float = 0.05,
+        clip: float = 10.0,
+        seed: int = 0,
+    ) -> None:
+        if hidden is None:
+            hidden = [max(1, features // part) for part in (2, 3, 2)]
+        model = MLPRegressor(  # type: ignore[no-untyped-call]
+            hidden_layer_sizes=tuple(hidden),
+            activation="tanh",
+            **adam(learning_rate_init=learning_rate, alpha=alpha),
+        )
+        self._network = OnlineNetwork(model, [features, *hidden, features], seed)
+        self._passes = passes
+        self._refuse_share = refuse_share
+        self._clip = clip
+        self._rows_seen = 0
+
+    def score(self, rows: Rows) -> Float64:
+        """Log of the mean squared error, (events,) float64; 0 before anything was learnt."""
+        if self._rows_seen == 0:
+            return np.zeros(len(rows))
+        error = np.maximum(self._squared_errors(rows).mean(axis=1), SMALLEST_ERROR)
+        score: Float64 = np.log(error, out=error)
+        return score
+
+    def contributions(self, rows: Rows) -> Float64:
+        """Squared reconstruction error of each feature, (events, features)."""
+        if self._rows_seen == 0:
+            return np.zeros(rows.standardised.shape)
+        return self._squared_errors(rows)
+
+    def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
+        """Take ``passes`` steps on the rows of the chunk that are not refused."""
+        if len(rows) == 0:
+            return
+        inputs = clipped(rows.standardised, self._clip)[self._accepted(rows)]
+        self._rows_seen += len(rows)
+        for _ in range(self._passes):
+            self._network.step(inputs, inputs)
+
+    def state(self) -> State:
+        """The network's state and the number of rows seen."""
+        return {"network": self._network.state(), "rows_seen": self._rows_seen}
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
+        rows_seen = read_count(state, "rows_seen")
+        self._network.restore(read_branch(state, "network"))
+        self._rows_seen = rows_seen
+
+    def _accepted(self, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Mask of the rows to learn."""
+        accepted = np.ones(len(rows), dtype=bool)
+        refused = int(self._refuse_share * len(rows))
+        if self._rows_seen >= REFUSE_AFTER_ROWS and refused > 0:
+            padded = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
+            scores = self.score(padded)[: len(rows)]
+            accepted[np.argsort(scores, kind="stable")[-refused:]] = False
+        return accepted
+
+    def _squared_errors(self, rows: Rows) -> Float64:
+        inputs = clipped(rows.standardised, self._clip)
+        errors = self._network.forward(inputs)
+        errors -= inputs
+        errors *= errors
+        return errors

@@ -1,0 +1,193 @@
+"""Oblivious half-space forest: grids of random cuts whose counts are hardly forgotten."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detectors.base import BLOCK_ROWS, Rows
+from stream_detector.detectors.draws import frozen_stream
+from stream_detector.detectors.moments import decay_of
+from stream_detector.detectors.stored import read_array, read_float
+from stream_detector.events import Float64, State
+
+RARE_SHARE = 0.01
+"""A cell with at most this share of all rows is not cut further: below it, counts are noise."""
+
+SOFTENING = 0.001
+"""Added to the mass of a cell relative to a uniform one, so that an empty cell is finite."""
+
+SMALLEST_SPAN = 1e-300
+"""Stands for the range of a constant feature: any other value lies far outside it."""
+
+FORGOTTEN = 1e-9
+"""Counts below it are set to 0; left alone they would decay into slow denormal numbers."""
+
+ROWS_AT_ONCE = 256
+"""Bounds the temporary of gathered features to (depth * trees, 256) float32."""
+
+
+class HalfSpaceForest:
+    """Half-space trees with one cut a level for the whole level (a grid), never cleared.
+
+    After Tan, Ting and Liu (2011), "Fast anomaly detection for streaming data", section 3: work
+    ranges are drawn as there; but a level has one cut, so a row's cell is a ``depth``-bit code, and
+    counts decay with a half-life instead of being swapped every window: a window learns a burst of
+    anomalies as the crowd.
+
+    Score: mean over trees of -ln(2^k share + 0.001), the rarity in nats of the row's cell at the
+    first depth k where the cell holds at most 1 % of all rows, or at full depth.
+
+    State, of fixed size: ``counts`` (2^depth, trees), their ``total``, and the features' range.
+    """
+
+    block_rows = BLOCK_ROWS
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        trees: int = 100,
+        depth: int = 8,
+        half_life: float = 100_000.0,
+        seed: int = 0,
+    ) -> None:
+        self._depth = depth
+        self._half_life = half_life
+        self._draw_cuts(features, trees, seed)
+        self._trees = trees
+        self._tree = np.arange(trees, dtype=np.intp)[:, None]
+        # Trees lie innermost, so that whatever runs over cells and levels runs over long rows.
+        self._counts: Float64 = np.zeros((2**depth, trees))
+        self._total = 0.0
+        self._low: Float64 = np.full(features, np.inf)
+        self._high: Float64 = np.full(features, -np.inf)
+        self._rarity: Float64 | None = None  # of each cell, made of the counts when first needed
+
+    def _draw_cuts(self, features: int, trees: int, seed: int) -> None:
+        """Draw ``_feature`` (depth, trees) and ``_cut`` (depth, trees), on features in 0..1."""
+        random = frozen_stream(seed, "half_space_forest")
+        centre = random.uniform(size=(trees, features))
+        reach = 2 * np.maximum(centre, 1 - centre)
+        low, high = centre - reach, centre + reach
+        every = np.arange(trees)
+        self._feature: NDArray[np.intp] = np.empty((self._depth, trees), dtype=np.intp)
+        self._cut: NDArray[np.float32] = np.empty((self._depth, trees), dtype=np.float32)
+        for level in range(self._depth):
+            feature = random.randint(features, size=trees)
+            middle = (low[every, feature] + high[every, feature]) / 2
+            upper = random.randint(2, size=trees) == 1
+            low[every[upper], feature[upper]] = middle[upper]
+            high[every[~upper], feature[~upper]] = middle[~upper]
+            self._feature[level], self._cut[level] = feature, middle
+
+    def score(self, rows: Rows) -> Float64:
+        """Rarity in nats, (events,) float64; 0 before anything was learnt."""
+        if self._total == 0:
+            return np.zeros(len(rows))
+        rarity = self._cell_rarity()
+        scores = np.empty(len(rows))
+        for part in _parts(len(rows)):
+            codes = self._codes(rows.features[part])
+            scores[part] = rarity.take(self._cells(codes)).sum(axis=0)
+        scores /= self._trees
+        return scores
+
+    def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
+        """Count every row in its cell of every grid."""
+        if len(rows) == 0:
+            return
+        np.minimum(self._low, rows.features.min(axis=0), out=self._low)
+        np.maximum(self._high, rows.features.max(axis=0), out=self._high)
+        kept = decay_of(len(rows), self._half_life)
+        self._counts *= kept
+        self._counts[self._counts < FORGOTTEN] = 0.0
+        self._total = self._total * kept + len(rows)
+        for part in _parts(len(rows)):
+            cells = self._cells(self._codes(rows.features[part])).ravel()
+            counted = np.bincount(cells, minlength=self._counts.size)
+            self._counts += counted.reshape(self._counts.shape)
+        self._rarity = None
+
+    def contributions(self, rows: Rows) -> Float64:
+        """How many nats each feature's cuts added on the way to the cell, (events, features)."""
+        shares = np.zeros(rows.features.shape)
+        if self._total == 0:
+            return shares
+        for part in _parts(len(rows)):
+            self._add_contributions(shares[part], self._codes(rows.features[part]))
+        shares /= self._trees
+        return np.maximum(shares, 0.0, out=shares)
+
+    def _add_contributions(self, into: Float64, codes: NDArray[np.intp]) -> None:
+        """Add each cut's step in rarity to its feature; ``into`` (events, features)."""
+        event = np.broadcast_to(np.arange(len(into)), codes.shape)
+        going = np.ones(codes.shape, dtype=bool)
+        before = np.zeros(codes.shape)  # rarity of the uncut space, but for the softening
+        for level in range(1, self._depth + 1):
+            deeper = self._depth - level
+            counts = self._counts.reshape(-1, 2**deeper, self._trees).sum(axis=1)
+            share = (counts / self._total).take(self._cells(codes >> deeper))
+            rarity = -np.log(share * 2.0**level + SOFTENING)
+            feature = np.broadcast_to(self._feature[level - 1][:, None], codes.shape)
+            np.add.at(into, (event[going], feature[going]), (rarity - before)[going])
+            before = rarity
+            going &= share > RARE_SHARE
+
+    def state(self) -> State:
+        """Counts, their total and the range of the features."""
+        return {
+            "counts": self._counts.copy(),
+            "total": self._total,
+            "low": self._low.copy(),
+            "high": self._high.copy(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
+        counts = read_array(state, "counts", self._counts.shape)
+        low = read_array(state, "low", self._low.shape)
+        high = read_array(state, "high", self._high.shape)
+        self._total = read_float(state, "total")
+        self._counts, self._low, self._high, self._rarity = counts, low, high, None
+
+    def _codes(self, features: Float64) -> NDArray[np.intp]:
+        """(trees, events) codes: a bit for each cut, the first one highest, 1 above the cut."""
+        # Halved, so that the range of ±1e308 is finite; a value far outside may become infinite,
+        # which compares as it should.
+        span = np.maximum(self._high / 2 - self._low / 2, SMALLEST_SPAN)
+        with np.errstate(over="ignore"):
+            unit = ((features / 2 - self._low / 2) / span).T.astype(np.float32, order="C")
+        above = unit[self._feature.ravel()] > self._cut.reshape(-1, 1)
+        bits = above.view(np.uint8).reshape(*self._cut.shape, -1)
+        codes = bits[0].astype(np.uint16)
+        for level in range(1, self._depth):
+            codes += codes
+            codes |= bits[level]
+        wide: NDArray[np.intp] = codes.astype(np.intp)
+        return wide
+
+    def _cells(self, codes: NDArray[np.intp]) -> NDArray[np.intp]:
+        """(trees, events) places in the flattened counts (codes, trees) of one level."""
+        cells: NDArray[np.intp] = np.multiply(codes, self._trees)
+        cells += self._tree
+        return cells
+
+    def _cell_rarity(self) -> Float64:
+        """-ln(2^k share + softening) of every full-depth cell, at the depth k where it stops."""
+        if self._rarity is None:
+            shares = [self._counts / self._total]
+            for _ in range(1, self._depth):
+                shares.insert(0, shares[0][0::2] + shares[0][1::2])
+            mass, stopped = shares[0] * 2.0, shares[0] <= RARE_SHARE
+            for level, share in enumerate(shares[1:], start=2):
+                halves = (share * 2.0**level).reshape(-1, 2, self._trees)
+                ends = (share <= RARE_SHARE).reshape(halves.shape)
+                mass = np.where(stopped[:, None], mass[:, None], halves).reshape(share.shape)
+                stopped = (ends | stopped[:, None]).reshape(share.shape)
+            self._rarity = -np.log(mass + SOFTENING)
+        return self._rarity
+
+
+def _parts(rows: int) -> list[slice]:
+    return [slice(start, start + ROWS_AT_ONCE) for start in range(0, rows, ROWS_AT_ONCE)]

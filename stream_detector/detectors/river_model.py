@@ -1,0 +1,190 @@
+"""Any River anomaly detector or binary classifier, one event at a time."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import river.base
+
+from stream_detector.detectors.base import Rows, clipped
+from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, load_model
+from stream_detector.detectors.stored import read_array
+from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
+from stream_detector.events import Float64, State
+
+Scaling: TypeAlias = Literal["standard", "minmax", "none"]
+
+CLIP = 20.0
+"""Z-scores are clipped at ± this: one wild value would drive a linear model's weights to NaN."""
+
+LARGEST_SCORE = 1e300
+"""Stands for an infinite score."""
+
+REHEARSAL_ROWS = 64
+"""Made-up rows that a twin of the model learns at the start, to see that it can be stored."""
+
+
+class RiverModel:
+    """A River model, scored with ``score_one`` or ``predict_proba_one`` row by row.
+
+    Anomaly detectors learn every row. Classifiers learn the rows with a label, and their score is
+    the probability of ``True``. A parameter of the form ``{"model": path, "parameters": {...}}``
+    is itself made into a River object, for models that hold another.
+
+    State: the model as bytes, River's release, and the running range of the features. How large it
+    becomes is River's to say: half-space trees stay as they are, some trees grow without limit.
+    After a restore the scores are the same bits; the bytes of the pickle need not be.
+    """
+
+    block_rows = 1
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        model: str,
+        parameters: Mapping[str, Any] | None = None,
+        scaling: Scaling = "standard",
+        seed: int = 0,
+    ) -> None:
+        """Build the model.
+
+        Raises:
+            ConfigurationError: No such class, wrong parameters, neither anomaly detector nor
+                classifier, or a model whose state cannot be stored safely.
+        """
+        kind = _find_class(model)
+        if not issubclass(kind, river.base.AnomalyDetector | river.base.Classifier):
+            raise ConfigurationError(
+                f"{model} is neither an anomaly detector nor a classifier of River"
+            )
+        self._classifies = issubclass(kind, river.base.Classifier)
+        self._model = _build(model, parameters or {}, seed)
+        self._scaling = scaling
+        self._low: Float64 = np.full(features, np.inf)
+        self._high: Float64 = np.full(features, -np.inf)
+        self._rehearse(_build(model, parameters or {}, seed), model, features)
+
+    def score(self, rows: Rows) -> Float64:
+        """The model's own score, (events,) float64; NaN becomes 0, infinity ±1e300."""
+        events = self._events(rows)
+        if self._classifies:
+            scores = [self._model.predict_proba_one(event).get(True, 0.0) for event in events]
+        else:
+            scores = [self._model.score_one(event) for event in events]
+        return np.nan_to_num(
+            np.array(scores, dtype=np.float64), posinf=LARGEST_SCORE, neginf=-LARGEST_SCORE
+        )
+
+    def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
+        """Learn row by row, after the range was widened by the whole chunk."""
+        if len(rows) == 0:
+            return
+        np.minimum(self._low, rows.features.min(axis=0), out=self._low)
+        np.maximum(self._high, rows.features.max(axis=0), out=self._high)
+        events = self._events(rows)
+        if not self._classifies:
+            for event in events:
+                self._model.learn_one(event)
+        elif labels is not None:
+            for event, label in zip(events, labels.tolist(), strict=True):
+                if label == label:  # not NaN  # noqa: PLR0124 - the cheapest test for NaN
+                    self._model.learn_one(event, label > 0)
+
+    def state(self) -> State:
+        """The model as bytes and what belongs to it."""
+        return {
+            "model": dump_model(self._model),
+            "river_version": RIVER_VERSION,
+            "low": self._low.copy(),
+            "high": self._high.copy(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take the state in.
+
+        Raises:
+            StateMismatchError: Another model, release of River or number of features.
+            StateError: The stored bytes are damaged or name what no River model needs.
+        """
+        low = read_array(state, "low", self._low.shape)
+        high = read_array(state, "high", self._high.shape)
+        content = read_array(state, "model", (-1,), np.uint8)
+        version = state.get("river_version")
+        if not isinstance(version, str):
+            raise StateMismatchError(f"state 'river_version': expected a text, found {version!r}")
+        self._model = load_model(content, version, type(self._model))
+        self._low, self._high = low, high
+
+    def _events(self, rows: Rows) -> list[dict[int, float]]:
+        """One dict an event, column number to scaled value."""
+        if self._scaling == "standard":
+            values = clipped(rows.standardised, CLIP)
+        elif self._scaling == "none":
+            values = rows.features
+        elif np.isinf(self._low).any():
+            values = np.zeros(rows.features.shape)  # nothing learnt yet, so no range
+        else:
+            # Halved, so that the range of ±1e308 is finite.
+            span = self._high / 2 - self._low / 2
+            place = rows.features / 2 - self._low / 2
+            with np.errstate(over="ignore"):
+                values = np.clip(place / np.where(span > 0, span, 1.0), 0.0, 1.0)
+        columns = range(values.shape[1])
+        return [dict(zip(columns, row, strict=True)) for row in values.tolist()]
+
+    def _rehearse(self, twin: Any, path: str, features: int) -> None:
+        """Let a twin learn made-up rows and store it: better refused now than at a restart."""
+        values = np.random.RandomState(0).uniform(size=(REHEARSAL_ROWS, features))
+        try:
+            for number, event in enumerate(dict(enumerate(row)) for row in values.tolist()):
+                if self._classifies:
+                    twin.learn_one(event, number % 2 == 0)
+                else:
+                    twin.learn_one(event)
+            dump_model(twin)
+        except (StateError, *_UNFIT) as error:
+            raise ConfigurationError(f"{path} cannot be used: {error!r}") from error
+
+
+_UNFIT = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError)
+"""What River's models raise where parameters do not fit each other or the data's kind."""
+
+
+def _build(path: str, parameters: Mapping[str, Any], seed: int) -> Any:
+    kind = _find_class(path)
+    accepted = inspect.signature(kind).parameters
+    arguments = {
+        name: _build(value["model"], value.get("parameters", {}), seed)
+        if isinstance(value, Mapping) and "model" in value and {*value} <= {"model", "parameters"}
+        else value
+        for name, value in parameters.items()
+    }
+    if "seed" in accepted:
+        arguments.setdefault("seed", seed)
+    unknown = sorted(set(arguments) - set(accepted))
+    if unknown:
+        raise ConfigurationError(
+            f"{path} has no parameter {', '.join(unknown)}; it takes {', '.join(accepted)}"
+        )
+    try:
+        return kind(**arguments)
+    except _UNFIT as error:
+        raise ConfigurationError(f"{path} with {dict(parameters)}: {error}") from error
+
+
+def _find_class(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    if module != "river" and not module.startswith("river."):
+        raise ConfigurationError(f"expected a class path under river., found {path!r}")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ConfigurationError(f"River has no {path}: {error}") from error
+    if not isinstance(found, type) or not found.__module__.startswith("river."):
+        raise ConfigurationError(f"River has no class {path}")
+    return found

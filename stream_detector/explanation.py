@@ -1,0 +1,127 @@
+"""Why an event was strange: which features made its score, each with its usual range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from stream_detector.detectors.base import BLOCK_ROWS, Detector, ExplainsItself, Rows
+from stream_detector.events import Float64
+
+
+class Group(Protocol):
+    """Columns that one line of an explanation is about: a number, or all of a one-hot."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Its columns in the feature matrix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One line of an explanation.
+
+    Attributes:
+        group: index of the feature group.
+        share: its part in the explained strangeness, 0 to 1.
+        deviations: the largest of its columns' distances from the running mean, in standard
+            deviations, with its sign.
+    """
+
+    group: int
+    share: float
+    deviations: float
+
+
+def contributions(
+    detector: Detector, groups: Sequence[Group], row: Rows, usual: Float64
+) -> Float64:
+    """How much of one event's score each group of features accounts for.
+
+    A detector that knows (``contributions``: an autoencoder's error by feature) is asked. For the
+    rest each group in turn is replaced by its usual value and the fall of the score is taken:
+    occlusion (Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks).
+
+    Args:
+        detector: the model as it scored the event.
+        groups: the feature groups.
+        row: the event, one row.
+        usual: (features,) float64, the running means in the features' own units.
+
+    Returns:
+        (groups,) float64, at least 0.
+    """
+    if hasattr(detector, "contributions"):
+        explains = cast("ExplainsItself", detector)
+        by_column = explains.contributions(_padded(row, BLOCK_ROWS))[0]
+        return np.array([by_column[list(group.columns)].sum() for group in groups])
+    # Row 0 is the event itself. Always the same layout, so the bits do not depend on what other
+    # alerts happen to be explained beside this one.
+    count = len(groups) + 1
+    variants = _padded(row, -(-count // BLOCK_ROWS) * BLOCK_ROWS, copies=count)
+    for index, group in enumerate(groups, start=1):
+        columns = list(group.columns)
+        variants.features[index, columns] = usual[columns]
+        variants.standardised[index, columns] = 0.0
+    scores = detector.score(variants)
+    return np.maximum(scores[0] - scores[1:count], 0.0)
+
+
+def _padded(row: Rows, size: int, copies: int = 1) -> Rows:
+    """``copies`` of the one row, then zeros up to ``size`` rows."""
+    features = np.zeros((size, row.features.shape[1]))
+    standardised = np.zeros_like(features)
+    features[:copies] = row.features
+    standardised[:copies] = row.standardised
+    return Rows(features, standardised)
+
+
+def rank_reasons(
+    by_group: Float64, groups: Sequence[Group], row: Rows, limit: int = 5
+) -> list[Reason]:
+    """The groups that contributed most, largest first; at most ``limit``, none without a part.
+
+    Args:
+        by_group: what ``contributions`` returned.
+        groups: the feature groups.
+        row: the event, one row.
+        limit: how many reasons to give.
+    """
+    total = float(by_group.sum())
+    if total <= 0:
+        return []
+    reasons: list[Reason] = []
+    for index in np.argsort(-by_group, kind="stable")[:limit].tolist():
+        share = float(by_group[index]) / total
+        if share <= 0:
+            break
+        z = row.standardised[0, list(groups[index].columns)]
+        reasons.append(Reason(index, share, float(z[int(np.argmax(np.abs(z)))])))
+    return reasons
+
+
+def usual_range(
+    mean: Float64, deviation: Float64, low: Float64, high: Float64, columns: tuple[int, ...]
+) -> tuple[float, float] | None:
+    """Mean ± two standard deviations within what was seen, for a group of one column."""
+    if len(columns) != 1:
+        return None
+    column = columns[0]
+    return (
+        float(max(mean[column] - 2 * deviation[column], low[column])),
+        float(min(mean[column] + 2 * deviation[column], high[column])),
+    )
+
+
+def short_number(value: Any) -> Any:
+    """A number as people read it: four significant digits; anything else as it is."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    return value

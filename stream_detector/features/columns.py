@@ -1,0 +1,110 @@
+"""What every encoder gives the extractor: named columns, groups of them, and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from stream_detector.events import EventBatch, Float64, State
+
+Transform: TypeAlias = Literal["none", "log", "sqrt"]
+
+LARGEST = 1e100
+"""Numbers are clipped at ± this, so that their squares stay finite in every running moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGroup:
+    """What one line of an explanation is about.
+
+    Attributes:
+        name: unique among the groups of an extractor.
+        columns: indices of its columns (all columns of a one-hot, sine and cosine of an hour).
+        kind: ``numeric``, ``boolean``, ``categorical``, ``time``, ``difference``, ``ratio`` or
+            ``window``.
+        field: the event field that a person would look at, None where there is no single one.
+    """
+
+    name: str
+    columns: tuple[int, ...]
+    kind: str
+    field: str | None
+
+
+class Encoder(Protocol):
+    """Turns a batch into some columns. Column indices in ``groups`` count from its own first."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns."""
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """How each column was made of a number in its own unit."""
+
+    @property
+    def groups(self) -> tuple[FeatureGroup, ...]:
+        """Its groups; together they have every column once."""
+
+    def encode(self, batch: EventBatch, out: Float64) -> None:
+        """Write (events, columns) float64 into ``out``; what it remembers moves on."""
+
+    def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:
+        """The JSON value a person would want for its ``group`` of event ``row``.
+
+        ``x``: (columns,) float64, the event's own numbers.
+        """
+
+
+class Remembers(Protocol):
+    """An encoder with state."""
+
+    def end_chunk(self) -> None:
+        """A full chunk has been seen: the only moment at which anything is forgotten."""
+
+    def state(self) -> State:
+        """Everything remembered, as arrays and JSON values."""
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where it does not fit."""
+
+
+def apply_transform(values: Float64, transform: Transform) -> Float64:
+    """``log`` is sign(x) log(1 + |x|), ``sqrt`` is sign(x) sqrt(|x|); NaN stays NaN."""
+    if transform == "log":
+        return np.copysign(np.log1p(np.abs(values)), values)
+    if transform == "sqrt":
+        return np.copysign(np.sqrt(np.abs(values)), values)
+    return values
+
+
+def undo_transform(value: float, transform: Transform) -> float:
+    """The number that ``apply_transform`` was given, to six digits where it was changed."""
+    if transform == "none" or not np.isfinite(value):
+        return value
+    # Detectors explain with means and ranges of columns, which may lie a little outside.
+    size = float(np.expm1(min(abs(value), 700.0))) if transform == "log" else value * value
+    return float(f"{np.copysign(size, value):.6g}")
+
+
+def untransformed(columns: int) -> tuple[Transform, ...]:
+    """``none`` for each column."""
+    none: Transform = "none"
+    return (none,) * columns
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, later ones of the same name with ``~2``, ``~3`` and so on behind."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        unique, count = name, 1
+        while unique in taken:
+            count += 1
+            unique = f"{name}~{count}"
+        taken.add(unique)
+        result.append(unique)
+    return tuple(result)

@@ -1,0 +1,161 @@
+"""All features of a configuration, one column after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stream_detector.config.fields import FieldPlan
+from stream_detector.config.models import CategoricalFeature, Config, Feature, TimeFeature, Window
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import EventBatch, Float64, State
+from stream_detector.features.categories import OneHotEncoder, RarityEncoder, category_encoder
+from stream_detector.features.columns import Encoder, FeatureGroup, undo_transform, unique_names
+from stream_detector.features.encoders import NumberEncoder, TimeEncoder
+from stream_detector.features.windows import KeyedWindow
+
+
+class FeatureExtractor:
+    """Turns events into numbers, and remembers what that needs: windows and tables of categories.
+
+    The bits of a row do not depend on how the stream is cut into calls of ``extract``;
+    ``end_chunk`` is the only place where anything is forgotten.
+
+    Attributes:
+        names: one for each column.
+        groups: what the lines of an explanation are about; every column is in one group.
+    """
+
+    def __init__(self, config: Config, plan: FieldPlan) -> None:
+        time_field = config.event.time.field if config.event.time is not None else None
+        encoders = [_encoder(feature, plan, time_field) for feature in config.features]
+        labels = _window_labels(config.windows)
+        self._windows = {
+            label: KeyedWindow(window, plan.numeric, plan.text, label)
+            for window, label in zip(config.windows, labels, strict=True)
+        }
+        self._encoders: list[Encoder] = [*encoders, *self._windows.values()]
+        self._tables = {
+            str(position): encoder
+            for position, encoder in enumerate(encoders)
+            if isinstance(encoder, OneHotEncoder | RarityEncoder)
+        }
+        self.names = unique_names([name for each in self._encoders for name in each.columns])
+        self._transforms = [each for encoder in self._encoders for each in encoder.transforms]
+        self._spans: list[slice] = []
+        self._owner: dict[str, tuple[Encoder, slice, int]] = {}
+        self.groups = self._place()
+
+    def _place(self) -> tuple[FeatureGroup, ...]:
+        """Give each encoder its columns; the groups with indices and names that are unique."""
+        groups: list[FeatureGroup] = []
+        owners: list[tuple[Encoder, slice, int]] = []
+        begin = 0
+        for encoder in self._encoders:
+            span = slice(begin, begin + len(encoder.columns))
+            self._spans.append(span)
+            for index, group in enumerate(encoder.groups):
+                columns = tuple(begin + column for column in group.columns)
+                groups.append(replace(group, columns=columns))
+                owners.append((encoder, span, index))
+            begin = span.stop
+        names = unique_names([group.name for group in groups])
+        self._owner = dict(zip(names, owners, strict=True))
+        return tuple(replace(group, name=name) for group, name in zip(groups, names, strict=True))
+
+    def extract(self, batch: EventBatch) -> Float64:
+        """Features of accepted events, at most one chunk of them; windows and tables move on.
+
+        Returns:
+            (events, len(names)) float64: NaN where a value is missing and the policy is ``mean`` or
+            ``indicator``, finite otherwise, within ±1e100.
+        """
+        features = np.empty((len(batch), len(self.names)))
+        for encoder, span in zip(self._encoders, self._spans, strict=True):
+            encoder.encode(batch, features[:, span])
+        return features
+
+    def end_chunk(self) -> None:
+        """A full chunk has been seen: let windows and tables forget what is too much."""
+        for remembering in (*self._tables.values(), *self._windows.values()):
+            remembering.end_chunk()
+
+    def describe(self, group: FeatureGroup, batch: EventBatch, row: int, x: Float64) -> Any:
+        """What a person would want to see of a group, as a JSON value.
+
+        Args:
+            group: one of ``groups``.
+            batch: the events.
+            row: which of them.
+            x: (features,) float64, what ``extract`` returned for it.
+
+        Returns:
+            A number's raw field value, a category's text, a window's number in its own unit
+            (events, seconds); None where the value is missing.
+        """
+        encoder, span, index = self._owner[group.name]
+        return encoder.describe(index, batch, row, x[span])
+
+    def in_units(self, column: int, value: float) -> float:
+        """A number of a column (say, its running mean) with the column's transform undone."""
+        return undo_transform(value, self._transforms[column])
+
+    @property
+    def keys_held(self) -> dict[str, int]:
+        """Keys in memory, by window."""
+        return {label: window.keys_held for label, window in self._windows.items()}
+
+    @property
+    def keys_evicted(self) -> dict[str, int]:
+        """Keys forgotten since the beginning, by window."""
+        return {label: window.keys_evicted for label, window in self._windows.items()}
+
+    def state(self) -> State:
+        """Windows and tables of categories, and the names of the columns they make."""
+        return {
+            "names": list(self.names),
+            "tables": {name: table.state() for name, table in self._tables.items()},
+            "windows": {label: window.state() for label, window in self._windows.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Take the state in.
+
+        Raises:
+            StateMismatchError: the state makes other columns than this configuration.
+        """
+        given = list(state["names"])
+        if given != list(self.names):
+            odd = sorted(set(given) ^ set(self.names))[:3] or ["their order"]
+            raise StateMismatchError(
+                f"the state has {len(given)} features, the configuration {len(self.names)}; "
+                f"they differ in {', '.join(odd)}"
+            )
+        for part, remembering in (("tables", self._tables), ("windows", self._windows)):
+            if set(state[part]) != set(remembering):
+                raise StateMismatchError(f"the state has other {part} than the configuration")
+            for name, each in remembering.items():
+                each.restore(state[part][name])
+
+
+def _encoder(feature: Feature, plan: FieldPlan, time_field: str | None) -> Encoder:
+    if isinstance(feature, CategoricalFeature):
+        return category_encoder(feature, plan.text)
+    if isinstance(feature, TimeFeature):
+        return TimeEncoder(feature, time_field)
+    return NumberEncoder(feature, plan.numeric)
+
+
+def _window_labels(windows: list[Window]) -> tuple[str, ...]:
+    """The key of each window; where several have the same key, with what they look at."""
+    keys = [window.key for window in windows]
+    return unique_names(
+        [
+            f"{window.key}[{about}]"
+            if keys.count(window.key) > 1 and (about := window.value or window.distinct_of)
+            else window.key
+            for window in windows
+        ]
+    )

@@ -1,0 +1,152 @@
+"""Which keys a window remembers, in which slot of its arrays, and who is forgotten first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import Float64, Int64, State
+from stream_detector.features.texts import pack_texts, unpack_texts
+
+LARGEST_CHUNK = 2048
+"""Events between two calls of ``evict``, at most; as many keys may be above the limit."""
+
+_FIRST_SLOTS = 1024
+_EVICTED_SHARE = 16
+_FREE = np.iinfo(np.int64).max
+
+
+class KeyTable:
+    """A dict from key to slot, and when each slot was last used, counted in events.
+
+    State: at most ``max_keys + LARGEST_CHUNK`` keys. Slot numbers are no part of it: nothing that
+    a caller computes may depend on which slot a key has.
+    """
+
+    def __init__(self, max_keys: int) -> None:
+        self.max_keys = max_keys
+        self.capacity = max_keys + LARGEST_CHUNK
+        self.evicted = 0
+        self._slots: dict[str, int] = {}
+        self._keys: list[str] = []
+        self._free: list[int] = []
+        self._last_used: Int64 = np.full(self.rows_for(0), _FREE)
+        self._events = 0
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def rows_for(self, slots: int) -> int:
+        """Rows of an array for ``slots`` slots: doubling from a small start up to the capacity."""
+        rows = _FIRST_SLOTS
+        while rows < slots:
+            rows *= 2
+        return min(rows, self.capacity)
+
+    @property
+    def rows(self) -> int:
+        """Rows that arrays indexed by slot must have now."""
+        return len(self._last_used)
+
+    def slots_of(self, keys: Sequence[str]) -> Int64:
+        """(keys,) int64: the slot of each; new keys get one.
+
+        Raises:
+            ValueError: more keys than a chunk can bring, ``evict`` was not called.
+        """
+        slots = self._slots
+        found: list[int | None] = list(map(slots.get, keys))
+        if None in found:
+            for position, slot in enumerate(found):
+                if slot is None:
+                    key = keys[position]
+                    known = slots.get(key)
+                    found[position] = self._new_slot(key) if known is None else known
+        return np.array(found, dtype=np.int64)
+
+    def _new_slot(self, key: str) -> int:
+        if self._free:
+            slot = self._free.pop()
+            self._keys[slot] = key
+        else:
+            slot = len(self._keys)
+            if slot >= self.capacity:
+                raise ValueError(
+                    f"more than {self.capacity} keys: evict() belongs after {LARGEST_CHUNK} events"
+                )
+            self._keys.append(key)
+            if slot >= self.rows:
+                more = self.rows_for(slot + 1) - self.rows
+                self._last_used = np.concatenate([self._last_used, np.full(more, _FREE)])
+        self._slots[key] = slot
+        return slot
+
+    def touch(self, slots: Int64, events: Int64, count: int) -> None:
+        """Note the last use: event ``events[i]`` of the ``count`` at hand used ``slots[i]``."""
+        self._last_used[slots] = events + self._events
+        self._events += count
+
+    def evict(self) -> Int64:
+        """Forget the least recently seen where there are too many keys; the slots freed.
+
+        A sixteenth more than needed goes at once, so that this is rare.
+        """
+        if len(self._slots) <= self.max_keys:
+            return np.empty(0, dtype=np.int64)
+        count = len(self._slots) - (self.max_keys - self.max_keys // _EVICTED_SHARE)
+        # No two slots share an event number, so who goes does not depend on the algorithm.
+        freed = np.sort(np.argpartition(self._last_used, count - 1)[:count])
+        self._last_used[freed] = _FREE
+        for slot in freed.tolist():
+            del self._slots[self._keys[slot]]
+            self._keys[slot] = ""
+            self._free.append(slot)
+        self.evicted += count
+        return freed
+
+    def state(self) -> tuple[State, Int64]:
+        """The state, and the slots in its order (least recently used first)."""
+        slots = np.fromiter(self._slots.values(), dtype=np.int64, count=len(self._slots))
+        slots = slots[np.argsort(self._last_used[slots])]
+        keys = self._keys
+        return {
+            "keys": pack_texts([keys[slot] for slot in slots.tolist()]),
+            "last_used": self._last_used[slots],
+            "events": self._events,
+            "evicted": self.evicted,
+        }, slots
+
+    def restore(self, state: State) -> int:
+        """Take the state in; its keys get the slots 0, 1, ... in its order.
+
+        Returns:
+            The number of keys.
+
+        Raises:
+            StateMismatchError: more keys than this table may hold, or keys that repeat.
+        """
+        keys = [key for key in unpack_texts(state["keys"]) if key is not None]
+        last_used = np.asarray(state["last_used"], dtype=np.int64)
+        if len(keys) > self.capacity:
+            raise StateMismatchError(f"{len(keys)} keys, but room for {self.capacity}")
+        slots = {key: slot for slot, key in enumerate(keys)}
+        if not len(slots) == len(keys) == len(last_used):
+            raise StateMismatchError("keys repeat, or there is not one last use for each")
+        self._slots, self._keys, self._free = slots, keys, []
+        self._last_used = np.full(self.rows_for(len(keys)), _FREE)
+        self._last_used[: len(keys)] = last_used
+        self._events = int(state["events"])
+        self.evicted = int(state["evicted"])
+        return len(keys)
+
+
+def grown(array: Float64, rows: int, fill: float) -> Float64:
+    """``array`` with at least ``rows`` rows, the new ones filled with ``fill``."""
+    if len(array) >= rows:
+        return array
+    result: NDArray[np.float64] = np.full((rows, *array.shape[1:]), fill)
+    result[: len(array)] = array
+    return result

@@ -1,0 +1,248 @@
+"""Running statistics of the events that share a key, forgotten exponentially in event time.
+
+All are as of just before the event. Every key's numbers come from the same sequence of elementwise
+operations however the stream is cut into batches, so their bits do not depend on the cuts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stream_detector.config.models import Statistic, Window
+from stream_detector.config.units import format_duration
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import EventBatch, Float64, State
+from stream_detector.features.columns import (
+    FeatureGroup,
+    Transform,
+    apply_transform,
+    undo_transform,
+)
+from stream_detector.features.distinct import NEVER, SKETCH_SLOTS, estimate, sketch_slots
+from stream_detector.features.history import Histories, Occurrences, advance_sketches
+from stream_detector.features.keys import KeyTable, grown
+
+LARGEST_VALUE = 1e30
+"""Values are clipped at ± this in a window: squares and their sums stay far from overflow."""
+
+LARGEST_DEVIATION = 100.0
+LEAST_EVENTS = 1.5
+"""A deviation is unknown (0) below this effective number of events, (sum w)^2 / (sum w^2)."""
+
+LEAST_RELATIVE_DEVIATION = 1e-6
+"""A standard deviation counts as at least this share of the mean's size: a key that always had the
+same value, and suddenly another, is strange; one whose last digit rounds differently is not."""
+
+_NEW_KEY_HALF_LIVES = 10
+_TRANSFORMS: dict[Statistic, Transform] = {"count": "log", "sum": "log", "time_since_last": "log"}
+
+
+class KeyedWindow:
+    """The features of one ``Window`` of the configuration.
+
+    Columns, for each statistic asked for, in order, and each half-life:
+
+    - ``count``: log(1 + n), n the sum of weights 2**(-age / half-life) of the key's events.
+    - ``sum``: sign(s) log(1 + abs(s)), s the weighted sum of ``value``.
+    - ``mean``: the weighted mean; a key without history has the event's own value.
+    - ``deviation``: (value - mean) / standard deviation, drawn towards 0 for few events, within
+      ±100; 0 where unknown.
+    - ``distinct``: log(1 + d), d the weighted number of different values of ``distinct_of``.
+    - ``time_since_last``: log(1 + seconds), one column; at most, and for a new key, that of ten
+      times the longest half-life.
+
+    An event older than the key's newest counts as if it came at the newest's time.
+
+    State: for each key 4 numbers a half-life (1 without ``value``), its last time and, for
+    ``distinct``, 32 times. At most ``max_keys`` keys, and a chunk's more within a chunk; the least
+    recently seen go at the end of a chunk.
+    """
+
+    def __init__(
+        self, window: Window, numeric: tuple[str, ...], text: tuple[str, ...], label: str
+    ) -> None:
+        """``numeric``, ``text``: the fields of the plan; ``label``: begins the column names."""
+        half_lives = tuple(dict.fromkeys(window.half_lives))
+        self._statistics = tuple(dict.fromkeys(window.compute))
+        self._key = text.index(window.key)
+        self._value = None if window.value is None else numeric.index(window.value)
+        self._distinct = None if window.distinct_of is None else text.index(window.distinct_of)
+        self._half_lives = half_lives
+        self._rates: Float64 = -1.0 / (np.array(half_lives) * 1000.0)
+        self._longest_gap_ms = _NEW_KEY_HALF_LIVES * max(half_lives) * 1000.0
+        self._table = KeyTable(window.max_keys)
+        self._histories = Histories(len(half_lives), with_values=self._value is not None)
+        self._last_time: Float64 = np.empty(0)
+        self._sketches: Float64 = np.empty((0, SKETCH_SLOTS))
+        self._grow()
+        self._name_columns(window, label)
+
+    def _name_columns(self, window: Window, label: str) -> None:
+        columns: list[str] = []
+        groups: list[FeatureGroup] = []
+        transforms: list[Transform] = []
+        spans = [_span(half_life) for half_life in self._half_lives]
+        for statistic in self._statistics:
+            field = {"sum": window.value, "mean": window.value, "deviation": window.value}.get(
+                statistic, window.distinct_of if statistic == "distinct" else window.key
+            )
+            one = statistic == "time_since_last"
+            for name in [statistic] if one else [f"{statistic}_{span}" for span in spans]:
+                groups.append(FeatureGroup(f"{label}.{name}", (len(columns),), "window", field))
+                columns.append(f"{label}.{name}")
+                transforms.append(
+                    "log" if statistic == "distinct" else _TRANSFORMS.get(statistic, "none")
+                )
+        self.columns = tuple(columns)
+        self.groups = tuple(groups)
+        self.transforms: tuple[Transform, ...] = tuple(transforms)
+
+    @property
+    def keys_held(self) -> int:
+        """Keys in memory now."""
+        return len(self._table)
+
+    @property
+    def keys_evicted(self) -> int:
+        """Keys forgotten since the beginning."""
+        return self._table.evicted
+
+    def encode(self, batch: EventBatch, out: Float64) -> None:
+        """(events, columns): each event against its key's history, which then takes it in."""
+        if len(batch) == 0:
+            return
+        slots = self._table.slots_of(batch.text[self._key].tolist())
+        self._grow()
+        events = Occurrences.of(slots)
+        order = events.order
+        last, time_ms = events.newest_times(self._last_time[events.slots], batch.time_ms[order])
+        gap_ms = time_ms - last
+        decay = np.exp2(gap_ms[:, None] * self._rates)
+        values = np.zeros(len(batch))
+        if self._value is not None:
+            values = batch.numeric[order, self._value]
+            values = np.minimum(np.maximum(values, -LARGEST_VALUE), LARGEST_VALUE)
+        before = self._histories.advance(events, decay, values)
+        distinct = None
+        if self._distinct is not None:
+            touched = sketch_slots(batch.text[self._distinct][order].tolist())
+            seen = advance_sketches(self._sketches, events, touched, time_ms)
+            distinct = estimate(time_ms[:, None] - seen, self._rates)
+        ends = events.starts + events.lengths - 1
+        self._last_time[events.slots[ends]] = time_ms[ends]
+        self._table.touch(events.slots[ends], order[ends], len(batch))
+        out[order] = self._features(before, decay, gap_ms, values, distinct)
+
+    def _features(
+        self,
+        before: Float64,
+        decay: Float64,
+        gap_ms: Float64,
+        values: Float64,
+        distinct: Float64 | None,
+    ) -> Float64:
+        """(events, columns). ``before``: (moments, events, half-lives) at the key's last event."""
+        parts: list[Float64] = []
+        weight = before[0] * decay
+        for statistic in self._statistics:
+            match statistic:
+                case "count":
+                    parts.append(np.log1p(weight))
+                case "sum":
+                    parts.append(apply_transform(weight * before[2], "log"))
+                case "mean":
+                    parts.append(np.where(before[0] > 0, before[2], values[:, None]))
+                case "deviation":
+                    parts.append(_deviation(before, values))
+                case "time_since_last":
+                    seconds = np.minimum(gap_ms, self._longest_gap_ms) / 1000.0
+                    parts.append(np.log1p(seconds)[:, None])
+                case "distinct":
+                    assert distinct is not None
+                    parts.append(np.log1p(distinct))
+        return np.concatenate(parts, axis=1)
+
+    def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is
+        """The feature's number, its logarithm undone: events, seconds, the value's own unit."""
+        return undo_transform(float(x[group]), self.transforms[group])
+
+    def end_chunk(self) -> None:
+        """Forget the least recently seen keys, if there are too many."""
+        freed = self._table.evict()
+        if len(freed):
+            self._histories.clear(freed)
+            self._last_time[freed] = NEVER
+            if self._distinct is not None:
+                self._sketches[freed] = NEVER
+
+    def _grow(self) -> None:
+        rows = self._table.rows
+        self._histories.grow(rows)
+        self._last_time = grown(self._last_time, rows, NEVER)
+        if self._distinct is not None:
+            self._sketches = grown(self._sketches, rows, NEVER)
+
+    def state(self) -> State:
+        """The keys, least recently seen first, and their numbers in that order."""
+        table, slots = self._table.state()
+        return {
+            "half_lives": list(self._half_lives),
+            "table": table,
+            "moments": self._histories.moments[:, slots],
+            "last_time": self._last_time[slots],
+            "sketches": self._sketches[slots if self._distinct is not None else slots[:0]],
+        }
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where shapes or half-lives differ."""
+        if tuple(state["half_lives"]) != self._half_lives:
+            raise StateMismatchError(
+                f"window has half-lives {state['half_lives']}, expected {list(self._half_lives)}"
+            )
+        moments = np.asarray(state["moments"], dtype=np.float64)
+        last_time = np.asarray(state["last_time"], dtype=np.float64)
+        sketches = np.asarray(state["sketches"], dtype=np.float64)
+        keys, held = len(last_time), self._histories.moments.shape
+        expected = {
+            "moments": (moments.shape, (held[0], keys, held[2])),
+            "sketches": (sketches.shape, (keys * (self._distinct is not None), SKETCH_SLOTS)),
+            "keys": ((len(state["table"]["last_used"]),), (keys,)),
+        }
+        for name, (given, wanted) in expected.items():
+            if given != wanted:
+                raise StateMismatchError(f"window has {name} of shape {given}, expected {wanted}")
+        self._table.restore(state["table"])
+        self._histories.moments = moments.copy()
+        self._last_time = last_time.copy()
+        self._sketches = sketches.copy()
+        self._grow()
+
+
+def _deviation(before: Float64, values: Float64) -> Float64:
+    """(events, half-lives): the value in the key's own standard deviations, 0 where unknown.
+
+    The variance is unbiased for reliability weights, M2 / (V1 - V2 / V1) (Finch 2009, "Incremental
+    calculation of weighted mean and variance"; V1, V2 the sums of weights and of their squares);
+    fading since the last event cancels out of it. With n = V1^2 / V2, the effective number of
+    events, the result is times sqrt((n - 1) / (n + 1)): two or three events that happen to agree
+    say little about the next. On the card transactions this took the average precision of the
+    30-day deviation alone on stolen cards from .34 to .37, of the 1-day one from .09 to .11.
+    """
+    weight, square, mean, spread = before
+    known = weight * weight > LEAST_EVENTS * square
+    number = np.where(known, weight * weight, 1.0) / np.where(known, square, 1.0)
+    freedom = np.where(known, weight, 1.0) - np.where(known, square, 0.0) / np.maximum(weight, 1.0)
+    scale = np.maximum(np.sqrt(spread / freedom), np.abs(mean) * LEAST_RELATIVE_DEVIATION)
+    # Over the least float, 0 stays 0 and anything else goes to the bound.
+    with np.errstate(over="ignore"):
+        deviation = (values[:, None] - mean) / np.maximum(scale, np.finfo(np.float64).tiny)
+    bounded = np.minimum(np.maximum(deviation, -LARGEST_DEVIATION), LARGEST_DEVIATION)
+    return np.where(known, bounded * np.sqrt((number - 1.0) / (number + 1.0)), 0.0)
+
+
+def _span(seconds: float) -> str:
+    """``7d`` rather than ``1w``: people write windows in days."""
+    text = format_duration(seconds)
+    return f"{int(text[:-1]) * 7}d" if text.endswith("w") else text

@@ -1,0 +1,355 @@
+"""One shard's mind: features, scaling, scoring, deciding, learning. No I/O, no clock.
+
+Each event is scored as it arrives, by the model as the last full chunk left it. Accepted events
+are counted into chunks; when a chunk is full, scaler, detector and threshold learn it. So the
+result does not depend on how polls cut the stream, and no event is learnt before it is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector import explanation
+from stream_detector.alerts import (
+    Outgoing,
+    Suppressor,
+    alert_message,
+    dead_letter,
+    iso_time,
+    severity,
+)
+from stream_detector.config.fields import FieldPlan
+from stream_detector.config.models import Config
+from stream_detector.detectors.base import Rows
+from stream_detector.detectors.registry import build_detector
+from stream_detector.events import NO_TIMESTAMP, EventBatch, Float64, Rejection, State
+from stream_detector.features import FeatureExtractor
+from stream_detector.labels import PendingLabels
+from stream_detector.scaling import RunningScaler
+from stream_detector.threshold import AlertThreshold
+
+EARLY_EVENTS = 2048
+EARLY_CHUNK = 32
+"""Chunks of 32 until 2,048 events have been seen: a young model has much to gain from each."""
+
+_FILE_JUMP_MS = 366 * 86_400_000
+"""Without a record timestamp to hold it against, a leap of a year is taken for a wrong date."""
+
+Stage = Callable[[str], AbstractContextManager[Any]]
+
+
+def _untimed(_stage: str) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What ``process`` made of a batch.
+
+    Attributes:
+        scores: (events,) float64 in the order of the batch, NaN for rejected ones.
+        raised: (events,) bool, above the threshold (before suppression).
+        alerts: messages for the alert topic, in event order.
+        severities: severity of each alert.
+        dead_letters: messages for the dead-letter topic, in event order.
+        rejections: why, one for each dead letter.
+        suppressed: alerts held back.
+    """
+
+    scores: Float64
+    raised: NDArray[np.bool_]
+    alerts: list[Outgoing] = field(default_factory=list)
+    severities: list[str] = field(default_factory=list)
+    dead_letters: list[Outgoing] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    suppressed: int = 0
+
+
+class _Chunk:
+    """The chunk being filled: what was scored and waits to be learnt. Unfilled rows are zero."""
+
+    def __init__(self, size: int, features: int) -> None:
+        self.size = size
+        self.filled = 0
+        self.raw = np.zeros((size, features))
+        self.rows = Rows(np.zeros((size, features)), np.zeros((size, features)))
+        self.scores = np.zeros(size)
+        self.raised = np.zeros(size, dtype=bool)
+        self.times_ms = np.zeros(size, dtype=np.int64)
+        self.labels = np.full(size, np.nan)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        return {
+            "raw": self.raw,
+            "features": self.rows.features,
+            "standardised": self.rows.standardised,
+            "scores": self.scores,
+            "raised": self.raised,
+            "times_ms": self.times_ms,
+            "labels": self.labels,
+        }
+
+
+class Pipeline:
+    """Scores, explains and learns the events of one shard, in the order they are given.
+
+    State: the windows and category tables of the features, the scaler, the detector, the
+    threshold, the chunk in hand, pending labels, suppressed keys; each bounded by its own rule.
+    """
+
+    def __init__(self, config: Config, fingerprint: str, stage: Stage = _untimed) -> None:
+        """Build the stages.
+
+        Args:
+            config: the configuration.
+            fingerprint: of the parts of it that shape state; stands in every alert.
+            stage: gives a context manager that times a named stage.
+        """
+        self._config = config
+        self._fingerprint = fingerprint
+        self._stage = stage
+        self.plan = FieldPlan.of(config)
+        self.features = FeatureExtractor(config, self.plan)
+        width = len(self.features.names)
+        self.scaler = RunningScaler(width)
+        self.detector = build_detector(config.detector, width)
+        self.threshold = AlertThreshold(config.threshold)
+        self._suppressor = Suppressor(config.suppression) if config.suppression else None
+        self.pending: PendingLabels | None = None
+        if config.labels is not None and getattr(self.detector, "uses_labels", False):
+            delay, most = config.labels.delay, config.labels.max_waiting
+            self.pending = PendingLabels(width, delay, most)
+        self.sequence = 0
+        self.chunks = 0
+        self.rows_learned = 0
+        self.watermark_ms = NO_TIMESTAMP
+        self._running = b"\0" * 16
+        self._chunk = _Chunk(EARLY_CHUNK, width)
+
+    @property
+    def fingerprint(self) -> str:
+        """Running hash over all scores of full chunks, in hexadecimal: equal runs, equal hash."""
+        return self._running.hex()
+
+    def process(self, batch: EventBatch) -> Outcome:
+        """Score a batch and learn what chunks it fills. Any cut of a stream gives the same."""
+        self._reject_by_time(batch)
+        count = len(batch)
+        outcome = Outcome(np.full(count, np.nan), np.zeros(count, dtype=bool))
+        accepted = batch.rejection == None  # noqa: E711 - elementwise on an object array
+        if not accepted.all():
+            for row in np.flatnonzero(~accepted):
+                rejection = batch.rejection[row]
+                outcome.rejections.append(rejection)
+                letter = dead_letter(
+                    batch.source[row], batch.record[row], rejection, self._config.name
+                )
+                outcome.dead_letters.append(letter)
+            rows = np.flatnonzero(accepted)
+            events = batch.take(rows)
+        else:
+            rows, events = np.arange(count), batch
+        start = 0
+        while start < len(events):
+            stop = min(start + self._chunk.size - self._chunk.filled, len(events))
+            self._advance(events.take(slice(start, stop)), rows[start:stop], outcome)
+            start = stop
+        return outcome
+
+    def _reject_by_time(self, batch: EventBatch) -> None:
+        """Reject what is too late, or absurdly early, by the newest accepted event before it."""
+        times = np.where(batch.rejection == None, batch.time_ms, NO_TIMESTAMP)  # noqa: E711
+        if not len(times):
+            return
+        before = np.maximum.accumulate(np.concatenate([[self.watermark_ms], times]))
+        behind_ms = int(self._config.event.max_behind * 1000)
+        if (times < before[:-1] - behind_ms).any() or (np.diff(before) > _FILE_JUMP_MS).any():
+            self._reject_one_by_one(batch, behind_ms)
+        else:
+            self.watermark_ms = int(before[-1])
+
+    def _reject_one_by_one(self, batch: EventBatch, behind_ms: int) -> None:
+        for row, time_ms in enumerate(batch.time_ms.tolist()):
+            if batch.rejection[row] is not None:
+                continue
+            lead = time_ms - self.watermark_ms
+            if self.watermark_ms >= 0 and lead < -behind_ms:
+                reason, message = "time_behind", f"{-lead / 1000:g} s behind the newest event"
+            elif (
+                self.watermark_ms >= 0
+                and lead > _FILE_JUMP_MS
+                and batch.record[row].timestamp == NO_TIMESTAMP
+            ):
+                reason, message = "time_ahead", f"{lead / 1000:g} s after the newest event"
+            else:
+                self.watermark_ms = max(self.watermark_ms, time_ms)
+                continue
+            batch.rejection[row] = Rejection("order", reason, message)
+
+    def _advance(self, events: EventBatch, batch_rows: NDArray[np.intp], outcome: Outcome) -> None:
+        """Put events, at most what the chunk has room for, through all stages."""
+        chunk = self._chunk
+        first, last = chunk.filled, chunk.filled + len(events)
+        with self._stage("features"):
+            raw = self.features.extract(events)
+        with self._stage("scale"):
+            imputed = self.scaler.impute(raw)
+            chunk.raw[first:last] = raw
+            chunk.rows.features[first:last] = imputed
+            chunk.rows.standardised[first:last] = self.scaler.standardise(imputed)
+        with self._stage("score"):
+            block = self.detector.block_rows
+            low, high = first // block * block, -(-last // block) * block
+            scores = self.detector.score(chunk.rows.take(slice(low, high)))
+            scores = scores[first - low : last - low]
+        with self._stage("decide"):
+            raised = self.threshold.exceeded(scores, self.sequence)
+            for row in np.flatnonzero(raised).tolist():
+                self._alert(events, row, float(scores[row]), first + row, outcome)
+        chunk.scores[first:last] = scores
+        chunk.raised[first:last] = raised
+        chunk.times_ms[first:last] = events.time_ms
+        chunk.labels[first:last] = events.label
+        outcome.scores[batch_rows] = scores
+        outcome.raised[batch_rows] = raised
+        self.sequence += len(events)
+        chunk.filled = last
+        if chunk.filled == chunk.size:
+            with self._stage("learn"):
+                self._learn()
+
+    def _learn(self) -> None:
+        """Learn the full chunk and begin the next."""
+        chunk = self._chunk
+        self.scaler.learn(chunk.raw)
+        features = self.scaler.impute(chunk.raw)
+        regime = getattr(self.detector, "score_regime", 0)
+        self.detector.learn(Rows(features, self.scaler.standardise(features)))
+        if self.pending is not None:
+            self.pending.add(chunk.times_ms, features, chunk.labels)
+            rows, labels = self.pending.mature(self.watermark_ms)
+            if len(labels):
+                self.detector.learn(Rows(rows, self.scaler.standardise(rows)), labels)
+        self.threshold.learn(chunk.scores, chunk.raised, chunk.times_ms)
+        if getattr(self.detector, "score_regime", 0) != regime:
+            self.threshold.reset()
+        self.features.end_chunk()
+        self.chunks += 1
+        self.rows_learned += chunk.size
+        self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
+        size = self._config.processing.chunk_size if self.sequence >= EARLY_EVENTS else EARLY_CHUNK
+        self._chunk = _Chunk(size, chunk.raw.shape[1])
+
+    def _alert(
+        self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
+    ) -> None:
+        """Build the alert of one event, unless its key has alerted lately."""
+        time_ms = int(events.time_ms[row])
+        body: dict[str, Any] = {
+            "id": f"{events.source[row]}-{int(events.offset[row])}",
+            "detector": self._config.name,
+            "event_id": events.event_id[row],
+            "event_time": iso_time(time_ms),
+        }
+        if self._suppressor is not None:
+            assert self._config.suppression is not None
+            column = self.plan.text.index(self._config.suppression.key)
+            key = events.text[column][row]
+            held = self._suppressor.admit(key or "", time_ms)
+            if held is None:
+                outcome.suppressed += 1
+                return
+            body["suppression"] = {"key": key, "suppressed": held}
+        rarity = self.threshold.rarity(score)
+        level = severity(rarity, self.threshold.share)
+        chunk_rows = self._chunk.rows.take(slice(chunk_row, chunk_row + 1))
+        body |= {
+            "score": score,
+            "threshold": self.threshold.value,
+            "rarity": float(f"{rarity:.4g}"),
+            "severity": level,
+            "model": self._config.detector.kind,
+            "reasons": self._reasons(events, row, chunk_rows),
+            "receipt": {
+                "topic": events.source[row].topic,
+                "partition": events.source[row].partition,
+                "offset": int(events.offset[row]),
+                "sequence": self.sequence + row,
+                "chunk": self.chunks,
+                "configuration": self._fingerprint,
+                "state": self.fingerprint,
+                "features": chunk_rows.features[0].tolist(),
+            },
+        }
+        message = alert_message(
+            body, events.source[row], events.record[row], time_ms, self._config.name
+        )
+        outcome.alerts.append(message)
+        outcome.severities.append(level)
+
+    def _reasons(self, events: EventBatch, row: int, rows: Rows) -> list[dict[str, Any]]:
+        scaler, groups = self.scaler, self.features.groups
+        parts = explanation.contributions(self.detector, groups, rows, scaler.mean)
+        reasons: list[dict[str, Any]] = []
+        for reason in explanation.rank_reasons(parts, groups, rows):
+            group = groups[reason.group]
+            value = self.features.describe(group, events, row, rows.features[0])
+            line: dict[str, Any] = {
+                "feature": group.name,
+                "value": explanation.short_number(value),
+                "share": round(reason.share, 3),
+                "deviations": explanation.short_number(reason.deviations),
+            }
+            usual = explanation.usual_range(
+                scaler.mean, scaler.deviation, scaler.low, scaler.high, group.columns
+            )
+            if usual is not None:
+                line["usual"] = [explanation.short_number(bound) for bound in usual]
+            reasons.append(line)
+        return reasons
+
+    def state(self) -> State:
+        """Everything that processing has changed, the chunk in hand included."""
+        chunk = self._chunk
+        filled = {name: c[: chunk.filled].copy() for name, c in chunk.columns().items()}
+        return {
+            "sequence": self.sequence,
+            "chunks": self.chunks,
+            "rows_learned": self.rows_learned,
+            "watermark_ms": self.watermark_ms,
+            "running": self._running.hex(),
+            "chunk": {"size": chunk.size, "filled": filled},
+            "features": self.features.state(),
+            "scaler": self.scaler.state(),
+            "detector": self.detector.state(),
+            "threshold": self.threshold.state(),
+            "suppressor": self._suppressor.state() if self._suppressor else None,
+            "pending": self.pending.state() if self.pending else None,
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue from ``state`` with the same bits. Raises ``StateMismatchError``."""
+        self.features.restore(state["features"])
+        self.scaler.restore(state["scaler"])
+        self.detector.restore(state["detector"])
+        self.threshold.restore(state["threshold"])
+        if self._suppressor is not None and state["suppressor"] is not None:
+            self._suppressor.restore(state["suppressor"])
+        if self.pending is not None and state["pending"] is not None:
+            self.pending.restore(state["pending"])
+        self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
+        self.rows_learned = int(state["rows_learned"])
+        self.watermark_ms = int(state["watermark_ms"])
+        self._running = bytes.fromhex(state["running"])
+        self._chunk = _Chunk(int(state["chunk"]["size"]), len(self.features.names))
+        filled = state["chunk"]["filled"]
+        self._chunk.filled = len(filled["scores"])
+        for name, column in self._chunk.columns().items():
+            column[: self._chunk.filled] = filled[name]

@@ -1,0 +1,352 @@
+"""The HTTP server for /metrics, /healthz and /readyz, and the state behind the two health pages."""
+
+from __future__ import annotations
+
+import errno
+import html
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from socketserver import TCPServer, ThreadingMixIn
+from typing import IO, Any, cast
+from wsgiref.handlers import SimpleHandler
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from prometheus_client import make_wsgi_app
+
+import stream_detector
+from stream_detector.errors import ConnectorError
+from stream_detector.telemetry.metrics import Metrics
+
+MAX_CONNECTIONS = 16
+REQUEST_DEADLINE_SECONDS = 10.0
+SOCKET_TIMEOUT_SECONDS = 5.0
+SHUTDOWN_POLL_SECONDS = 0.25
+
+_Response = tuple[str, list[tuple[str, str]], bytes]
+_log = logging.getLogger(__name__)
+
+
+class HealthState:
+    """What the main loop last said of itself; thread-safe, a handful of values.
+
+    Args:
+        clock: monotonic seconds.
+        broker_timeout_seconds: how long the broker may be silent; None: there is no broker.
+        loop_timeout_seconds: how long a turn of the main loop may take. Kafka excludes a consumer
+            that has not polled for five minutes, so a longer turn does no good any more.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        broker_timeout_seconds: float | None = 30.0,
+        loop_timeout_seconds: float = 300.0,
+    ) -> None:
+        self._clock = clock
+        self._broker_timeout = broker_timeout_seconds
+        self._loop_timeout = loop_timeout_seconds
+        self._lock = threading.Lock()
+        self._last_turn = clock()
+        self._last_answer: float | None = None
+        self._partitions = 0
+        self._recovering = True
+        self._stopping = False
+
+    def loop_turned(self) -> None:
+        """The main loop (or a step of recovery) went round."""
+        with self._lock:
+            self._last_turn = self._clock()
+
+    def broker_answered(self) -> None:
+        """The broker gave a sign of life: records, a commit, metadata."""
+        with self._lock:
+            self._last_answer = self._clock()
+
+    def set_partitions(self, count: int) -> None:
+        """How many partitions this worker owns."""
+        with self._lock:
+            self._partitions = count
+
+    def set_recovering(self, recovering: bool) -> None:
+        """Whether state is being rebuilt; true until first told otherwise."""
+        with self._lock:
+            self._recovering = recovering
+
+    def set_stopping(self) -> None:
+        """The process was asked to stop; it does not get ready again."""
+        with self._lock:
+            self._stopping = True
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether events are being processed, and every reason why not."""
+        with self._lock:
+            reasons = ["stopping"] if self._stopping else []
+            if self._partitions == 0:
+                reasons.append("no partitions assigned")
+            if self._recovering:
+                reasons.append("recovery not done")
+            if self._broker_timeout is not None:
+                if self._last_answer is None:
+                    reasons.append("broker has not answered yet")
+                elif (silence := self._clock() - self._last_answer) > self._broker_timeout:
+                    reasons.append(f"broker has not answered for {silence:.0f} s")
+        return not reasons, reasons
+
+    def alive(self) -> tuple[bool, list[str]]:
+        """Whether the main loop turns, and the reason if not. Only a restart would help then."""
+        with self._lock:
+            silence = self._clock() - self._last_turn
+        if silence > self._loop_timeout:
+            return False, [f"the main loop has not turned for {silence:.0f} s"]
+        return True, []
+
+
+class MetricsServer:
+    """Serves metrics and health from daemon threads; GET and HEAD only.
+
+    Bounded: ``MAX_CONNECTIONS`` at a time (a further one displaces the oldest, so that idle or slow
+    clients cannot keep a scrape out), each for ``REQUEST_DEADLINE_SECONDS`` in all.
+
+    Args:
+        metrics: what /metrics shows; its ``ready`` gauge follows ``health``.
+        health: what /healthz and /readyz answer from.
+        host: address to bind.
+        port: port to bind; 0 takes a free one.
+        status: values for the index page; everything is escaped there.
+        deadline_seconds: longest time for one request.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        health: HealthState,
+        host: str,
+        port: int,
+        status: Callable[[], Mapping[str, Any]] | None = None,
+        *,
+        deadline_seconds: float = REQUEST_DEADLINE_SECONDS,
+    ) -> None:
+        self._health = health
+        self._address = (host, port)
+        self._status = status
+        self._deadline_seconds = deadline_seconds
+        self._prometheus = make_wsgi_app(metrics.registry)
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+        metrics.watch_ready(lambda: health.ready()[0])
+
+    @property
+    def port(self) -> int:
+        """The port that is bound; before ``start`` the one that was asked for."""
+        return self._server.server_port if self._server else self._address[1]
+
+    def start(self) -> None:
+        """Bind and serve. Raises ``ConnectorError`` where the address cannot be had."""
+        host, port = self._address
+        try:
+            info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+                0
+            ]
+            self._server = _Server(info[0], info[4][:2], self._deadline_seconds)
+        except OSError as error:
+            raise ConnectorError(_cannot_bind(host, port, error)) from error
+        self._server.set_app(self._answer)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": SHUTDOWN_POLL_SECONDS},
+            name="metrics-server",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and give the port back; open connections are cut. May be called twice."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = self._thread = None
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if method in ("GET", "HEAD"):
+            status, headers, body = self._route(environ)
+        else:
+            status, headers, body = _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+            headers.append(("Allow", "GET, HEAD"))
+        headers += [
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+        ]
+        start_response(status, headers)
+        return [b"" if method == "HEAD" else body]
+
+    def _route(self, environ: WSGIEnvironment) -> _Response:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return self._scrape(environ)
+            case "/healthz":
+                alive, reasons = self._health.alive()
+                return _text(_available(alive), "ok\n" if alive else "\n".join(reasons) + "\n")
+            case "/readyz":
+                ready, reasons = self._health.ready()
+                body = json.dumps({"ready": ready, "reasons": reasons}) + "\n"
+                return _text(_available(ready), body, "application/json")
+            case "/":
+                return _text(HTTPStatus.OK, self._index(), "text/html")
+            case _:
+                return _text(HTTPStatus.NOT_FOUND, "not found\n")
+
+    def _scrape(self, environ: WSGIEnvironment) -> _Response:
+        status, headers = "", list[tuple[str, str]]()
+
+        def take(library_status: str, library_headers: list[tuple[str, str]]) -> None:
+            nonlocal status, headers
+            status, headers = library_status, library_headers
+
+        body = b"".join(self._prometheus({**environ, "REQUEST_METHOD": "GET"}, take))
+        return status, list(headers), body
+
+    def _index(self) -> str:
+        values = self._status() if self._status else {}
+        rows = "".join(
+            f"<tr><th>{html.escape(str(name))}<td>{html.escape(str(value))}"
+            for name, value in values.items()
+        )
+        links = "".join(
+            f'<li><a href="{path}">{path}</a>' for path in ("/metrics", "/healthz", "/readyz")
+        )
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>stream-detector</title>'
+            "<style>body{font-family:sans-serif;margin:2em}th{text-align:left}</style>"
+            f"<h1>stream-detector {html.escape(stream_detector.__version__)}</h1>"
+            f"<ul>{links}</ul><table>{rows}</table></html>\n"
+        )
+
+
+class _Handler(SimpleHandler):
+    server_software = "stream-detector"
+
+    def log_exception(self, exc_info: Any) -> None:
+        slow = issubclass(exc_info[0], TimeoutError)
+        level = logging.DEBUG if slow else logging.ERROR
+        _log.log(level, "a request to the metrics server failed", exc_info=exc_info)
+
+
+class _RequestHandler(WSGIRequestHandler):
+    server: WSGIServer
+    timeout = SOCKET_TIMEOUT_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """No access log: a scrape every few seconds says nothing."""
+
+    def handle(self) -> None:
+        """As the base class, which would write tracebacks to standard error past the logging."""
+        self.raw_requestline = self.rfile.readline(65537)
+        if self.raw_requestline and self.parse_request():
+            source, target = cast("IO[bytes]", self.rfile), cast("IO[bytes]", self.wfile)
+            handler = _Handler(source, target, self.get_stderr(), self.get_environ())
+            app = self.server.get_app()
+            assert app is not None
+            handler.run(app)
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a connection, a limit on connections, and a deadline for each.
+
+    A timeout of the socket alone does not help against a client that sends a byte now and then.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128  # where it is full, a client's next attempt comes a second later
+
+    def __init__(
+        self, family: socket.AddressFamily, address: tuple[Any, ...], deadline_seconds: float
+    ) -> None:
+        self.address_family = family
+        self._deadline_seconds = deadline_seconds
+        self._open: dict[socket.socket, float] = {}  # when accepted, oldest first
+        self._changed = threading.Condition()
+        super().__init__((address[0], address[1]), _RequestHandler)
+
+    def server_bind(self) -> None:
+        """Without the base class's reverse look-up of the host name, which can take seconds."""
+        TCPServer.server_bind(self)
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
+        self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection, in the place of the oldest one if all are taken."""
+        with self._changed:
+            if len(self._open) >= MAX_CONNECTIONS:
+                _cut(next(iter(self._open)))
+                if not self._changed.wait_for(lambda: len(self._open) < MAX_CONNECTIONS, 1.0):
+                    self.shutdown_request(request)
+                    return
+            self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection and give its place free."""
+        with self._changed:
+            self._open.pop(request, None)
+            self._changed.notify_all()
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called by the accepting thread several times a second: cut what is overdue."""
+        overdue = time.monotonic() - self._deadline_seconds
+        with self._changed:
+            for request, accepted in self._open.items():
+                if accepted < overdue:
+                    _cut(request)
+
+    def server_close(self) -> None:
+        """Close the listening socket and cut open connections."""
+        super().server_close()
+        with self._changed:
+            for request in self._open:
+                _cut(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
+        """A client that went away or was too slow is no news."""
+        _log.debug("a connection to the metrics server ended early", exc_info=True)
+
+
+def _cut(request: socket.socket) -> None:
+    """Wake the thread that reads from or writes to the connection; it closes it."""
+    try:
+        request.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        _log.debug("a connection to the metrics server was gone already")
+
+
+def _text(status: HTTPStatus, body: str, content_type: str = "text/plain") -> _Response:
+    headers = [("Content-Type", f"{content_type}; charset=utf-8")]
+    return f"{status.value} {status.phrase}", headers, body.encode()
+
+
+def _available(good: bool) -> HTTPStatus:
+    return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def _cannot_bind(host: str, port: int, error: OSError) -> str:
+    cures = {
+        errno.EADDRINUSE: "the port is in use: set metrics.port to another (0 takes a free one)",
+        errno.EACCES: "not permitted: set metrics.port to one above 1023",
+        errno.EADDRNOTAVAIL: "not an address of this machine: set metrics.host",
+    }
+    cure = cures.get(error.errno or 0, f"{error.strerror or error}: check metrics.host and port")
+    return f"cannot serve metrics on {host}, port {port}: {cure}"

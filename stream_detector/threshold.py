@@ -1,0 +1,228 @@
+"""Which scores become alerts: a fixed score, or a budget kept by a running quantile.
+
+The threshold changes only when a chunk is full, like everything that learns, so a score is judged
+by a threshold that has not seen it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from stream_detector.config.models import Threshold
+from stream_detector.config.units import Budget
+from stream_detector.events import Float64, Int64, State
+
+_WINDOW = 50_000
+"""Scores remembered. At a budget of 0.1 % that is 50 exceedances: a quantile good to 15 %."""
+
+_TAIL_SHARE = 0.02
+"""The highest scores that the tail is fitted on."""
+
+_FEEDBACK_EVENTS = 10_000
+"""Half-life, in events, of the count of alerts that is held against the budget."""
+
+_REFRESH = 4
+"""A full window is read again after this many chunks: 2 % of it is new by then."""
+
+
+class RunningTail:
+    """The last scores and the shape of their upper tail.
+
+    State: a ring of ``window`` scores and, as of the last refresh, their sorted upper tail. Beyond
+    the largest scores seen the tail is taken as exponential (peaks over threshold with shape 0:
+    Coles 2001, An Introduction to Statistical Modeling of Extreme Values, section 4.2).
+    """
+
+    def __init__(self, window: int = _WINDOW) -> None:
+        self._ring = np.empty(0)
+        self._window = window
+        self._next = 0
+        self._chunks = 0
+        self._tail = np.empty(0)
+        self._size = 0
+
+    def learn(self, scores: Float64) -> None:
+        """Take a chunk's scores in and refresh the tail when it is due."""
+        room = self._window - len(self._ring)
+        if room >= len(scores):
+            self._ring = np.concatenate([self._ring, scores])
+        else:
+            if room:
+                self._ring = np.concatenate([self._ring, scores[:room]])
+                scores = scores[room:]
+            places = (self._next + np.arange(len(scores))) % self._window
+            self._ring[places] = scores
+            self._next = (self._next + len(scores)) % self._window
+        self._chunks += 1
+        if len(self._ring) < self._window // 8 or self._chunks % _REFRESH == 0:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._size = len(self._ring)
+        count = min(self._size, max(32, int(self._size * _TAIL_SHARE)))
+        self._tail = np.sort(np.partition(self._ring, self._size - count)[self._size - count :])
+
+    @property
+    def size(self) -> int:
+        """Scores that the tail stands for."""
+        return self._size
+
+    def quantile(self, share: float) -> float:
+        """The score that a share (0 to 1) of the scores exceeds; infinity before any score."""
+        if not self._size:
+            return math.inf
+        expected = share * self._size
+        if expected >= len(self._tail):
+            return float(np.quantile(self._ring[: self._size], 1 - share))
+        if expected >= 4:  # noqa: PLR2004 - enough scores above it to read it off
+            position = len(self._tail) - expected
+            low = min(int(position), len(self._tail) - 2)
+            part = position - low
+            return float(self._tail[low] * (1 - part) + self._tail[low + 1] * part)
+        base, mean_excess = self._exponential()
+        return base + mean_excess * math.log(len(self._tail) / max(expected, 1e-9))
+
+    def share_above(self, score: float) -> float:
+        """Estimated share (0 to 1) of the scores that are at least ``score``."""
+        if not self._size:
+            return 1.0
+        above = len(self._tail) - int(self._tail.searchsorted(score))
+        if above >= 4 or above == len(self._tail):  # noqa: PLR2004 - as in ``quantile``
+            if above == len(self._tail):
+                above = int(np.count_nonzero(self._ring[: self._size] >= score))
+            return (above + 0.5) / (self._size + 1)
+        base, mean_excess = self._exponential()
+        estimate = len(self._tail) / self._size * math.exp(-(score - base) / mean_excess)
+        return max(min(estimate, 4.5 / (self._size + 1)), 1e-9)
+
+    def _exponential(self) -> tuple[float, float]:
+        base = float(self._tail[0])
+        return base, max(float(np.mean(self._tail)) - base, 1e-9)
+
+    def state(self) -> State:
+        """The ring and the tail."""
+        return {
+            "ring": self._ring.copy(),
+            "next": self._next,
+            "chunks": self._chunks,
+            "tail": self._tail.copy(),
+            "size": self._size,
+        }
+
+    def restore(self, state: State) -> None:
+        """Take ``state`` in."""
+        self._ring = np.array(state["ring"], dtype=np.float64)
+        self._tail = np.array(state["tail"], dtype=np.float64)
+        self._next, self._chunks = int(state["next"]), int(state["chunks"])
+        self._size = int(state["size"])
+
+
+class AlertThreshold:
+    """Decides which scores alert.
+
+    State: the running tail, the events and alerts of late (decayed), the pace of event time.
+    """
+
+    def __init__(self, config: Threshold) -> None:
+        self._fixed = config.score
+        self._budget: Budget | None = config.budget
+        self._burn_in = config.burn_in
+        self._tail = RunningTail()
+        self._seen = 0
+        self._events = 0.0
+        self._alerts = 0.0
+        self._seconds = 0.0
+        self._paced = 0.0
+        self._last_ms = -1
+        self._value = math.inf if self._fixed is None else self._fixed
+
+    @property
+    def value(self) -> float:
+        """Scores above this alert, once the burn-in is over; infinity while nothing is known."""
+        return self._value
+
+    @property
+    def share(self) -> float | None:
+        """The budget as a share of the events (0 to 1), as of now; None with a fixed score."""
+        if self._budget is None:
+            return None
+        if self._budget.share is not None:
+            return self._budget.share
+        assert self._budget.per_second is not None
+        if self._seconds <= 0 or self._paced <= 0:
+            return None
+        return min(self._budget.per_second * self._seconds / self._paced, 0.5)
+
+    @property
+    def alert_rate(self) -> float:
+        """Share of the last events (half-life 10,000) that were above the threshold."""
+        return self._alerts / self._events if self._events else 0.0
+
+    def exceeded(self, scores: Float64, first_sequence: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of ``scores`` alert; ``first_sequence`` counts the events before the first."""
+        flags = scores > self._value
+        if first_sequence < self._burn_in:
+            flags[: self._burn_in - first_sequence] = False
+        return flags
+
+    def rarity(self, score: float) -> float:
+        """One in how many events has such a score."""
+        return 1.0 / self._tail.share_above(score)
+
+    def learn(self, scores: Float64, flags: np.ndarray[Any, Any], times_ms: Int64) -> None:
+        """Take in a full chunk: its scores, which of them alerted, its event times."""
+        count = len(scores)
+        if self._seen >= min(self._burn_in, 256):
+            # The scores of an untrained model say nothing about later ones.
+            self._tail.learn(scores)
+        self._seen += count
+        keep = 0.5 ** (count / _FEEDBACK_EVENTS)
+        if self._seen > self._burn_in:
+            self._events = self._events * keep + count
+            self._alerts = self._alerts * keep + float(np.count_nonzero(flags))
+        newest = int(times_ms.max())
+        if self._last_ms >= 0:
+            self._seconds = self._seconds * keep + max(newest - self._last_ms, 0) / 1000
+            self._paced = self._paced * keep + count
+        self._last_ms = max(self._last_ms, newest)
+        if self._fixed is None:
+            share = self.share
+            if share is not None and self._tail.size:
+                self._value = self._tail.quantile(share * self._correction(share))
+
+    def _correction(self, share: float) -> float:
+        """Factor on the share that makes up for alerts raised too often or too rarely of late."""
+        prior = 10.0 / share  # ten alerts' worth of doubt before the count is believed
+        wanted = share * (self._events + prior)
+        return float(np.clip(2.0 - (self._alerts + 10.0) / wanted, 0.25, 2.0))
+
+    def reset(self) -> None:
+        """Forget the scores: another model gives them from now on."""
+        self._tail = RunningTail()
+        self._seen = 0
+        self._value = math.inf if self._fixed is None else self._fixed
+
+    def state(self) -> State:
+        """Everything learnt."""
+        return {
+            "tail": self._tail.state(),
+            "seen": self._seen,
+            "events": self._events,
+            "alerts": self._alerts,
+            "seconds": self._seconds,
+            "paced": self._paced,
+            "last_ms": self._last_ms,
+            "value": np.array(self._value),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take ``state`` in; a fixed score stays the configuration's."""
+        self._tail.restore(state["tail"])
+        self._seen, self._last_ms = int(state["seen"]), int(state["last_ms"])
+        self._events, self._alerts = float(state["events"]), float(state["alerts"])
+        self._seconds, self._paced = float(state["seconds"]), float(state["paced"])
+        if self._fixed is None:
+            self._value = float(state["value"])

@@ -1,0 +1,111 @@
+"""Fixtures that every test module shares: the real broker, topics, the public data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka_broker.broker import Broker, why_unavailable
+from kafka_broker.clients import create_topic, unique_name
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+NO_BROKER = "no Kafka broker: "
+KAFKA_FIXTURES = {"kafka", "broker_factory", "topic_factory"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """The broker of the session. Tests share it: stop or pause one from ``broker_factory``."""
+
+    bootstrap: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the fixtures below, so that ``-m "not kafka"`` needs no care in the tests."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        if used & KAFKA_FIXTURES:
+            item.add_marker(pytest.mark.kafka)
+        if "data_directory" in used:
+            item.add_marker(pytest.mark.data)
+
+
+def _require_java() -> None:
+    reason = why_unavailable()
+    if reason is None:
+        return
+    if os.environ.get("REQUIRE_KAFKA") == "1":
+        pytest.fail(f"REQUIRE_KAFKA=1, but {reason}", pytrace=False)
+    pytest.skip(NO_BROKER + reason)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A running broker: that of KAFKA_BOOTSTRAP_SERVERS, else one started for the session."""
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield Kafka(given)
+        return
+    _require_java()
+    with Broker(tmp_path_factory.mktemp("kafka")) as broker:
+        yield Kafka(broker.bootstrap)
+
+
+@pytest.fixture
+def broker_factory(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Starts brokers that belong to one test, which may kill and pause them.
+
+    ``broker_factory(port=None, properties={...})``; all are killed when the test ends.
+    """
+    _require_java()
+    with ExitStack() as stack:
+
+        def start(**arguments: Any) -> Broker:
+            broker = Broker(tmp_path / unique_name("broker"), **arguments)
+            stack.callback(broker.kill)
+            return broker.start()
+
+        yield start
+
+
+@pytest.fixture
+def topic_factory(kafka: Kafka) -> Callable[..., str]:
+    """Creates topics on the session's broker: ``topic_factory("events", partitions=4)``.
+
+    Returns the topic's name, which begins as asked and is unique.
+    """
+
+    def create(prefix: str = "events", partitions: int = 1, **configs: str) -> str:
+        settings = {name.replace("_", "."): value for name, value in configs.items()}
+        return create_topic(kafka.bootstrap, unique_name(prefix), partitions, settings)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def data_directory() -> Path:
+    """The public data sets: STREAM_DETECTOR_DATA, else ``../shared/data`` of the repository."""
+    given = os.environ.get("STREAM_DETECTOR_DATA")
+    directory = Path(given) if given else REPOSITORY.parent / "shared" / "data"
+    if not directory.is_dir():
+        pytest.skip("no public data sets: set STREAM_DETECTOR_DATA to their directory")
+    return directory
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """Say loudly, as the last line before the totals, that tests with a broker did not run."""
+    yield
+    reasons = [
+        report.longrepr[2].split(NO_BROKER, 1)[1]
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and NO_BROKER in report.longrepr[2]
+    ]
+    if reasons:
+        terminalreporter.write_line(
+            f"{len(reasons)} tests with a real broker were SKIPPED: {reasons[0]}", yellow=True
+        )

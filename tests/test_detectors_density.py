@@ -1,0 +1,176 @@
+"""What counting detectors promise beyond the shared contract, and how the default joins them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_detector.detectors.base import Rows
+from stream_detector.detectors.draws import frozen_stream
+from stream_detector.detectors.ensemble import Ensemble
+from stream_detector.detectors.half_space_forest import RARE_SHARE, SOFTENING, HalfSpaceForest
+from stream_detector.detectors.loda import Loda
+from stream_detector.detectors.moments import RunningMoments
+from stream_detector.detectors.random_fourier import RandomFourier
+
+
+def normal(seed: int, count: int = 256, features: int = 5) -> Rows:
+    values = np.random.default_rng(seed).normal(size=(count, features))
+    return Rows(values, values)
+
+
+def test_the_draws_of_a_seed_are_frozen_for_good() -> None:
+    # A snapshot holds counts, not cuts: other draws would make nonsense of every old snapshot.
+    draws = frozen_stream(3, "loda").standard_normal(3)
+    np.testing.assert_array_equal(
+        draws, [-0.3783716888568639, 0.34120370116816723, 0.4870792738766382]
+    )
+    assert frozen_stream(3, "other").random_sample() != frozen_stream(3, "loda").random_sample()
+    assert frozen_stream(3, "a", 1).random_sample() != frozen_stream(3, "a", 2).random_sample()
+
+
+def naive_forest_score(forest: HalfSpaceForest, row: np.ndarray) -> float:
+    """The definition, tree by tree and level by level."""
+    low, high = forest._low, forest._high
+    unit = ((row - low) / (high - low)).astype(np.float32)
+    total = 0.0
+    for tree in range(forest._trees):
+        code = 0
+        for level in range(1, forest._depth + 1):
+            code = 2 * code + int(
+                unit[forest._feature[level - 1, tree]] > forest._cut[level - 1, tree]
+            )
+            width = 2 ** (forest._depth - level)
+            share = forest._counts[code * width : (code + 1) * width, tree].sum() / forest._total
+            if share <= RARE_SHARE:
+                break
+        total -= np.log(share * 2**level + SOFTENING)
+    return total / forest._trees
+
+
+@pytest.mark.parametrize("depth", [1, 2, 8, 9])
+def test_the_forest_scores_as_defined(depth: int) -> None:
+    forest = HalfSpaceForest(5, trees=30, depth=depth, half_life=2000)
+    for seed in range(6):
+        forest.learn(normal(seed))
+    events = normal(99, 64)
+    expected = [naive_forest_score(forest, row) for row in events.features]
+    np.testing.assert_allclose(forest.score(events), expected, rtol=1e-9)
+
+
+def test_the_forest_finds_a_value_that_a_constant_feature_never_had() -> None:
+    forest = HalfSpaceForest(2, seed=1)
+    crowd = np.column_stack([np.full(256, 5.0), np.random.default_rng(0).normal(size=256)])
+    for _ in range(8):
+        forest.learn(Rows(crowd, crowd))
+    probe = np.tile([5.0, 0.0], (32, 1))
+    probe[0, 0], probe[1, 0] = 5.1, -1e300
+    scores = forest.score(Rows(probe, probe))
+    assert (scores[:2] > scores[2] + 0.5).all()
+
+
+@pytest.mark.parametrize("detector", [HalfSpaceForest, Loda])
+def test_counts_decay_with_the_half_life(detector: type) -> None:
+    model = detector(5, half_life=256.0)
+    model.learn(normal(0))
+    early = model.state()["counts"]
+    model.learn(normal(1))
+    fresh = detector(5, half_life=256.0)
+    if detector is HalfSpaceForest:
+        fresh._low, fresh._high = model._low, model._high
+    fresh.learn(normal(1))
+    np.testing.assert_allclose(model.state()["counts"], early / 2 + fresh.state()["counts"])
+    assert model.state()["total"] == pytest.approx(256 / 2 + 256)
+
+
+@pytest.mark.parametrize("detector", [HalfSpaceForest, Loda])
+def test_what_is_long_forgotten_becomes_zero_and_not_a_denormal_number(detector: type) -> None:
+    model = detector(2, half_life=10.0)
+    model.learn(normal(0, features=2))
+    still = Rows(np.zeros((256, 2)), np.zeros((256, 2)))
+    for _ in range(60):
+        model.learn(still)
+        counts = model.state()["counts"]
+        assert not ((counts > 0) & (counts < 1e-9)).any()
+    assert np.isfinite(model.score(still)).all()
+
+
+def test_a_burst_stays_strange_to_detectors_that_hardly_forget() -> None:
+    random = np.random.default_rng(0)
+    for detector in (HalfSpaceForest(5), Loda(5), Ensemble(5)):
+        for seed in range(40):
+            detector.learn(normal(seed))
+        burst = np.array([4.0, -4.0, 4.0, -4.0, 4.0]) + 0.05 * random.normal(size=(256, 5))
+        for _ in range(2):  # 5 % of all rows seen
+            detector.learn(Rows(burst, burst))
+        crowd = detector.score(normal(1000, 1024))
+        assert detector.score(Rows(burst, burst)).min() > np.quantile(crowd, 0.95)
+
+
+def test_loda_has_unit_projections_every_second_one_sparse() -> None:
+    projection = Loda(50, projections=40)._projection
+    np.testing.assert_allclose((projection**2).sum(axis=0), 1.0)
+    used = (projection != 0).sum(axis=0)
+    assert (used[0::2] == 50).all()
+    assert (used[1::2] == 7).all()
+
+
+def test_loda_densities_add_up_to_one() -> None:
+    loda = Loda(5, projections=10, bins=16)
+    for seed in range(3):
+        loda.learn(normal(seed))
+    loda.score(normal(9))
+    np.testing.assert_allclose(np.exp(-loda._rarity).sum(axis=1), 1.0)
+
+
+def test_fourier_scores_the_mahalanobis_distance_of_all_rows_learnt() -> None:
+    detector = RandomFourier(5, components=20, half_life=1e18)
+    chunks = [normal(seed) for seed in range(5)]
+    for rows in chunks:
+        detector.learn(rows)
+    features = np.concatenate([detector._cosines(rows) for rows in chunks])
+    covariance = np.cov(features.T, bias=True)
+    covariance += 0.1 * np.trace(covariance) / 20 * np.eye(20)
+    events = normal(99, 32)
+    offset = detector._cosines(events) - features.mean(axis=0)
+    distance = (offset @ np.linalg.inv(covariance) * offset).sum(axis=1)
+    np.testing.assert_allclose(detector.score(events), np.log(distance), rtol=1e-7)
+
+
+@given(
+    values=st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), min_size=1, max_size=8)
+)
+@settings(max_examples=50)
+def test_running_moments_are_those_of_all_values(values: list[list[float]]) -> None:
+    moments = RunningMoments(half_life=1e18)
+    for chunk in values:
+        moments.learn(np.array(chunk))
+    everything = np.concatenate(values)
+    assert moments.mean == pytest.approx(everything.mean(), abs=1e-6)
+    assert moments.deviation == pytest.approx(everything.std(), abs=1e-4)
+
+
+def test_old_moments_are_forgotten_with_the_half_life() -> None:
+    moments = RunningMoments(half_life=100.0)
+    moments.learn(np.full(100, 3.0))
+    moments.learn(np.full(100, 0.0))
+    assert moments.mean == pytest.approx(1.0)  # weights 1/2 and 1
+    assert moments.deviation == pytest.approx(np.sqrt(2.0))
+
+
+def test_the_default_is_the_weighted_sum_of_its_members() -> None:
+    plain, full = Ensemble(5, autoencoder=False), Ensemble(5)
+    members = HalfSpaceForest(5), Loda(5), RandomFourier(5)
+    for seed in range(12):
+        for detector in (plain, full, *members):
+            detector.learn(normal(seed))
+    events = normal(99)
+    forest, loda, fourier = (member.score(events) for member in members)
+    np.testing.assert_allclose(plain.score(events), forest + 2 * loda + 0.5 * fourier)
+    surprise = full.score(events) - plain.score(events)
+    assert (surprise > -1e-12).all()
+    low = full._autoencoder.score(events) < full._error_moments.mean
+    assert np.abs(surprise[low]).max() < 1e-12  # a small error excuses nothing
+    assert (surprise[~low] > 0).all()

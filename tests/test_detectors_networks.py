@@ -1,0 +1,213 @@
+"""Traps of scikit-learn's networks, of refusing rows, and of rare late labels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_detector.detectors.autoencoder import Autoencoder
+from stream_detector.detectors.base import Rows
+from stream_detector.detectors.classifier import Classifier
+from stream_detector.detectors.mlp import FLUSH_EVERY
+from stream_detector.detectors.resampling import REMEMBERED, Resampler
+
+FEATURES = 6
+TINY = np.finfo(np.float64).tiny
+
+
+def rows(standardised: np.ndarray) -> Rows:
+    return Rows(standardised, standardised)
+
+
+def correlated(random: np.random.Generator, count: int) -> np.ndarray:
+    """Two hidden causes behind six features."""
+    causes = random.normal(size=(count, 2))
+    mixing = np.random.default_rng(0).normal(size=(2, FEATURES)) / math.sqrt(2)
+    return causes @ mixing + 0.1 * random.normal(size=(count, FEATURES))
+
+
+def labelled(random: np.random.Generator, count: int, share: float) -> tuple[Rows, np.ndarray]:
+    labels = (random.random(count) < share).astype(float)
+    values = random.normal(size=(count, FEATURES))
+    values[labels == 1, 0] += 2.0
+    return rows(values), labels
+
+
+def test_the_loss_curve_does_not_grow() -> None:
+    detector = Autoencoder(FEATURES, passes=3)
+    for _ in range(10):
+        detector.learn(rows(np.ones((32, FEATURES))))
+    assert detector._network._model.loss_curve_ == []
+
+
+def test_learning_draws_no_random_numbers_and_takes_one_step_a_pass() -> None:
+    detector = Autoencoder(FEATURES, passes=3)
+    network = detector._network._model
+    before = network._random_state.get_state()
+    random = np.random.default_rng(0)
+    for _ in range(4):
+        detector.learn(rows(random.normal(size=(256, FEATURES))))
+    after = network._random_state.get_state()
+    np.testing.assert_array_equal(before[1], after[1])
+    assert before[2:] == after[2:]
+    assert network._optimizer.t == 12  # one minibatch a pass, not 200 rows and the rest
+    assert network.t_ == 4 * 3 * 256
+
+
+def test_the_forward_pass_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    detector = Autoencoder(FEATURES)
+    classifier = Classifier(FEATURES, min_positives=1, resampling="none")
+    for _ in range(20):
+        events, labels = labelled(random, 256, 0.3)
+        detector.learn(events)
+        classifier.learn(events, labels)
+    events, _ = labelled(random, 64, 0.3)
+    reconstructed = detector._network._model.predict(events.standardised)
+    error = np.log(((reconstructed - events.standardised) ** 2).mean(axis=1))
+    np.testing.assert_allclose(detector.score(events), error, rtol=1e-9)
+    probability = classifier._network._model.predict_proba(events.standardised)[:, 1]
+    shown = 1 / (1 + np.exp(-classifier.score(events)))
+    np.testing.assert_allclose(shown, probability, rtol=0.05)  # "none" corrects next to nothing
+
+
+def test_a_feature_that_stands_still_leaves_no_denormal_numbers_behind() -> None:
+    random = np.random.default_rng(0)
+    detector = Autoencoder(FEATURES)
+    network = detector._network
+    detector.learn(rows(random.normal(size=(32, FEATURES))))
+    for moment in network._moments():
+        moment[np.abs(moment) > 0] = 1e-99  # as if its feature had stood still for long
+    still = np.zeros((32, FEATURES))
+    for _ in range(40 * FLUSH_EVERY):
+        detector.learn(rows(still))
+    for values in (*network._weights(), *network._moments()):
+        assert not ((values != 0) & (np.abs(values) < TINY)).any()
+
+
+def test_relations_between_features_are_learnt() -> None:
+    random = np.random.default_rng(1)
+    detector = Autoencoder(FEATURES, learning_rate=0.005)
+    for _ in range(150):
+        detector.learn(rows(correlated(random, 256)))
+    broken = correlated(random, 512)
+    broken = np.column_stack([random.permutation(column) for column in broken.T])
+    usual = detector.score(rows(correlated(random, 512)))
+    assert (detector.score(rows(broken)) > np.quantile(usual, 0.8)).mean() > 0.8
+
+
+def test_the_strangest_rows_are_not_learnt_once_enough_were_seen() -> None:
+    random = np.random.default_rng(2)
+    refusing = Autoencoder(FEATURES, learning_rate=0.01)
+    plain = Autoencoder(FEATURES, learning_rate=0.01, refuse_share=0.0)
+    for _ in range(4):  # 1,024 rows: everything is learnt
+        crowd = random.normal(size=(256, FEATURES))
+        refusing.learn(rows(crowd))
+        plain.learn(rows(crowd))
+    first = rows(random.normal(size=(256, FEATURES)))
+    assert refusing.score(first).tobytes() == plain.score(first).tobytes()
+    attack = np.full((12, FEATURES), 6.0) * np.array([1, -1] * (FEATURES // 2))
+    for _ in range(60):
+        crowd = random.normal(size=(256, FEATURES))
+        crowd[40:52] = attack
+        accepted = refusing._accepted(rows(crowd))
+        assert accepted.sum() == 256 - 12
+        assert not accepted[40:52].any()
+        refusing.learn(rows(crowd))
+        plain.learn(rows(crowd))
+    probe = rows(np.repeat(attack[:1], 32, axis=0))
+    assert refusing.score(probe)[0] > plain.score(probe)[0] + 0.5
+
+
+@pytest.mark.parametrize("resampling", ["none", "over", "under"])
+def test_probabilities_are_corrected_for_the_resampling(resampling: str) -> None:
+    random = np.random.default_rng(3)
+    detector = Classifier(
+        FEATURES, resampling=resampling, positive_share=0.3, passes=1, learning_rate=0.005
+    )
+    for _ in range(300):
+        detector.learn(*labelled(random, 256, 0.03))
+    events, labels = labelled(random, 64 * 256, 0.03)
+    probability = 1 / (1 + np.exp(-detector.score(events)))
+    assert probability.mean() == pytest.approx(labels.mean(), rel=0.5)
+
+
+def test_the_classifier_takes_over_once_and_says_so() -> None:
+    random = np.random.default_rng(4)
+    detector = Classifier(FEATURES, min_positives=20)
+    events, _ = labelled(random, 256, 0.0)
+    detector.learn(events)
+    fallback = detector.score(events)
+    assert fallback.std() > 0  # LODA has learnt the unlabelled chunk
+    assert detector.score_regime == 0
+    positives = np.ones(256)
+    detector.learn(events, positives)
+    assert detector.score_regime == 0  # 256 positives and no negative teach no boundary
+    labels = np.full(256, np.nan)
+    labels[:19] = 0.0
+    detector.learn(events, labels)
+    assert detector.score_regime == 0
+    labels[:] = np.nan
+    labels[:1] = 0.0
+    detector.learn(events, labels)
+    assert detector.score_regime == 1
+    assert detector.state()["score_regime"] == 1
+    restored = Classifier(FEATURES, min_positives=20)
+    restored.restore(detector.state())
+    assert restored.score_regime == 1
+
+
+def test_unknown_labels_teach_the_network_nothing() -> None:
+    random = np.random.default_rng(5)
+    detector = Classifier(FEATURES)
+    before = detector.state()["network"]["weights"]
+    events, _ = labelled(random, 256, 0.1)
+    detector.learn(events, np.full(256, np.nan))
+    detector.learn(events, None)
+    np.testing.assert_array_equal(detector.state()["network"]["weights"], before)
+
+
+def test_oversampling_reaches_the_share_in_batches_without_a_positive() -> None:
+    resampler = Resampler(2, "over", positive_share=0.2, seed=0)
+    resampler.remember(np.full((3, 2), 9.0))
+    inputs, positive = resampler.draw(np.zeros((80, 2)), np.zeros(80, dtype=bool))
+    assert positive.sum() == 20
+    assert (inputs[positive] == 9.0).all()
+    assert (inputs[~positive] == 0.0).all()
+    assert not positive[-20:].all()  # mixed, not appended
+
+
+def test_undersampling_keeps_every_positive_and_reaches_the_share() -> None:
+    resampler = Resampler(1, "under", positive_share=0.2, seed=0)
+    inputs = np.arange(100.0)[:, None]
+    positive = np.arange(100) < 5
+    first, chosen = resampler.draw(inputs, positive)
+    assert set(first[chosen, 0]) == {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert len(first) == 25
+    second, _ = resampler.draw(inputs, positive)
+    assert set(second[:, 0]) != set(first[:, 0])
+    assert len(resampler.draw(inputs, np.zeros(100, dtype=bool))[0]) == 0
+
+
+@given(st.lists(st.integers(0, 2 * REMEMBERED), max_size=6))
+def test_the_memory_holds_the_newest_positives(counts: list[int]) -> None:
+    resampler = Resampler(1, "over", positive_share=0.5, seed=0)
+    values = np.arange(sum(counts), dtype=float)[:, None]
+    start = 0
+    for count in counts:
+        resampler.remember(values[start : start + count])
+        start += count
+    held = resampler.state()["memory"][: min(start, REMEMBERED), 0]
+    assert sorted(held) == values[-REMEMBERED:, 0].tolist() if start else len(held) == 0
+
+
+def test_a_long_batch_of_labels_is_learnt_in_bounded_steps() -> None:
+    random = np.random.default_rng(6)
+    detector = Classifier(FEATURES, passes=1, resampling="none")
+    detector.learn(*labelled(random, 5000, 0.1))
+    assert detector._network._model._optimizer.t == 20
+    assert detector._network.rows_learnt == 5000
