@@ -149,7 +149,8 @@ def main() -> None:
     settings |= {"kind": arguments.kind, "seed": arguments.seed}
     config = TypeAdapter(DetectorConfig).validate_python(settings)
     directory = data_directory(arguments.data)
-    table = []
+    table: list[tuple[float, float]] = []
+    all_rows, all_seconds = 0, 0.0
     print(f"{'set':14s} {'rows':>7s} {'features':>8s} {'AUC':>6s} {'AP':>6s} {'events/s':>9s}")
     for name in arguments.sets.split(","):
         features, labels = load(name, directory)
@@ -165,14 +166,16 @@ def main() -> None:
             continue
         auc = roc_auc_score(labels[counted], scores[counted])
         precision = average_precision_score(labels[counted], scores[counted])
-        table.append((auc, precision, len(labels) / seconds))
+        table.append((auc, precision))
+        all_rows, all_seconds = all_rows + len(labels), all_seconds + seconds
         print(
             f"{name:14s} {len(labels):7d} {features.shape[1]:8d} {auc:6.3f} {precision:6.3f} "
             f"{len(labels) / seconds:9,.0f}",
             flush=True,
         )
     mean = np.mean(table, axis=0)
-    print(f"{'mean':14s} {'':7s} {'':8s} {mean[0]:6.3f} {mean[1]:6.3f} {mean[2]:9,.0f}")
+    speed = all_rows / all_seconds
+    print(f"{'mean':14s} {all_rows:7d} {'':8s} {mean[0]:6.4f} {mean[1]:6.4f} {speed:9,.0f}")
 
 
 if __name__ == "__main__":

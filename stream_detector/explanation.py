@@ -60,8 +60,9 @@ def contributions(
     """
     if hasattr(detector, "contributions"):
         explains = cast("ExplainsItself", detector)
-        by_column = explains.contributions(_padded(row, BLOCK_ROWS))[0]
-        return np.array([by_column[list(group.columns)].sum() for group in groups])
+        by_column: Float64 = explains.contributions(_padded(row, BLOCK_ROWS))[0]
+        parts: Float64 = np.array([by_column[list(group.columns)].sum() for group in groups])
+        return parts
     # Row 0 is the event itself. Always the same layout, so the bits do not depend on what other
     # alerts happen to be explained beside this one.
     count = len(groups) + 1
@@ -71,7 +72,8 @@ def contributions(
         variants.features[index, columns] = usual[columns]
         variants.standardised[index, columns] = 0.0
     scores = detector.score(variants)
-    return np.maximum(scores[0] - scores[1:count], 0.0)
+    falls: Float64 = np.maximum(scores[0] - scores[1:count], 0.0)
+    return falls
 
 
 def _padded(row: Rows, size: int, copies: int = 1) -> Rows:

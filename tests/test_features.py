@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -153,9 +154,9 @@ def test_one_hot_has_no_column_for_missing_where_missing_is_bad() -> None:
 
 
 def test_hash_puts_a_value_in_the_same_column_in_every_process() -> None:
-    extractor = extractor_of({"categorical": "p", "encoding": "hash", "size": 8})
+    extractor = extractor_of({"categorical": "p", "encoding": "hash", "size": 64})
     features = extractor.extract(batch_of(text=[["tcp", "udp", None, "tcp"]]))
-    assert features.argmax(axis=1).tolist() == [4, 6, 0, 4]
+    assert features.argmax(axis=1).tolist() == [48, 23, 47, 48]
     assert (features.sum(axis=1) == 1).all()
 
 
@@ -202,6 +203,20 @@ def test_rarity_stays_bounded_in_memory_and_keeps_the_frequent_values() -> None:
         assert len(extractor.state()["tables"]["0"]["counts"]) <= 32
     often = rarity_of(extractor, [f"often {index}" for index in range(4)])
     np.testing.assert_allclose(often, -np.log(1 / 8), atol=0.4)
+
+
+def test_an_occurrence_counts_half_after_100_000_events() -> None:
+    extractor = extractor_of({"categorical": "p", "encoding": "rarity"})
+    rarity_of(extractor, ["a"] * 2000)
+    for _ in range(50):
+        rarity_of(extractor, ["b"] * 2000)
+        extractor.end_chunk()
+    counts = extractor.state()["tables"]["0"]["counts"]
+    # The first chunk that ended held both: "a" has faded by all 102,000 events.
+    assert counts[0] == pytest.approx(2000 * 0.5**1.02)
+    assert rarity_of(extractor, ["a"])[0] == pytest.approx(
+        -np.log(counts[0] / counts.sum()), rel=1e-2
+    )
 
 
 def test_a_full_rarity_table_that_turns_nothing_away_forgets_nothing() -> None:
@@ -253,7 +268,7 @@ def run(extractor: FeatureExtractor, batch: EventBatch, cuts: set[int], begin: i
     chunk_ends = set(range(begin - begin % CHUNK + CHUNK, count, CHUNK))
     edges = sorted({begin, count} | {cut for cut in cuts if begin < cut < count} | chunk_ends)
     rows = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         rows.append(extractor.extract(batch.take(slice(start, stop))))
         if stop % CHUNK == 0:
             extractor.end_chunk()

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from stream_detector.connectors import lines as lines_module
 from stream_detector.connectors.base import Source
 from stream_detector.connectors.files import FileSource
-from stream_detector.connectors.memory import MemorySink, MemorySource
+from stream_detector.connectors.memory import MemorySource
 from stream_detector.errors import ConnectorError
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, TopicPartition
 
@@ -380,18 +380,9 @@ def test_memory_source_with_another_seed_cuts_differently_and_with_the_same_alik
 def test_memory_source_brings_nothing_of_a_paused_partition() -> None:
     source = MemorySource(logs([3, 3]), 10)
     first, second = TopicPartition("t", 0), TopicPartition("t", 1)
-    source.pause([first])
+    source.pause(first)
     assert [f.source for f in source.poll(0)] == [second]
     assert source.poll(0) == []
     assert not source.exhausted()
-    source.resume([first])
+    source.resume(first)
     assert [f.source for f in source.poll(0)] == [first]
-
-
-def test_memory_sink_keeps_order() -> None:
-    sink = MemorySink()
-    sink.write("alerts", b"1", key=b"k")
-    sink.write("dead", None)
-    sink.write("alerts", b"2")
-    assert sink.values("alerts") == [b"1", b"2"]
-    assert sink.written[0].key == b"k"

@@ -67,9 +67,9 @@ def run(logs: dict[TopicPartition, list[int]], rng: np.random.Generator, limit: 
             for source in logs:
                 merger.add(source, maxima[source])
             position = dict(done)
-        if len(at_end) == len(logs) and position == done and merger.release(at_end) is None:
-            if sum(done.values()) == sum(map(len, logs.values())):
-                return order
+        processed = sum(done.values()) == sum(map(len, logs.values()))
+        if processed and position == done and merger.release(at_end) is None:
+            return order
 
 
 TIMES = st.lists(st.integers(-1, 60), max_size=40)

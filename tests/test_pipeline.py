@@ -153,7 +153,9 @@ def test_an_alert_says_what_why_and_whence(whole) -> None:
         assert 1 <= len(alert["reasons"]) <= 5
         shares = [reason["share"] for reason in alert["reasons"]]
         assert shares == sorted(shares, reverse=True)
-        assert len(alert["receipt"]["features"]) == len(new_pipeline(configuration()).features.names)
+        assert len(alert["receipt"]["features"]) == len(
+            new_pipeline(configuration()).features.names
+        )
 
 
 def test_one_alert_a_key_and_period_with_the_count_of_what_it_held_back() -> None:

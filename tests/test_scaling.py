@@ -19,17 +19,17 @@ def moments(scaler: RunningScaler) -> np.ndarray:
 
 
 @given(
-    X=hnp.arrays(np.float64, (50, 3), elements=st.floats(-1e6, 1e6) | st.just(np.nan)),
+    matrix=hnp.arrays(np.float64, (50, 3), elements=st.floats(-1e6, 1e6) | st.just(np.nan)),
     size=st.integers(1, 50),
 )
 def test_moments_learnt_in_chunks_are_those_of_all_that_is_not_missing(
-    X: np.ndarray, size: int
+    matrix: np.ndarray, size: int
 ) -> None:
     scaler = RunningScaler(3)
     for start in range(0, 50, size):
-        scaler.learn(X[start : start + size])
+        scaler.learn(matrix[start : start + size])
     for feature in range(3):
-        known = X[~np.isnan(X[:, feature]), feature]
+        known = matrix[~np.isnan(matrix[:, feature]), feature]
         expected = (
             [len(known), known.mean(), known.std(), known.min(), known.max()]
             if len(known)
@@ -68,9 +68,9 @@ def test_no_number_makes_the_state_or_a_result_infinite_or_nan(
 
 def test_nothing_learnt_imputes_and_standardises_to_zero() -> None:
     scaler = RunningScaler(2)
-    X = np.array([[np.nan, 3.0]])
-    np.testing.assert_array_equal(scaler.impute(X), [[0, 3]])
-    np.testing.assert_array_equal(scaler.standardise(scaler.impute(X)), [[0, 0]])
+    matrix = np.array([[np.nan, 3.0]])
+    np.testing.assert_array_equal(scaler.impute(matrix), [[0, 3]])
+    np.testing.assert_array_equal(scaler.standardise(scaler.impute(matrix)), [[0, 0]])
     scaler.learn(np.array([[np.nan, 3.0]] * 4))
     np.testing.assert_array_equal(scaler.standardise(np.array([[7.0, 3.0]])), [[0, 0]])
 
@@ -78,16 +78,16 @@ def test_nothing_learnt_imputes_and_standardises_to_zero() -> None:
 def test_a_missing_value_becomes_the_mean_and_stands_at_zero() -> None:
     scaler = RunningScaler(2)
     scaler.learn(np.array([[1.0, 10.0], [3.0, np.nan]]))
-    X = np.array([[np.nan, np.nan], [4.0, 5.0]])
-    imputed = scaler.impute(X)
+    matrix = np.array([[np.nan, np.nan], [4.0, 5.0]])
+    imputed = scaler.impute(matrix)
     np.testing.assert_array_equal(imputed, [[2, 10], [4, 5]])
     assert scaler.standardise(imputed)[0].tolist() == [0, 0]
-    assert np.isnan(X[0]).all()
+    assert np.isnan(matrix[0]).all()
 
 
 def test_complete_rows_are_imputed_without_a_copy() -> None:
-    X = np.ones((3, 2))
-    assert RunningScaler(2).impute(X) is X
+    matrix = np.ones((3, 2))
+    assert RunningScaler(2).impute(matrix) is matrix
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -300.0, 1e9, 1e-30, 1e100])
@@ -126,10 +126,10 @@ def test_standardised_rows_have_the_same_bits_alone_and_together(rows: int, cut:
     rng = np.random.default_rng(rows)
     scaler = RunningScaler(7)
     scaler.learn(rng.normal(size=(64, 7)) * 10.0 ** np.arange(7))
-    X = rng.normal(size=(rows, 7))
-    X[rng.random((rows, 7)) < 0.1] = np.nan
-    parts = [scaler.standardise(scaler.impute(part)) for part in (X[:cut], X[cut:])]
-    whole = scaler.standardise(scaler.impute(X))
+    matrix = rng.normal(size=(rows, 7))
+    matrix[rng.random((rows, 7)) < 0.1] = np.nan
+    parts = [scaler.standardise(scaler.impute(part)) for part in (matrix[:cut], matrix[cut:])]
+    whole = scaler.standardise(scaler.impute(matrix))
     assert np.concatenate(parts).tobytes() == whole.tobytes()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from typing import Any
 
 from stream_detector import __version__
 from stream_detector.cli import (
@@ -18,7 +19,7 @@ from stream_detector.cli import (
     train,
 )
 
-COMMANDS: tuple[Callable[[argparse._SubParsersAction], None], ...] = (
+COMMANDS: tuple[Callable[[Any], None], ...] = (
     demo.add_parser,
     init.add_parser,
     check.add_parser,

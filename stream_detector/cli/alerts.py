@@ -57,7 +57,10 @@ def readable(value: bytes) -> str:
         score = f"score {alert['score']:.2f} (threshold {alert['threshold']:.2f})"
         level = alert["severity"].upper()
         lines = [
-            f"{alert['event_time']}  {level:<8}  {alert['id']}  {score}  1 in {alert['rarity']:,.0f}"
+            (
+                f"{alert['event_time']}  {level:<8}  {alert['id']}  {score}"
+                f"  1 in {alert['rarity']:,.0f}"
+            ),
         ]
         for reason in alert["reasons"]:
             usual = reason.get("usual")

@@ -78,7 +78,7 @@ def with_label(config: Config, column: str | None, delay: str | None) -> Config:
     if config.labels is not None:
         labels = config.labels.model_copy(update=changes)
     elif column is not None:
-        labels = Labels(field=column, delay=delay or "0s")  # type: ignore[arg-type]
+        labels = Labels(field=column, delay=delay or "0s")
     else:
         return config
     return config.model_copy(update={"labels": labels})

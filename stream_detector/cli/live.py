@@ -1,4 +1,4 @@
-"""A live view of what the daemon does: a table on a terminal, a plain line now and then elsewhere."""
+"""A live view of what the daemon does: a table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

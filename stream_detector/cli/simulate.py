@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
-import numpy as np
-from pydantic import ValidationError
-
-from stream_detector.alerts import Outgoing
-from stream_detector.config.models import Kafka
+from stream_detector.cli.traffic_targets import open_target
 from stream_detector.config.units import parse_duration
-from stream_detector.connectors.base import Sink
-from stream_detector.errors import ConfigurationError, ConnectorError
-from stream_detector.events import TopicPartition
+from stream_detector.errors import ConfigurationError
 from stream_detector.simulation import network, transactions
-from stream_detector.simulation.broken import BROKEN, ONLY_IN_LOGS, positions
 from stream_detector.simulation.traffic import Generated, Traffic
 
-STANDARD_OUTPUT = "-"
 _SLICES_A_SECOND = 20
 
 _EXAMPLES = """examples:
@@ -109,16 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
     traffic = open_traffic(arguments)
     written = 0
     with ExitStack() as stack:
-        target = _open_target(arguments, stack)
+        target = open_target(arguments, stack)
         try:
             for batch in paced(traffic, arguments.rate, time.monotonic, time.sleep):
                 target.write(batch)
                 written += len(batch)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
-        except BrokenPipeError:
-            # The reader has seen enough; what Python would still flush at its exit goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if arguments.plan:
         lines = [json.dumps(asdict(attack)) + "\n" for attack in traffic.attacks]
         Path(arguments.plan).write_text("".join(lines), encoding="utf-8")
@@ -207,134 +194,3 @@ def paced(
             part = batch.take(slice(start, start + size))
             given += len(part)
             yield part
-
-
-# --- targets -----------------------------------------------------------------------------------
-
-
-class Target(Protocol):
-    """What batches are written to."""
-
-    def write(self, batch: Generated) -> None:
-        """Write the events, safely once it returns."""
-
-
-@dataclass(slots=True)
-class Spoiler:
-    """Puts bad records in between; the good ones stay as they are. State: its generator."""
-
-    random: np.random.Generator
-    bad_share: float
-    makers: Sequence[Callable[[bytes], bytes | None]]
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> Spoiler:
-        without: frozenset[str] = frozenset() if arguments.kafka else ONLY_IN_LOGS
-        makers = [make for name, make in BROKEN.items() if name not in without]
-        return cls(np.random.default_rng([arguments.seed, 3]), arguments.bad_share, makers)
-
-    def spoil(self, values: Sequence[bytes]) -> list[tuple[int, bytes | None]]:
-        """Good and bad values, each with the row of the good one it is or was made of."""
-        mixed: list[tuple[int, bytes | None]] = list(enumerate(values))
-        for row in reversed(positions(self.random, len(values), self.bad_share)):
-            make = self.makers[self.random.integers(0, len(self.makers))]
-            mixed.insert(row, (row, make(values[row])))
-        return mixed
-
-
-class FileTarget:
-    """A file or standard output, a line an event."""
-
-    def __init__(self, file: BinaryIO, format: str, spoiler: Spoiler) -> None:  # noqa: A002 - as the option
-        self._file = file
-        self._format = format
-        self._spoiler = spoiler
-        self._header_written = False
-
-    def write(self, batch: Generated) -> None:
-        """Write and flush."""
-        if self._format == "csv":
-            lines = batch.csv_lines()
-            if not self._header_written:
-                lines.insert(0, batch.csv_header())
-                self._header_written = True
-        else:
-            lines = [value or b"" for _, value in self._spoiler.spoil(batch.json_lines())]
-        self._file.write(b"\n".join(lines) + b"\n")
-        self._file.flush()
-
-
-class KafkaTarget:
-    """A topic."""
-
-    def __init__(self, sink: Sink, arguments: argparse.Namespace) -> None:
-        self._sink = sink
-        self._topic: str = arguments.topic
-        self._key: str | None = arguments.partitions_key
-        self._event_time = arguments.record_time == "event"
-        self._spoiler = Spoiler.of(arguments)
-        self._source = TopicPartition("simulate", 0)
-
-    def write(self, batch: Generated) -> None:
-        """Send and wait until all is confirmed. Raises ``OutputError``."""
-        keys = self._keys(batch)
-        times = batch.time_ms.tolist()
-        messages = [
-            Outgoing(
-                source=self._source,
-                offset=row,
-                key=keys[row],
-                value=value,
-                headers=[],
-                timestamp_ms=times[row] if self._event_time else None,
-            )
-            for row, value in self._spoiler.spoil(batch.json_lines())
-        ]
-        self._sink.send(self._topic, messages)
-        self._sink.flush()
-
-    def _keys(self, batch: Generated) -> Sequence[bytes | None]:
-        if self._key is None:
-            return batch.key
-        if self._key == "none":
-            return [None] * len(batch)
-        return [str(value).encode() for value in batch.columns[self._key]]
-
-
-def _open_target(arguments: argparse.Namespace, stack: ExitStack) -> Target:
-    if arguments.kafka:
-        return KafkaTarget(_open_sink(arguments, stack), arguments)
-    spoiler = Spoiler.of(arguments)
-    if arguments.output in (None, STANDARD_OUTPUT):
-        return FileTarget(sys.stdout.buffer, arguments.format, spoiler)
-    try:
-        file = stack.enter_context(Path(arguments.output).open("wb"))
-    except OSError as error:
-        raise ConnectorError(f"cannot write {arguments.output}: {error.strerror}") from error
-    if arguments.output.endswith(".gz"):
-        # Without a time in its header, the same seed gives the same file.
-        zipped = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=3, mtime=0)
-        return FileTarget(stack.enter_context(zipped), arguments.format, spoiler)  # type: ignore[arg-type]  # GzipFile is a BinaryIO but by name
-    return FileTarget(file, arguments.format, spoiler)
-
-
-def _open_sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
-    from stream_detector.connectors.kafka.sink import KafkaSink  # noqa: PLC0415 - slow to import
-
-    try:
-        kafka = Kafka.model_validate(
-            {
-                "bootstrap_servers": arguments.kafka,
-                "topics": [arguments.topic],
-                "group": "stream-detector-simulate",
-                "alerts": "unused-alerts",
-                "dead_letters": "unused-dead-letters",
-                "producer": {"batch_size": 2**18, "compression_type": "lz4"},
-            }
-        )
-    except ValidationError as error:
-        problems = "; ".join(problem["msg"] for problem in error.errors())
-        raise ConfigurationError(f"--kafka, --topic: {problems}") from error
-    sink = KafkaSink(kafka)
-    stack.callback(sink.close)
-    return sink

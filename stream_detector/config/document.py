@@ -14,8 +14,10 @@ from stream_detector.config.diagnostics import Diagnostic, Path, format_path, qu
 from stream_detector.config.scalars import interpolate, resolve_plain
 from stream_detector.config.yaml_nodes import MAX_DEPTH, PLAIN, compose
 
-MAX_SIZE = 1_000_000
-"""What a document may weigh after its aliases are followed: one for each node and character."""
+MAX_WEIGHT = 1_000_000
+"""What a document may weigh once its aliases are followed: a character 1, a node 10."""
+
+_NODE_WEIGHT = 10
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SECRET_KEY = re.compile(r"passw|secret|token|credential|pasw|pwd", re.IGNORECASE)
@@ -149,7 +151,7 @@ class _Builder:
 
     def build(self, node: yaml.Node, path: Path) -> Any:
         """The data of ``node``; its places go into the document."""
-        self._weigh(1)
+        self._weigh(_NODE_WEIGHT)
         if len(path) > MAX_DEPTH:
             raise _TooLargeError
         self.document.places[path] = self._place(node)
@@ -164,7 +166,7 @@ class _Builder:
 
     def _weigh(self, weight: int) -> None:
         self._weight += weight
-        if self._weight > MAX_SIZE:
+        if self._weight > MAX_WEIGHT:
             raise _TooLargeError
 
     def _place(self, node: yaml.Node, **more: Any) -> Place:

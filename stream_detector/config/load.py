@@ -14,8 +14,8 @@ from stream_detector.config.kafka_settings import KafkaSettings, check_kafka
 from stream_detector.config.models import Config
 from stream_detector.config.validation import validate
 
-MAX_FILE_BYTES = 2**20
-"""A thousand features with a comment each have a fifth of it."""
+MAX_FILE_BYTES = 2**19
+"""A thousand features with a comment each have less than half of it."""
 
 _NO_OVERRIDES: Mapping[str, Any] = {}
 

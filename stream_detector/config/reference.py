@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from stream_detector.config.schema import json_schema
@@ -121,9 +122,9 @@ def reference_markdown() -> str:
             parts.append(f"{list_of} {key}.\n")
             for member in members:
                 parts.append(f"### `{_tag(definitions[member])}`\n")
-                parts.append(_section(definitions[member]))
+                parts.append(_section(definitions[member], definitions))
         else:
-            parts.append(_section(definitions[name] if name else schema))
+            parts.append(_section(definitions[name] if name else schema, definitions))
     return "\n".join(parts)
 
 
@@ -133,17 +134,24 @@ def _tag(definition: dict[str, Any]) -> str:
     return str(kind["const"] if kind is not None else definition["required"][0])
 
 
-def _section(definition: dict[str, Any]) -> str:
+def _section(definition: dict[str, Any], definitions: dict[str, Any]) -> str:
     required = definition.get("required", [])
     lines = [definition["description"], "", "| key | value | default | |", "|---|---|---|---|"]
     properties = definition["properties"]
     for name in sorted(properties, key=lambda key: key not in required):
         schema = properties[name]
         default = "**required**" if name in required else _default(schema)
-        description = "Which detector." if name == "kind" else schema.get("description", "")
-        cells = (f"`{name}`", _kind(schema), default, description)
+        cells = (f"`{name}`", _kind(schema), default, _description(name, schema, definitions))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _description(name: str, schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if name == "kind":
+        return "Which detector."
+    # Pydantic leaves out what a section says of itself in the same words.
+    referred = definitions.get(schema.get("$ref", "").rpartition("/")[2], {})
+    return str(schema.get("description", referred.get("description")))
 
 
 def _default(schema: dict[str, Any]) -> str:
@@ -188,3 +196,7 @@ def _limits(schema: dict[str, Any]) -> str:
     )
     limits = [f"{sign} {schema[key]}" for key, sign in signs if key in schema]
     return f" ({', '.join(limits)})" if limits else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_markdown())

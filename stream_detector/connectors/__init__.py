@@ -1,0 +1,1 @@
+"""The outside world: where records come from and messages go."""

@@ -7,6 +7,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from stream_detector.config.fields import FieldPlan
+from stream_detector.config.models import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.connectors.lines import STANDARD_INPUT, LineReader
 from stream_detector.connectors.tables import ArrayRows, CsvRows
@@ -135,6 +137,16 @@ class FileSource:
         table = self._csv or self._arrays
         return list(table.columns) if table is not None else None
 
+    @property
+    def headerless(self) -> bool:
+        """Whether the columns of a CSV file are named from outside, not by its first row."""
+        return self._csv is not None and self._csv.headerless
+
+    @property
+    def format(self) -> Format | None:
+        """What the records are read as; None while that is not known."""
+        return "npz" if self._arrays is not None else self._format
+
     def size_hint(self) -> int | None:
         """Bytes of the file (compressed, where it is); None for a pipe."""
         return self._lines.size_bytes
@@ -158,6 +170,16 @@ class FileSource:
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
+
+
+def typed_columns(config: Config) -> tuple[frozenset[str], frozenset[str]]:
+    """The ``numeric`` and ``boolean`` of a ``FileSource`` that is read under a configuration."""
+    plan = FieldPlan.of(config)
+    numeric = set(plan.numeric) - plan.boolean
+    time = config.event.time
+    if time is not None and time.format in ("auto", "unix_s", "unix_ms"):
+        numeric.add(time.field)  # a time that is no number stays text
+    return frozenset(numeric), plan.boolean
 
 
 def _starts_with_zip(path: str) -> bool:

@@ -1,9 +1,8 @@
-"""A source and a sink without an outside world, for tests and for replaying what is at hand."""
+"""A source without an outside world: records that are at hand, cut as one likes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -63,13 +62,13 @@ class MemorySource:
             sources = sources[self._turn - 1 :] + sources[: self._turn - 1]
         return [source for source in sources if source not in self._paused]
 
-    def pause(self, sources: Collection[TopicPartition]) -> None:
-        """Bring nothing of these partitions until they are resumed."""
-        self._paused.update(sources)
+    def pause(self, source: TopicPartition) -> None:
+        """Bring nothing of this partition until it is resumed."""
+        self._paused.add(source)
 
-    def resume(self, sources: Collection[TopicPartition]) -> None:
-        """Bring records of these partitions again."""
-        self._paused.difference_update(sources)
+    def resume(self, source: TopicPartition) -> None:
+        """Bring records of this partition again."""
+        self._paused.discard(source)
 
     def position(self, source: TopicPartition) -> int:
         """Offset of the next record that a poll would bring of this partition."""
@@ -87,33 +86,3 @@ class MemorySource:
 
     def close(self) -> None:
         """Nothing to give back."""
-
-
-class Written(NamedTuple):
-    """What a sink was given."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-
-class MemorySink:
-    """Keeps what is written, in order. Grows without bound: for tests."""
-
-    def __init__(self) -> None:
-        self.written: list[Written] = []
-
-    def write(
-        self,
-        topic: str,
-        value: bytes | None,
-        key: bytes | None = None,
-        headers: Sequence[tuple[str, bytes | None]] = (),
-    ) -> None:
-        """Take one record."""
-        self.written.append(Written(topic, key, value, headers))
-
-    def values(self, topic: str) -> list[bytes | None]:
-        """Values written to ``topic``, in order."""
-        return [record.value for record in self.written if record.topic == topic]

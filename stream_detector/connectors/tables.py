@@ -180,10 +180,13 @@ class CsvRows:
         text = lines.peek().decode("utf-8", "surrogateescape")
         self._delimiter = max(DELIMITERS, key=lambda delimiter: len(_cells(text, delimiter)))
         self._rows = csv.reader(self._line_texts(), delimiter=self._delimiter)
+        self.headerless = columns is not None
         if columns is None:
             first = _cells(text, self._delimiter)
-            headerless = 2 * sum(map(is_number, first)) > len(first)
-            columns = [f"f{index}" for index in range(len(first))] if headerless else self._header()
+            self.headerless = 2 * sum(map(is_number, first)) > len(first)
+            columns = (
+                [f"f{index}" for index in range(len(first))] if self.headerless else self._header()
+            )
         _refuse_duplicates(lines.name, columns)
         self.columns = list(columns)
         self._encoder = RowEncoder(columns, numeric, boolean)

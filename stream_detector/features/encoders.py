@@ -33,11 +33,11 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
 
 
 def _difference(first: Float64, second: Float64) -> Float64:
-    return first - second
+    with np.errstate(over="ignore"):
+        return first - second
 
 
 def _ratio(first: Float64, second: Float64) -> Float64:
-    # The quotient of 1e100 and 1e-300 is infinite; the caller clips it.
     with np.errstate(over="ignore"):
         quotient: Float64 = np.divide(first, second, out=np.zeros_like(first), where=second != 0)
     # 0 stands for "second is 0", never for "first is missing".
@@ -103,6 +103,7 @@ class NumberEncoder:
         values = numeric[:, self._fields[0]]
         if self._combine is not None:
             values = self._combine(values, numeric[:, self._fields[1]])
+        # What two finite numbers make may be infinite.
         return np.clip(values, -LARGEST, LARGEST)
 
 

@@ -1,0 +1,1 @@
+"""Generators of labelled traffic with planted attacks."""

@@ -159,13 +159,14 @@ def attack_rows(random: Generator, kind: str, begin_ms: int) -> tuple[Rows, str]
     count = int(random.integers(KINDS[kind].low, KINDS[kind].high + 1))
     rows = np.zeros(count, dtype=ROW)
     stranger = SERVERS + CLIENTS + int(random.integers(0, STRANGERS))
-    victim = int(random.integers(0, SERVERS))
-    rows["source"], rows["destination"] = stranger, victim
+    rows["source"] = stranger
+    rows["destination"] = random.integers(0, SERVERS)
     mean_gap_ms = _FILL[kind](random, rows)
     gaps = random.exponential(mean_gap_ms, count)
     rows["time"] = begin_ms + np.cumsum(gaps).astype(np.int64)
-    whom = "from" if kind == "ipsweep" else "on"
-    return rows, f"{whom} {HOST_NAMES[stranger if kind == 'ipsweep' else victim]}"
+    if kind == "ipsweep":
+        return rows, f"from {HOST_NAMES[stranger]}"
+    return rows, f"on {HOST_NAMES[rows['destination'][0]]}"
 
 
 # Each fills the columns of its rows in and returns the mean gap between two, in milliseconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -84,7 +85,7 @@ def run_in_cuts(
     edges = [0, *sorted({c for c in cuts if 0 < c < len(some)}), len(some)]
     return [
         pipeline.process(decode(config, some[start:stop]))
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in itertools.pairwise(edges)
         if stop > start
     ]
 

@@ -102,6 +102,7 @@ class KafkaSource:
 
         Raises ``ConnectorError`` where a partition cannot be read.
         """
+        self._unpark()
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
         except NoOffsetForPartitionError:
@@ -112,6 +113,19 @@ class KafkaSource:
             # After an error while unpacking, the next poll would never return: do not try again.
             raise ConnectorError(f"cannot read: {error!r}") from error
         return [Fetched(_ours(p), records) for p, records in polled.items() if records]
+
+    def _unpark(self) -> None:
+        """Let records of resumed partitions come back.
+
+        kafka-python 3.0.12 parks what it had parsed of a partition when it is paused, and takes it
+        up again only where ``_next_partition_records`` is None; but that stays on a drained object
+        until another partition brings something. With the others at their end, a resumed partition
+        would stand still for ever (tests/test_client_contract.py shows it on the bare client).
+        """
+        fetcher = self._consumer._fetcher  # noqa: SLF001 - there is no public way
+        current = fetcher._next_partition_records  # noqa: SLF001
+        if current is not None and not current:
+            fetcher._next_partition_records = None  # noqa: SLF001
 
     def take_rebalance(self) -> Rebalance | None:
         """What the last polls did to the assignment; None where nothing changed."""

@@ -16,15 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector import explanation
-from stream_detector.alerts import (
-    Outgoing,
-    Suppressor,
-    alert_message,
-    dead_letter,
-    iso_time,
-    severity,
-)
+from stream_detector.alerts import Outgoing, dead_letter
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
 from stream_detector.detectors.base import Rows
@@ -32,6 +24,8 @@ from stream_detector.detectors.registry import build_detector
 from stream_detector.events import NO_TIMESTAMP, EventBatch, Float64, Rejection, State
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels import PendingLabels
+from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
+from stream_detector.pipeline.chunk import Chunk
 from stream_detector.scaling import RunningScaler
 from stream_detector.threshold import AlertThreshold
 
@@ -72,31 +66,6 @@ class Outcome:
     suppressed: int = 0
 
 
-class _Chunk:
-    """The chunk being filled: what was scored and waits to be learnt. Unfilled rows are zero."""
-
-    def __init__(self, size: int, features: int) -> None:
-        self.size = size
-        self.filled = 0
-        self.raw = np.zeros((size, features))
-        self.rows = Rows(np.zeros((size, features)), np.zeros((size, features)))
-        self.scores = np.zeros(size)
-        self.raised = np.zeros(size, dtype=bool)
-        self.times_ms = np.zeros(size, dtype=np.int64)
-        self.labels = np.full(size, np.nan)
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        return {
-            "raw": self.raw,
-            "features": self.rows.features,
-            "standardised": self.rows.standardised,
-            "scores": self.scores,
-            "raised": self.raised,
-            "times_ms": self.times_ms,
-            "labels": self.labels,
-        }
-
-
 class Pipeline:
     """Scores, explains and learns the events of one shard, in the order they are given.
 
@@ -113,7 +82,6 @@ class Pipeline:
             stage: gives a context manager that times a named stage.
         """
         self._config = config
-        self._fingerprint = fingerprint
         self._stage = stage
         self.plan = FieldPlan.of(config)
         self.features = FeatureExtractor(config, self.plan)
@@ -121,7 +89,7 @@ class Pipeline:
         self.scaler = RunningScaler(width)
         self.detector = build_detector(config.detector, width)
         self.threshold = AlertThreshold(config.threshold)
-        self._suppressor = Suppressor(config.suppression) if config.suppression else None
+        self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self.pending: PendingLabels | None = None
         if config.labels is not None and getattr(self.detector, "uses_labels", False):
             delay, most = config.labels.delay, config.labels.max_waiting
@@ -131,7 +99,7 @@ class Pipeline:
         self.rows_learned = 0
         self.watermark_ms = NO_TIMESTAMP
         self._running = b"\0" * 16
-        self._chunk = _Chunk(EARLY_CHUNK, width)
+        self._chunk = Chunk(EARLY_CHUNK, width)
 
     @property
     def fingerprint(self) -> str:
@@ -225,6 +193,28 @@ class Pipeline:
             with self._stage("learn"):
                 self._learn()
 
+    def _alert(
+        self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
+    ) -> None:
+        """Add the alert of one event, unless its key has alerted lately."""
+        scored = ScoredEvent(
+            events=events,
+            row=row,
+            rows=self._chunk.rows.take(slice(chunk_row, chunk_row + 1)),
+            score=score,
+            receipt={
+                "sequence": self.sequence + row,
+                "chunk": self.chunks,
+                "state": self.fingerprint,
+            },
+        )
+        made = self._writer.write(scored, self.detector, self.scaler, self.threshold)
+        if made is None:
+            outcome.suppressed += 1
+        else:
+            outcome.alerts.append(made[0])
+            outcome.severities.append(made[1])
+
     def _learn(self) -> None:
         """Learn the full chunk and begin the next."""
         chunk = self._chunk
@@ -245,75 +235,7 @@ class Pipeline:
         self.rows_learned += chunk.size
         self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
         size = self._config.processing.chunk_size if self.sequence >= EARLY_EVENTS else EARLY_CHUNK
-        self._chunk = _Chunk(size, chunk.raw.shape[1])
-
-    def _alert(
-        self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
-    ) -> None:
-        """Build the alert of one event, unless its key has alerted lately."""
-        time_ms = int(events.time_ms[row])
-        body: dict[str, Any] = {
-            "id": f"{events.source[row]}-{int(events.offset[row])}",
-            "detector": self._config.name,
-            "event_id": events.event_id[row],
-            "event_time": iso_time(time_ms),
-        }
-        if self._suppressor is not None:
-            assert self._config.suppression is not None
-            column = self.plan.text.index(self._config.suppression.key)
-            key = events.text[column][row]
-            held = self._suppressor.admit(key or "", time_ms)
-            if held is None:
-                outcome.suppressed += 1
-                return
-            body["suppression"] = {"key": key, "suppressed": held}
-        rarity = self.threshold.rarity(score)
-        level = severity(rarity, self.threshold.share)
-        chunk_rows = self._chunk.rows.take(slice(chunk_row, chunk_row + 1))
-        body |= {
-            "score": score,
-            "threshold": self.threshold.value,
-            "rarity": float(f"{rarity:.4g}"),
-            "severity": level,
-            "model": self._config.detector.kind,
-            "reasons": self._reasons(events, row, chunk_rows),
-            "receipt": {
-                "topic": events.source[row].topic,
-                "partition": events.source[row].partition,
-                "offset": int(events.offset[row]),
-                "sequence": self.sequence + row,
-                "chunk": self.chunks,
-                "configuration": self._fingerprint,
-                "state": self.fingerprint,
-                "features": chunk_rows.features[0].tolist(),
-            },
-        }
-        message = alert_message(
-            body, events.source[row], events.record[row], time_ms, self._config.name
-        )
-        outcome.alerts.append(message)
-        outcome.severities.append(level)
-
-    def _reasons(self, events: EventBatch, row: int, rows: Rows) -> list[dict[str, Any]]:
-        scaler, groups = self.scaler, self.features.groups
-        parts = explanation.contributions(self.detector, groups, rows, scaler.mean)
-        reasons: list[dict[str, Any]] = []
-        for reason in explanation.rank_reasons(parts, groups, rows):
-            group = groups[reason.group]
-            value = self.features.describe(group, events, row, rows.features[0])
-            line: dict[str, Any] = {
-                "feature": group.name,
-                "value": explanation.short_number(value),
-                "share": round(reason.share, 3),
-                "deviations": explanation.short_number(reason.deviations),
-            }
-            usual = explanation.usual_range(
-                scaler.mean, scaler.deviation, scaler.low, scaler.high, group.columns
-            )
-            if usual is not None:
-                line["usual"] = [explanation.short_number(bound) for bound in usual]
-            reasons.append(line)
-        return reasons
+        self._chunk = Chunk(size, chunk.raw.shape[1])
 
     def state(self) -> State:
         """Everything that processing has changed, the chunk in hand included."""
@@ -330,7 +252,7 @@ class Pipeline:
             "scaler": self.scaler.state(),
             "detector": self.detector.state(),
             "threshold": self.threshold.state(),
-            "suppressor": self._suppressor.state() if self._suppressor else None,
+            "alerts": self._writer.state(),
             "pending": self.pending.state() if self.pending else None,
         }
 
@@ -340,15 +262,14 @@ class Pipeline:
         self.scaler.restore(state["scaler"])
         self.detector.restore(state["detector"])
         self.threshold.restore(state["threshold"])
-        if self._suppressor is not None and state["suppressor"] is not None:
-            self._suppressor.restore(state["suppressor"])
+        self._writer.restore(state["alerts"])
         if self.pending is not None and state["pending"] is not None:
             self.pending.restore(state["pending"])
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
         self.watermark_ms = int(state["watermark_ms"])
         self._running = bytes.fromhex(state["running"])
-        self._chunk = _Chunk(int(state["chunk"]["size"]), len(self.features.names))
+        self._chunk = Chunk(int(state["chunk"]["size"]), len(self.features.names))
         filled = state["chunk"]["filled"]
         self._chunk.filled = len(filled["scores"])
         for name, column in self._chunk.columns().items():

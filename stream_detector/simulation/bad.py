@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from numpy.random import Generator
+import numpy as np
 
 _YEAR = re.compile(rb'"\d{4}(-\d{2}-\d{2})')
 
@@ -50,7 +50,11 @@ def _infinity(event: bytes) -> bytes:
 
 
 def _huge_text(event: bytes) -> bytes:
-    return json.dumps({name: "x" * 100_000 for name in json.loads(event)}).encode()
+    return json.dumps(dict.fromkeys(json.loads(event), "x" * 20_000)).encode()
+
+
+def _too_large(event: bytes) -> bytes:
+    return event[:-1] + b',"padding":"' + b"x" * 300_000 + b'"}'
 
 
 def _deep(event: bytes) -> bytes:
@@ -83,6 +87,7 @@ BROKEN: Mapping[str, Callable[[bytes], bytes | None]] = MappingProxyType(
         "nan": _nan,
         "infinity": _infinity,
         "huge_text": _huge_text,
+        "too_large": _too_large,
         "deep": _deep,
         "no_such_date": _no_such_date,
         "future_date": _future_date,
@@ -97,11 +102,38 @@ ONLY_IN_LOGS = frozenset({"future_date", "empty", "tombstone"})
 blank line is no record."""
 
 
-def positions(random: Generator, count: int, bad_share: float) -> list[int]:
-    """Before which of ``count`` good events a bad one is put in, never decreasing.
+class Spoiler:
+    """Puts bad records in between good ones, which stay as they are. State: its generator."""
 
-    ``bad_share`` (below 1) is the share of all records, good and bad, that are bad.
+    def __init__(self, seed: int, bad_share: float, without: Collection[str] = ()) -> None:
+        """``bad_share`` (below 1): share of all records, good and bad, that are bad."""
+        self._random = np.random.default_rng([seed, 3])
+        self._bad_for_each_good = bad_share / (1 - bad_share)
+        self._makers = [make for name, make in BROKEN.items() if name not in without]
+
+    def spoil(self, values: Sequence[bytes]) -> list[tuple[int, bytes | None]]:
+        """Good and bad values, each with the row of the good one that it is or was made of."""
+        count = self._random.poisson(len(values) * self._bad_for_each_good)
+        rows = np.sort(self._random.integers(0, max(1, len(values)), count)).tolist()
+        makers = self._random.integers(0, len(self._makers), count).tolist()
+        mixed: list[tuple[int, bytes | None]] = []
+        done = 0
+        for row, maker in zip(rows, makers, strict=True):
+            mixed.extend((good, values[good]) for good in range(done, row))
+            mixed.append((row, self._makers[maker](values[row])))
+            done = row
+        mixed.extend((good, values[good]) for good in range(done, len(values)))
+        return mixed
+
+
+def spoil(values: Sequence[bytes], every: int, offset: int = 0) -> list[bytes | None]:
+    """As many values, every ``every``-th of the stream replaced by a bad one, all kinds in turn.
+
+    ``offset`` is the number of events before the first value.
     """
-    return sorted(
-        random.integers(0, count, random.poisson(count * bad_share / (1 - bad_share))).tolist()
-    )
+    makers = list(BROKEN.values())
+    spoilt: list[bytes | None] = list(values)
+    for row in range(every - 1 - offset % every, len(values), every):
+        make = makers[(offset + row) // every % len(makers)]
+        spoilt[row] = make(values[row])
+    return spoilt

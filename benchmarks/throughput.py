@@ -1,0 +1,232 @@
+"""Throughput and memory on a real broker, beside a bare kafka-python poll loop.
+
+Fills a topic with generated card transactions (about 170 bytes, four partitions), then measures in
+turn, repeated: (a) a bare ``poll`` loop that throws the records away; (b) the daemon as installed,
+two key windows of three half-lives, running scaler, autoencoder, budget threshold, alerts to a
+topic, metrics on; (c) the same with the default ensemble. Resident memory is sampled while the
+daemon runs. Prints medians, ratios to (a) of the same round, and ``--json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "tests"))
+
+from kafka_broker.broker import LARGE_HEAP, Broker  # noqa: E402 - the tests' broker
+from kafka_broker.clients import create_topic  # noqa: E402
+
+from stream_detector.simulation import transactions  # noqa: E402
+
+PARTITIONS = 4
+WINDOW_HALF_LIVES = ["17h", "5d", "21d"]
+
+
+def settings(bootstrap: str, topic: str, group: str, state: Path, detector: str) -> dict[str, Any]:
+    windows = [
+        {
+            "key": key,
+            "value": "TX_AMOUNT",
+            "half_lives": WINDOW_HALF_LIVES,
+            "compute": ["count", "mean", "deviation"],
+        }
+        for key in ("CUSTOMER_ID", "TERMINAL_ID")
+    ]
+    return {
+        "name": "benchmark",
+        "kafka": {
+            "bootstrap_servers": bootstrap,
+            "topics": [topic],
+            "group": group,
+            "alerts": "alerts",
+            "dead_letters": "dead-letters",
+        },
+        "event": {"id": "TRANSACTION_ID", "time": {"field": "TX_DATETIME"}},
+        "features": [{"numeric": "TX_AMOUNT", "transform": "log"}, {"time": "night"}],
+        "windows": windows,
+        "detector": {"kind": detector},
+        "threshold": {"budget": "0.1 %"},
+        "state": {"directory": str(state)},
+        "metrics": {"port": 0},
+    }
+
+
+def fill(bootstrap: str, topic: str, count: int) -> int:
+    """Produce the events; returns the mean size of a value in bytes."""
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap, linger_ms=20, batch_size=256 * 1024, max_block_ms=60_000
+    )
+    size = sent = 0
+    padding = b'"CHANNEL":"card-present","CURRENCY":"EUR","COUNTRY":"BE",'
+    for batch in transactions.generate(count, seed=1):
+        for value, key in zip(batch.json_lines(), batch.key, strict=True):
+            whole = b"{" + padding + value[1:]
+            producer.send(topic, value=whole, key=key, partition=zlib.crc32(key) % PARTITIONS)
+            size += len(whole)
+            sent += 1
+        if producer.flush(timeout=120) is not None:
+            raise SystemExit("the broker did not take the events")
+    producer.close(timeout=10)
+    return size // sent
+
+
+def bare_poll(bootstrap: str, topic: str, count: int, max_poll: int) -> float:
+    """Events a second of a loop that does nothing but poll, from its first record on."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        max_poll_records=max_poll,
+        metrics_enabled=False,
+    )
+    consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
+    seen, first, started = 0, 0, 0.0
+    while seen < count:
+        polled = consumer.poll(timeout_ms=1000)
+        got = sum(map(len, polled.values()))
+        if got and not started:
+            started, first = time.perf_counter(), got
+        seen += got
+    rate = (seen - first) / (time.perf_counter() - started)
+    consumer.close(autocommit=False, timeout_ms=5000)
+    return rate
+
+
+def resident_mib(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
+
+
+def processed(url: str) -> float:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
+    return sum(
+        map(float, re.findall(r"^stream_detector_events_total\{.*\} (\S+)$", text, re.MULTILINE))
+    )
+
+
+def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[str, Any]:
+    """Run the daemon over the backlog: events a second, CPU a event, memory over time."""
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(configuration))
+    log = directory / "daemon.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stream_detector", "run", str(path)],
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        while not (found := re.search(r"metrics at (http://\S+)", log.read_text())):
+            time.sleep(0.05)
+        samples: list[tuple[float, float]] = []  # (events, resident MiB)
+        first: tuple[float, float] | None = None
+        while True:
+            now, events = time.perf_counter(), processed(found[1])
+            if events and first is None:
+                first = (now, events)
+            samples.append((events, resident_mib(process.pid)))
+            if events >= count:
+                break
+            if process.poll() is not None:
+                raise SystemExit(log.read_text()[-3000:])
+            time.sleep(0.1)
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        cpu_seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert first is not None
+    warm = [mib for events, mib in samples if events >= count * 0.3]
+    return {
+        "events_per_second": (count - first[1]) / (now - first[0]),
+        "cpu_us_per_event": cpu_seconds / count * 1e6,
+        "rss_mib_at_30_percent": warm[0],
+        "rss_mib_at_end": warm[-1],
+        "rss_mib_peak": max(mib for _, mib in samples),
+        "exit_code": code,
+    }
+
+
+def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    rounds: list[dict[str, Any]] = []
+    with Broker(directory / "broker", java_options=LARGE_HEAP) as broker:
+        topic = create_topic(broker.bootstrap, "transactions", PARTITIONS, {"retention.ms": "-1"})
+        for name in ("alerts", "dead-letters"):
+            create_topic(broker.bootstrap, name, 1)
+        size = fill(broker.bootstrap, topic, arguments.events)
+        for number in range(arguments.rounds):
+            row: dict[str, Any] = {
+                "bare": bare_poll(broker.bootstrap, topic, arguments.events, 5000)
+            }
+            for detector in arguments.detectors:
+                place = directory / f"{number}-{detector}"
+                place.mkdir()
+                row[detector] = daemon(
+                    settings(broker.bootstrap, topic, place.name, place / "state", detector),
+                    place,
+                    arguments.events,
+                )
+                row[detector]["ratio"] = row[detector]["events_per_second"] / row["bare"]
+            rounds.append(row)
+            print(json.dumps(row), file=sys.stderr)
+    result: dict[str, Any] = {
+        "events": arguments.events,
+        "bytes_per_event": size,
+        "bare_poll_events_per_second": statistics.median(row["bare"] for row in rounds),
+    }
+    for detector in arguments.detectors:
+        result[detector] = {
+            name: statistics.median(row[detector][name] for row in rounds)
+            for name in rounds[0][detector]
+        }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--detectors", nargs="+", default=["autoencoder", "ensemble"])
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        result = measure(arguments, Path(directory))
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{result['events']:,} events of {result['bytes_per_event']} bytes, {PARTITIONS} partitions"
+    )
+    print(f"(a) bare poll   {result['bare_poll_events_per_second']:>10,.0f} events a second")
+    for detector in arguments.detectors:
+        row = result[detector]
+        print(
+            f"{detector:<15} {row['events_per_second']:>10,.0f} events a second, "
+            f"{row['ratio']:.2f} of (a), {row['cpu_us_per_event']:.1f} µs CPU an event, RSS "
+            f"{row['rss_mib_at_30_percent']:.0f} MiB at 30 %, {row['rss_mib_at_end']:.0f} at end"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Where ``stream-detector simulate`` writes to."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from pydantic import ValidationError
+
+from stream_detector.alerts import Outgoing
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.base import Sink
+from stream_detector.errors import ConfigurationError, ConnectorError
+from stream_detector.events import TopicPartition
+from stream_detector.simulation.bad import ONLY_IN_LOGS, Spoiler
+from stream_detector.simulation.traffic import Generated
+
+STANDARD_OUTPUT = "-"
+
+
+class Target(Protocol):
+    """What batches are written to."""
+
+    def write(self, batch: Generated) -> None:
+        """Write the events, safely once it returns."""
+
+
+class FileTarget:
+    """A file or standard output, a line an event."""
+
+    def __init__(self, file: BinaryIO, format: str, spoiler: Spoiler) -> None:  # noqa: A002 - as the option
+        self._file = file
+        self._format = format
+        self._spoiler = spoiler
+        self._header_written = False
+
+    def write(self, batch: Generated) -> None:
+        """Write and flush."""
+        if self._format == "csv":
+            lines = batch.csv_lines()
+            if not self._header_written:
+                lines.insert(0, batch.csv_header())
+                self._header_written = True
+        else:
+            lines = [value or b"" for _, value in self._spoiler.spoil(batch.json_lines())]
+        self._file.write(b"\n".join(lines) + b"\n")
+        self._file.flush()
+
+
+class KafkaTarget:
+    """A topic."""
+
+    def __init__(self, sink: Sink, arguments: argparse.Namespace) -> None:
+        self._sink = sink
+        self._topic: str = arguments.topic
+        self._key: str | None = arguments.partitions_key
+        self._event_time = arguments.record_time == "event"
+        self._spoiler = spoiler_of(arguments)
+        self._source = TopicPartition("simulate", 0)
+
+    def write(self, batch: Generated) -> None:
+        """Send and wait until all is confirmed. Raises ``OutputError``."""
+        keys = self._keys(batch)
+        times = batch.time_ms.tolist()
+        messages = [
+            Outgoing(
+                source=self._source,
+                offset=row,
+                key=keys[row],
+                value=value,
+                headers=[],
+                timestamp_ms=times[row] if self._event_time else None,
+            )
+            for row, value in self._spoiler.spoil(batch.json_lines())
+        ]
+        self._sink.send(self._topic, messages)
+        self._sink.flush()
+
+    def _keys(self, batch: Generated) -> Sequence[bytes | None]:
+        if self._key is None:
+            return batch.key
+        if self._key == "none":
+            return [None] * len(batch)
+        return [str(value).encode() for value in batch.columns[self._key]]
+
+
+def spoiler_of(arguments: argparse.Namespace) -> Spoiler:
+    """What mixes bad records in; into a file only those that mean something there."""
+    return Spoiler(arguments.seed, arguments.bad_share, () if arguments.kafka else ONLY_IN_LOGS)
+
+
+def open_target(arguments: argparse.Namespace, stack: ExitStack) -> Target:
+    """Where the options say, closed with ``stack``. Raises ``ConnectorError``."""
+    if arguments.kafka:
+        return KafkaTarget(_open_sink(arguments, stack), arguments)
+    spoiler = spoiler_of(arguments)
+    if arguments.output in (None, STANDARD_OUTPUT):
+        return FileTarget(sys.stdout.buffer, arguments.format, spoiler)
+    try:
+        file = stack.enter_context(Path(arguments.output).open("wb"))  # noqa: SIM115 - the stack is one
+    except OSError as error:
+        raise ConnectorError(f"cannot write {arguments.output}: {error.strerror}") from error
+    if arguments.output.endswith(".gz"):
+        # Without a time in its header, the same seed gives the same file.
+        zipped = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=3, mtime=0)
+        return FileTarget(stack.enter_context(zipped), arguments.format, spoiler)  # type: ignore[arg-type]  # GzipFile is a BinaryIO but by name
+    return FileTarget(file, arguments.format, spoiler)
+
+
+def _open_sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
+    from stream_detector.connectors.kafka.sink import KafkaSink  # noqa: PLC0415 - slow to import
+
+    try:
+        kafka = Kafka.model_validate(
+            {
+                "bootstrap_servers": arguments.kafka,
+                "topics": [arguments.topic],
+                "group": "stream-detector-simulate",
+                "alerts": "unused-alerts",
+                "dead_letters": "unused-dead-letters",
+                "producer": {"batch_size": 2**18, "compression_type": "lz4"},
+            }
+        )
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        raise ConfigurationError(f"--kafka, --topic: {problems}") from error
+    sink = KafkaSink(kafka)
+    stack.callback(sink.close)
+    return sink

@@ -1,0 +1,36 @@
+"""The chunk in hand: what was scored and waits to be learnt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.detectors.base import Rows
+
+
+class Chunk:
+    """Columns of a fixed number of events; rows that are not filled yet are zero."""
+
+    def __init__(self, size: int, features: int) -> None:
+        self.size = size
+        self.filled = 0
+        self.raw = np.zeros((size, features))
+        self.rows = Rows(np.zeros((size, features)), np.zeros((size, features)))
+        self.scores = np.zeros(size)
+        self.raised = np.zeros(size, dtype=bool)
+        self.times_ms = np.zeros(size, dtype=np.int64)
+        self.labels = np.full(size, np.nan)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Every column by name: what a snapshot keeps of the rows filled."""
+        return {
+            "raw": self.raw,
+            "features": self.rows.features,
+            "standardised": self.rows.standardised,
+            "scores": self.scores,
+            "raised": self.raised,
+            "times_ms": self.times_ms,
+            "labels": self.labels,
+        }

@@ -1,0 +1,155 @@
+"""The daemon as a process of its own, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from kafka_broker.clients import consume_all
+
+TIMEOUT_SECONDS = 60.0
+
+
+def wait_until(
+    condition: Callable[[], Any], what: str, timeout: float = TIMEOUT_SECONDS, every: float = 0.05
+) -> Any:
+    """Wait for a true value and return it. Raises TimeoutError naming ``what``."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout:g} s for {what}")
+        time.sleep(every)
+    return value
+
+
+class DaemonProcess:
+    """``stream-detector run`` on a configuration; its log goes to a file.
+
+    Always ended by ``kill`` at the latest: use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, Any],
+        *,
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+        name: str = "daemon",
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config = directory / f"{name}.yaml"
+        self.config.write_text(yaml.safe_dump({**settings}))
+        self.log = directory / f"{name}.log"
+        self._arguments = arguments
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> Self:
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "stream_detector",
+                    "run",
+                    str(self.config),
+                    *list(self._arguments),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def text(self) -> str:
+        """The log since the last start."""
+        return self.log.read_bytes()[self._log_start :].decode()
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def url(self) -> str:
+        """Address of the metrics server, as the log gives it."""
+
+        def find() -> str | None:
+            if not self.running():
+                raise AssertionError(f"the daemon has ended:\n{self.text()[-3000:]}")
+            found = re.search(r"metrics at (http://[\d.:]+)/metrics", self.text())
+            return found[1] if found else None
+
+        return wait_until(find, "the metrics server")
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric's samples that have these labels."""
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith("#"):
+                continue
+            found = re.fullmatch(r"([a-z_]+)(?:\{(.*)\})? (\S+)", line)
+            if found and found[1] == f"stream_detector_{name}":
+                pairs = dict(re.findall(r'(\w+)="([^"]*)"', found[2] or ""))
+                if all(pairs.get(key) == value for key, value in labels.items()):
+                    total += float(found[3])
+        return total
+
+    def wait_ready(self) -> DaemonProcess:
+        wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready")
+        return self
+
+    def wait_processed(self, events: int, timeout: float = 120.0) -> DaemonProcess:
+        """Wait until so many records were taken in by this process."""
+        wait_until(lambda: self.metric("events_total") >= events, f"{events} events", timeout)
+        return self
+
+    def stop(self, timeout: float = 40.0) -> int:
+        """SIGTERM, and the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        assert self._process is not None
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
+
+
+def alerts_in(bootstrap: str, topic: str) -> list[dict[str, Any]]:
+    """All alerts of a topic, in offset order of its one partition."""
+    return [json.loads(record.value) for record in consume_all(bootstrap, topic)]
