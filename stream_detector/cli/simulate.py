@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -127,7 +128,10 @@ def _check(arguments: argparse.Namespace) -> None:
             (arguments.kafka and arguments.format == "csv", "to Kafka only as JSON"),
             (not 0 <= arguments.bad_share < 1, "--bad-share lies between 0 and 1"),
             (arguments.bad_share and arguments.format == "csv", "--bad-share needs JSON Lines"),
-            (arguments.rate is not None and not arguments.rate > 0, "--rate must be positive"),
+            (
+                arguments.rate is not None and not 0 < arguments.rate < math.inf,
+                "--rate must be positive",
+            ),
             (arguments.duration is not None and arguments.rate is None, "--duration needs --rate"),
             (
                 arguments.attack_share is not None and not 0 <= arguments.attack_share < 1,
