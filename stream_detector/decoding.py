@@ -189,10 +189,15 @@ class Decoder:
         """Columns of ``records``; a bad one has its ``rejection`` set and is all missing."""
         rejection = np.full(len(records), None, dtype=object)
         events = self._parse(records, rejection)
+        # A record shorter than the limit cannot hold a longer text.
+        limit = self._event.max_text_length
+        long = [
+            row for row, r in enumerate(records) if r.value is not None and len(r.value) > limit
+        ]
         numeric = self._numeric(events, rejection)
-        text = tuple(self._text(events, name, rejection, records) for name in self._plan.text)
+        text = tuple(self._text(events, name, rejection, long) for name in self._plan.text)
         event_id = (
-            self._text(events, self._event.id, rejection, records)
+            self._text(events, self._event.id, rejection, long)
             if self._event.id is not None
             else np.full(len(records), None, dtype=object)
         )
@@ -262,7 +267,7 @@ class Decoder:
         return columns
 
     def _text(
-        self, events: list[Any], name: str, rejection: Objects, records: Sequence[Record]
+        self, events: list[Any], name: str, rejection: Objects, long: Sequence[int]
     ) -> Objects:
         values = [
             value if type(value) is str else str(value) if type(value) is int else _text_of(value)
@@ -273,14 +278,12 @@ class Decoder:
             for row, value in enumerate(values):
                 if value is None:
                     _reject(rejection, row, "missing_field", f"{name} is missing")
-        for row, record in enumerate(records):
-            # A record shorter than the limit cannot hold a longer text.
-            if record.value is not None and len(record.value) > limit:
-                value = values[row]
-                if value is not None and len(value) > limit:
-                    message = f"{name} has {len(value)} characters, the limit is {limit}"
-                    _reject(rejection, row, "text_too_long", message)
-                    values[row] = None
+        for row in long:
+            value = values[row]
+            if value is not None and len(value) > limit:
+                message = f"{name} has {len(value)} characters, the limit is {limit}"
+                _reject(rejection, row, "text_too_long", message)
+                values[row] = None
         return object_column(values)
 
     def _time(

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Before NumPy is imported anywhere, as `python -m stream_detector` does: one BLAS thread, so that
+# what is computed here has the bits of what the daemon computes.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
 import pytest
 from kafka_broker.broker import Broker, why_unavailable
 from kafka_broker.clients import create_topic, unique_name

@@ -12,7 +12,7 @@ from stream_detector.cli.progress import progress_bar
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models import Labels
 from stream_detector.config.units import parse_duration
-from stream_detector.connectors.files import FileSource
+from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import backtest
 from stream_detector.evaluation.figures import figures
@@ -49,11 +49,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def file_source(config: Config, arguments: argparse.Namespace) -> FileSource:
     """The file of ``--data``, read as the configuration's fields need it."""
-    plan = FieldPlan.of(config)
+    numeric, boolean = typed_columns(config)
     return FileSource(
         arguments.data,
-        numeric=set(plan.numeric) - plan.boolean,
-        boolean=plan.boolean,
+        numeric=numeric,
+        boolean=boolean,
         limit=arguments.limit,
         columns=config.event.columns,
     )

@@ -17,14 +17,14 @@ LODA_WEIGHT = 2.0
 FOURIER_WEIGHT = 0.5
 """Weights beside the forest's 1. All three are in nats, so they need no scale of their own."""
 
-AUTOENCODER_WEIGHT = 0.4
+AUTOENCODER_WEIGHT = 0.3
 """Deviations of the sum that one deviation of the autoencoder's score above its mean adds."""
 
 
 class Ensemble:
     """Rarity by three counting members, and the autoencoder's surprise on top.
 
-    Score: S + 0.4 sd(S) max(0, (A - mean(A)) / sd(A)), where S = forest + 2 LODA + 0.5 Fourier and
+    Score: S + 0.3 sd(S) max(0, (A - mean(A)) / sd(A)), where S = forest + 2 LODA + 0.5 Fourier and
     A is the autoencoder's score. Means and deviations are running ones, of the scores that the
     first 32 rows of each chunk had before the chunk was learnt.
 

@@ -1,0 +1,114 @@
+"""The table of metric families: names, labels, and the label values that are known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any, Literal, TypeAlias, get_args
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+import stream_detector
+
+PREFIX = "stream_detector_"
+
+# fmt: off
+STAGES = (
+    "poll", "merge", "decode", "features", "scale", "score", "decide", "learn", "output", "commit",
+    "snapshot",
+)
+# fmt: on
+SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
+CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
+
+Labels: TypeAlias = tuple[str, ...]
+PARTITION: Labels = ("topic", "partition")
+SHARD: Labels = ("shard",)
+_LIBRARIES = ("kafka_python", "scikit_learn", "river", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: name without prefix, label names, and the label sets that exist from the start.
+
+    A counter that appears only with its first increment hides that increment from ``increase()``,
+    so label sets that are known beforehand start at zero.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: Labels = ()
+    initial: tuple[Labels, ...] = ()
+
+    def by(self, owner: Labels) -> bool:
+        """Whether the labels begin with ``owner``: ``PARTITION`` or ``SHARD``."""
+        return self.labels[: len(owner)] == owner
+
+
+def _each(literal: Any) -> tuple[Labels, ...]:
+    return tuple((value,) for value in get_args(literal))
+
+
+_AT_ZERO: tuple[Labels, ...] = ((),)
+FAMILIES = (
+    Family("events_total", "counter", "Events taken in.", PARTITION),
+    Family("rejected_total", "counter", "Records that touched no model.", ("stage", "reason")),
+    Family("alerts_total", "counter", "Alerts written.", ("severity",)),
+    Family("suppressed_total", "counter", "Alerts held back by suppression.", (), _AT_ZERO),
+    Family("threshold", "gauge", "Score from which an event alerts.", SHARD),
+    Family("alert_rate_ratio", "gauge", "Share of recent events over the threshold.", SHARD),
+    Family("throughput_events_per_second", "gauge", "Events taken in, over the last 10 seconds."),
+    Family("consumer_lag_records", "gauge", "Records not yet processed.", PARTITION),
+    Family("consumer_lag_seconds", "gauge", "Event time not yet processed.", PARTITION),
+    Family("buffered_records", "gauge", "Records held back by the merge.", PARTITION),
+    Family("paused_partitions", "gauge", "Partitions paused by the merge.", (), _AT_ZERO),
+    Family("waiting_for_input", "gauge", "1 while nothing waits to be read.", (), _AT_ZERO),
+    Family("learning_steps_total", "counter", "Chunks learnt.", SHARD),
+    Family("rows_learned_total", "counter", "Events learnt.", SHARD),
+    Family("rows_refused_total", "counter", "Events left out of learning.", SHARD),
+    Family("keys_held", "gauge", "Keys remembered by a window.", (*SHARD, "key")),
+    Family("keys_evicted_total", "counter", "Keys forgotten for want of room.", (*SHARD, "key")),
+    Family("snapshot_age_seconds", "gauge", "Age of the newest snapshot (or of the shard).", SHARD),
+    Family("snapshot_timestamp_seconds", "gauge", "Newest snapshot's time, since 1970.", SHARD),
+    Family("snapshot_size_bytes", "gauge", "Size of the newest snapshot.", SHARD),
+    Family("snapshots_total", "counter", "Snapshots.", ("result",), _each(SnapshotResult)),
+    Family("commits_total", "counter", "Commits.", ("result",), _each(CommitResult)),
+    Family("rebalances_total", "counter", "Changes of the assignment.", (), _AT_ZERO),
+    Family("partitions_assigned", "gauge", "Partitions owned.", (), _AT_ZERO),
+    Family("shards_owned", "gauge", "Shards owned.", (), _AT_ZERO),
+    Family("broker_errors_total", "counter", "Errors of the broker or its client.", ("kind",)),
+    Family("ready", "gauge", "1 when /readyz answers 200."),
+    Family("build_info", "gauge", "Versions.", ("version", "python", *_LIBRARIES)),
+    Family("config_info", "gauge", "What is configured.", ("name", "detector", "delivery")),
+)
+
+
+def empty(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
+    """The family as the client library knows it, without samples."""
+    make = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    return make(PREFIX + family.name, family.help, labels=family.labels)
+
+
+def empty_histograms() -> tuple[HistogramMetricFamily, HistogramMetricFamily]:
+    """The histograms of scores and of the time in a stage, without samples."""
+    return (
+        HistogramMetricFamily(PREFIX + "score", "Scores of events.", labels=()),
+        HistogramMetricFamily(
+            PREFIX + "stage_duration_seconds", "Time of a batch in a stage.", labels=("stage",)
+        ),
+    )
+
+
+def versions() -> Labels:
+    """Label values of ``build_info``; ``none`` for a library that is not installed."""
+
+    def installed(library: str) -> str:
+        try:
+            return version(library)
+        except PackageNotFoundError:
+            return "none"
+
+    libraries = (installed(library.replace("_", "-")) for library in _LIBRARIES)
+    return (stream_detector.__version__, python_version(), *libraries)

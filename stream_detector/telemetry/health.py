@@ -1,0 +1,83 @@
+"""Whether the process is alive and ready, as the main loop says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class HealthState:
+    """What the main loop last said of itself; thread-safe, a handful of values.
+
+    Args:
+        clock: monotonic seconds.
+        broker_timeout_seconds: how long the broker may be silent; None: there is no broker.
+        loop_timeout_seconds: how long a turn of the main loop may take. Kafka excludes a consumer
+            that has not polled for five minutes, so a longer turn does no good any more.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        broker_timeout_seconds: float | None = 30.0,
+        loop_timeout_seconds: float = 300.0,
+    ) -> None:
+        self._clock = clock
+        self._broker_timeout = broker_timeout_seconds
+        self._loop_timeout = loop_timeout_seconds
+        self._lock = threading.Lock()
+        self._last_turn = clock()
+        self._last_answer: float | None = None
+        self._partitions = 0
+        self._recovering = True
+        self._stopping = False
+
+    def loop_turned(self) -> None:
+        """The main loop (or a step of recovery) went round."""
+        with self._lock:
+            self._last_turn = self._clock()
+
+    def broker_answered(self) -> None:
+        """The broker gave a sign of life: records, a commit, metadata."""
+        with self._lock:
+            self._last_answer = self._clock()
+
+    def set_partitions(self, count: int) -> None:
+        """How many partitions this worker owns."""
+        with self._lock:
+            self._partitions = count
+
+    def set_recovering(self, recovering: bool) -> None:
+        """Whether state is being rebuilt; true until first told otherwise."""
+        with self._lock:
+            self._recovering = recovering
+
+    def set_stopping(self) -> None:
+        """The process was asked to stop; it does not get ready again."""
+        with self._lock:
+            self._stopping = True
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether events are being processed, and every reason why not."""
+        with self._lock:
+            reasons = ["stopping"] if self._stopping else []
+            if self._partitions == 0:
+                reasons.append("no partitions assigned")
+            if self._recovering:
+                reasons.append("recovery not done")
+            if self._broker_timeout is not None:
+                if self._last_answer is None:
+                    reasons.append("broker has not answered yet")
+                elif (silence := self._clock() - self._last_answer) > self._broker_timeout:
+                    reasons.append(f"broker has not answered for {silence:.0f} s")
+        return not reasons, reasons
+
+    def alive(self) -> tuple[bool, list[str]]:
+        """Whether the main loop turns, and the reason if not. Only a restart would help then."""
+        with self._lock:
+            silence = self._clock() - self._last_turn
+        if silence > self._loop_timeout:
+            return False, [f"the main loop has not turned for {silence:.0f} s"]
+        return True, []
