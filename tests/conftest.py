@@ -14,9 +14,9 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
-import pytest
-from kafka_broker.broker import Broker, why_unavailable
-from kafka_broker.clients import create_topic, unique_name
+import pytest  # noqa: E402 - see above
+from kafka_broker.broker import Broker, why_unavailable  # noqa: E402 - see above
+from kafka_broker.clients import create_topic, unique_name  # noqa: E402 - see above
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NO_BROKER = "no Kafka broker: "

@@ -21,7 +21,8 @@ import yaml
 from kafka_broker.broker import free_ports
 
 from stream_detector.events import Rejection, TopicPartition
-from stream_detector.telemetry.metrics import STAGES, Metrics
+from stream_detector.telemetry.families import STAGES
+from stream_detector.telemetry.metrics import Metrics
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DASHBOARD = json.loads((REPOSITORY / "config" / "grafana" / "stream-detector.json").read_text())
@@ -95,18 +96,20 @@ def record_activity(metrics: Metrics, step: int) -> None:
     metrics.add_events({source: 3000 + step})
     metrics.add_rejections([Rejection("decode", "json", "")])
     metrics.observe_scores(np.random.default_rng(step).normal(10.0, 4.0, 3000))
-    metrics.add_decisions(3000, {"high": 2}, 1)
-    metrics.set_threshold(25.0)
-    metrics.add_learning(12, 3000, 150)
-    metrics.set_keys("customer", 1000 + step)
-    metrics.add_evicted_keys("customer", 1)
+    for shard in range(2):
+        metrics.begin_shard(shard)
+        metrics.add_decisions(shard, 1500, {"high": 1}, 1)
+        metrics.set_threshold(shard, 25.0)
+        metrics.add_learning(shard, 6, 1500, 75)
+        metrics.set_keys(shard, "customer", 1000 + step)
+        metrics.add_evicted_keys(shard, "customer", 1)
+        metrics.set_newest_snapshot(shard, time.time(), 1 << 20)
     for stage in STAGES:
         metrics.observe_stage(stage, 0.01)
     metrics.set_lag(source, 10, 0.5)
-    metrics.set_assignment(2, 1)
+    metrics.set_assignment(2, 2)
     metrics.add_rebalance()
     metrics.add_broker_error("timeout")
-    metrics.set_newest_snapshot(time.time(), 1 << 20)
     metrics.watch_ready(lambda: True)
 
 

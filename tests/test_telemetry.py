@@ -23,18 +23,24 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from support.streams import configuration, records
 
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.base import Rebalance
+from stream_detector.connectors.embedded import CollectingSink, EmbeddedSource
+from stream_detector.daemon.loop import Daemon
+from stream_detector.daemon.recovery import open_shard
+from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError
 from stream_detector.events import Rejection, TopicPartition
+from stream_detector.snapshots import DirectoryStore, encode
 from stream_detector.telemetry import server as server_module
-from stream_detector.telemetry.metrics import (
-    MAX_LABEL_SETS,
-    SCORE_BUCKETS,
-    STAGES,
-    BulkHistogram,
-    Metrics,
-)
-from stream_detector.telemetry.server import HealthState, MetricsServer
+from stream_detector.telemetry.families import STAGES
+from stream_detector.telemetry.health import HealthState
+from stream_detector.telemetry.histograms import SCORE_BUCKETS, BulkHistogram
+from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.series import MAX_LABEL_SETS
+from stream_detector.telemetry.server import MetricsServer
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
 FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
@@ -54,11 +60,12 @@ def exercised() -> Metrics:
     metrics.add_events({FIRST: 3, SECOND: 2})
     metrics.add_rejections([Rejection("decode", "not_json", "x")])
     metrics.observe_scores(np.array([-20.0, 1.0, 1.0, 500.0]))
-    metrics.add_decisions(4, {"high": 1}, 1)
-    metrics.set_threshold(12.5)
-    metrics.add_learning(1, 256, 12)
-    metrics.set_keys("card", 10)
-    metrics.add_evicted_keys("card", 2)
+    metrics.begin_shard(0)
+    metrics.add_decisions(0, 4, {"high": 1}, 1)
+    metrics.set_threshold(0, 12.5)
+    metrics.add_learning(0, 1, 256, 12)
+    metrics.set_keys(0, "card", 10)
+    metrics.add_evicted_keys(0, "card", 2)
     for stage in STAGES:
         with metrics.stage(stage):
             pass
@@ -71,7 +78,7 @@ def exercised() -> Metrics:
     metrics.add_broker_error("timeout")
     metrics.add_commit("ok")
     metrics.add_snapshot("ok")
-    metrics.set_newest_snapshot(1e9, 4096)
+    metrics.set_newest_snapshot(0, 1e9, 4096)
     metrics.set_config("cards", "ensemble", "exactly_once")
     return metrics
 
@@ -155,8 +162,8 @@ def test_counts_add_up_by_label():
     assert value(metrics, "rejected_total", stage="decode", reason="not_json") == 2
     assert value(metrics, "rejected_total", stage="features", reason="nan") == 1
     assert value(metrics, "alerts_total", severity="high") == 1
-    assert value(metrics, "rows_learned_total") == 256
-    assert value(metrics, "rows_refused_total") == 12
+    assert value(metrics, "rows_learned_total", shard="0") == 256
+    assert value(metrics, "rows_refused_total", shard="0") == 12
 
 
 def test_revoked_partitions_take_all_their_series_along():
@@ -180,16 +187,19 @@ def test_labels_without_end_are_gathered_under_other():
     assert value(metrics, "broker_errors_total", kind="other") == 50
 
 
-def test_the_alert_rate_is_the_share_of_events_over_the_threshold():
+def test_the_alert_rate_is_the_share_of_events_over_the_threshold_by_shard():
     metrics = Metrics()
-    assert value(metrics, "alert_rate_ratio") is None
-    metrics.add_decisions(0, {}, 0)
-    assert value(metrics, "alert_rate_ratio") is None
-    metrics.add_decisions(1000, {"low": 6, "high": 3}, 1)
-    assert value(metrics, "alert_rate_ratio") == pytest.approx(0.01)
+    assert value(metrics, "alert_rate_ratio", shard="0") is None
+    metrics.add_decisions(0, 0, {}, 0)
+    assert value(metrics, "alert_rate_ratio", shard="0") is None
+    metrics.add_decisions(0, 1000, {"low": 6, "high": 3}, 1)
+    metrics.add_decisions(1, 1000, {"low": 40}, 10)
+    assert value(metrics, "alert_rate_ratio", shard="0") == pytest.approx(0.01)
+    assert value(metrics, "alert_rate_ratio", shard="1") == pytest.approx(0.05)
     for _ in range(300):
-        metrics.add_decisions(1000, {"low": 20}, 0)
-    assert value(metrics, "alert_rate_ratio") == pytest.approx(0.02, rel=1e-6)
+        metrics.add_decisions(0, 1000, {"low": 20}, 0)
+    assert value(metrics, "alert_rate_ratio", shard="0") == pytest.approx(0.02, rel=1e-6)
+    assert value(metrics, "alert_rate_ratio", shard="1") == pytest.approx(0.05)
 
 
 def test_throughput_covers_the_last_ten_seconds_and_falls_when_nothing_comes():
@@ -208,15 +218,87 @@ def test_throughput_covers_the_last_ten_seconds_and_falls_when_nothing_comes():
     assert value(metrics, "throughput_events_per_second") < 6
 
 
-def test_the_snapshot_age_counts_from_the_start_until_there_is_one():
+def test_the_snapshot_age_counts_from_a_shards_beginning_until_there_is_one():
     clock = Clock()
     metrics = Metrics(clock=clock)
+    assert value(metrics, "snapshot_age_seconds", shard="3") is None
+    metrics.begin_shard(3)
     clock.now = 1060
-    assert value(metrics, "snapshot_age_seconds") == 60
-    assert value(metrics, "snapshot_timestamp_seconds") is None
-    metrics.set_newest_snapshot(1055, 4096)
-    assert value(metrics, "snapshot_age_seconds") == 5
-    assert value(metrics, "snapshot_size_bytes") == 4096
+    assert value(metrics, "snapshot_age_seconds", shard="3") == 60
+    assert value(metrics, "snapshot_timestamp_seconds", shard="3") is None
+    metrics.set_newest_snapshot(3, 1055, 4096)
+    assert value(metrics, "snapshot_age_seconds", shard="3") == 5
+    assert value(metrics, "snapshot_size_bytes", shard="3") == 4096
+
+
+def test_the_age_of_a_restored_snapshot_outlives_the_beginning_of_its_shard():
+    metrics = Metrics(clock=Clock())
+    metrics.set_newest_snapshot(0, 400, 4096)
+    metrics.begin_shard(0)
+    assert value(metrics, "snapshot_age_seconds", shard="0") == 600
+
+
+def series_of_shards(metrics: Metrics) -> set[tuple[str, str]]:
+    return {
+        (family.name.removeprefix("stream_detector_"), sample.labels["shard"])
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if "shard" in sample.labels
+    }
+
+
+def record_shard(metrics: Metrics, shard: int) -> None:
+    """Give every family that is labelled by shard a value, a different one for each shard."""
+    metrics.begin_shard(shard)
+    metrics.add_decisions(shard, 100, {"low": shard}, 0)
+    metrics.set_threshold(shard, 10.0 + shard)
+    metrics.add_learning(shard, 1, 200 + shard, shard)
+    metrics.set_keys(shard, "card", 1000 + shard)
+    metrics.add_evicted_keys(shard, "card", shard)
+    metrics.set_newest_snapshot(shard, 500.0 + shard, 4096 + shard)
+
+
+def test_a_shard_does_not_overwrite_what_another_shows():
+    metrics = Metrics(clock=Clock())
+    for shard in (1, 2):
+        record_shard(metrics, shard)
+    for shard in (1, 2):
+        shown = {"shard": str(shard)}
+        assert value(metrics, "threshold", **shown) == 10 + shard
+        assert value(metrics, "alert_rate_ratio", **shown) == pytest.approx(shard / 100)
+        assert value(metrics, "learning_steps_total", **shown) == 1
+        assert value(metrics, "rows_learned_total", **shown) == 200 + shard
+        assert value(metrics, "rows_refused_total", **shown) == shard
+        assert value(metrics, "keys_held", key="card", **shown) == 1000 + shard
+        assert value(metrics, "keys_evicted_total", key="card", **shown) == shard
+        assert value(metrics, "snapshot_timestamp_seconds", **shown) == 500 + shard
+        assert value(metrics, "snapshot_age_seconds", **shown) == 500 - shard
+        assert value(metrics, "snapshot_size_bytes", **shown) == 4096 + shard
+
+
+def test_a_shard_given_up_takes_all_its_series_along_and_begins_anew():
+    metrics = exercised()
+    of_first = {name for name, _ in series_of_shards(metrics)}
+    record_shard(metrics, 1)
+    assert {name for name, shard in series_of_shards(metrics) if shard == "1"} == of_first
+    metrics.forget_shard(0)
+    metrics.forget_shard(9)
+    assert series_of_shards(metrics) == {(name, "1") for name in of_first}
+    assert value(metrics, "events_total", topic="events", partition="0") == 3
+    metrics.begin_shard(0)
+    assert value(metrics, "rows_learned_total", shard="0") == 0
+    assert value(metrics, "snapshot_age_seconds", shard="0") < 1e6  # not the old one's, of 2001
+    metrics.add_decisions(0, 1000, {}, 0)
+    assert value(metrics, "alert_rate_ratio", shard="0") == 0
+
+
+def test_every_shard_keeps_its_own_series_however_many_there_are():
+    metrics = Metrics()
+    for shard in range(MAX_LABEL_SETS + 50):
+        record_shard(metrics, shard)
+    assert value(metrics, "threshold", shard="0") == 10
+    assert value(metrics, "threshold", shard=str(MAX_LABEL_SETS + 49)) == MAX_LABEL_SETS + 59
+    assert not [each for each in series_of_shards(metrics) if each[1] == "other"]
 
 
 def test_a_new_configuration_replaces_the_old_one():
@@ -240,11 +322,12 @@ def test_an_unknown_stage_is_an_error_and_not_a_new_label():
 
 def test_a_scrape_never_sees_half_a_batch():
     metrics = Metrics()
+    metrics.begin_shard(0)
     done = threading.Event()
 
     def work() -> None:
         while not done.is_set():
-            metrics.add_learning(1, 256, 3)
+            metrics.add_learning(0, 1, 256, 3)
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -306,6 +389,62 @@ def test_score_buckets_can_be_set():
     assert value(metrics, "score_bucket", le="0.5") == 2
     assert value(metrics, "score_bucket", le="+Inf") == 4
     assert value(metrics, "score_count") == 4
+
+
+# --- what the daemon tells ----------------------------------------------------------------------
+
+
+class Passing(EmbeddedSource):
+    """Gives partition 1 to another worker when its records are used up."""
+
+    def take_rebalance(self) -> Rebalance | None:
+        if self.exhausted():
+            return Rebalance(frozenset({FIRST}), lost=False)
+        return super().take_rebalance()
+
+
+def run_daemon(source: EmbeddedSource, directory: Path) -> Metrics:
+    metrics = Metrics()
+    kafka = Kafka(bootstrap_servers="", topics=["events"], group="g", alerts="a", dead_letters="d")
+    Daemon(
+        configuration(processing={"shards": 2}),
+        kafka,
+        source,
+        CollectingSink(),
+        metrics,
+        HealthState(broker_timeout_seconds=None),
+        store=lambda number: DirectoryStore(directory / str(number), 3),
+        stopping=lambda: False,
+    ).run()
+    return metrics
+
+
+def test_a_shard_that_the_daemon_gives_up_is_shown_no_longer(tmp_path):
+    stream = records(600)
+    polls = [{0: stream[:300], 1: stream[:300]}, {0: stream[300:]}]
+    kept = run_daemon(EmbeddedSource(2, polls), tmp_path / "kept")
+    assert {shard for _, shard in series_of_shards(kept)} == {"0", "1"}
+    assert (
+        value(kept, "rows_learned_total", shard="0")
+        > value(kept, "rows_learned_total", shard="1")
+        > 0
+    )
+    passed = run_daemon(Passing(2, polls), tmp_path / "passed")
+    assert {shard for _, shard in series_of_shards(passed)} == {"0"}
+
+
+def test_a_restored_snapshot_is_shown_with_its_age_and_size(tmp_path):
+    config, clock = configuration(), Clock()
+    data = encode(Shard(0, config, Metrics()).snapshot({"written_at": 940.0}))
+    store = DirectoryStore(tmp_path, 3)
+    store.write(7, data)
+    store.write(8, data[:-1])
+    metrics = Metrics(clock=clock)
+    open_shard(0, config, store, metrics)
+    assert value(metrics, "snapshot_timestamp_seconds", shard="0") == 940
+    assert value(metrics, "snapshot_age_seconds", shard="0") == 60
+    assert value(metrics, "snapshot_size_bytes", shard="0") == len(data)
+    assert value(metrics, "snapshots_total", result="damaged") == 1
 
 
 # --- health -------------------------------------------------------------------------------------
@@ -449,7 +588,7 @@ def test_metrics_are_served_as_openmetrics_and_gzipped_on_request(running):
 def test_a_scrape_can_ask_for_single_metrics(running):
     _, _, body = running.request("/metrics?name[]=stream_detector_threshold")
     assert [line for line in body.splitlines() if not line.startswith(b"#")] == [
-        b"stream_detector_threshold 12.5"
+        b'stream_detector_threshold{shard="0"} 12.5'
     ]
 
 

@@ -165,8 +165,10 @@ def is_number(cell: str) -> bool:
 class CsvRows:
     """CSV from a ``LineReader``: made once its first line waits.
 
-    Without ``columns``, the first row is the header, unless more than half of its cells are
-    numbers: then there is none, and the columns are called f0, f1 and so on.
+    ``columns`` names those of a file without a header; the last of them may be absent. They yield
+    to a first row that holds most of these names. Without them, the first row is the header,
+    unless more than half of its cells are numbers: then there is none, and the columns are called
+    f0, f1 and so on.
     """
 
     def __init__(
@@ -180,9 +182,15 @@ class CsvRows:
         text = lines.peek().decode("utf-8", "surrogateescape")
         self._delimiter = max(DELIMITERS, key=lambda delimiter: len(_cells(text, delimiter)))
         self._rows = csv.reader(self._line_texts(), delimiter=self._delimiter)
+        first = _cells(text, self._delimiter)
+        if columns is not None and 2 * len({cell.strip() for cell in first} & {*columns}) > len(
+            first
+        ):
+            columns = None  # there is a header after all
         self.headerless = columns is not None
-        if columns is None:
-            first = _cells(text, self._delimiter)
+        if columns is not None:
+            columns = columns[: len(first)]  # the last ones may be absent from the whole file
+        else:
             self.headerless = 2 * sum(map(is_number, first)) > len(first)
             columns = (
                 [f"f{index}" for index in range(len(first))] if self.headerless else self._header()

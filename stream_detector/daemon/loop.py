@@ -24,9 +24,9 @@ from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.pipeline import Outcome
 from stream_detector.snapshots import DirectoryStore, encode
+from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
-from stream_detector.telemetry.server import HealthState
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,7 @@ class Daemon:
         for number in [n for n in self.shards if change.lost or n not in by_shard]:
             shard = self.shards.pop(number)
             self._metrics.forget_partitions(shard.merger.sources)
+            self._metrics.forget_shard(number)
             self._observation.forget(number)
             log.info("shard given up", extra=fields("shard-dropped", shard=number))
         self._paused.clear()
@@ -285,7 +286,7 @@ class Daemon:
                     self._metrics.add_snapshot("failed")
                     continue
             self._metrics.add_snapshot("ok")
-            self._metrics.set_newest_snapshot(time.time(), len(data))
+            self._metrics.set_newest_snapshot(number, time.time(), len(data))
 
     # --- what is seen from outside ---
 

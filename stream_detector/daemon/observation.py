@@ -25,6 +25,7 @@ class Observation:
 
     def begin(self, shard: Shard) -> None:
         """Take a restored shard's totals as counted: they are of before this process."""
+        self._metrics.begin_shard(shard.number)
         pipeline = shard.pipeline
         self._increase(shard, "chunks", pipeline.chunks)
         self._increase(shard, "learned", pipeline.rows_learned)
@@ -40,12 +41,13 @@ class Observation:
         scores = outcome.scores[~np.isnan(outcome.scores)]
         self._metrics.observe_scores(scores)
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
-        self._metrics.add_decisions(len(scores), severities, outcome.suppressed)
+        self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
         pipeline = shard.pipeline
         chunks = self._increase(shard, "chunks", pipeline.chunks)
         if chunks:
             refused = getattr(pipeline.detector, "rows_refused", 0)
             self._metrics.add_learning(
+                shard.number,
                 chunks,
                 self._increase(shard, "learned", pipeline.rows_learned),
                 self._increase(shard, "refused", refused),
@@ -61,12 +63,13 @@ class Observation:
 
     def observe_state(self, shard: Shard) -> None:
         """Set what a shard holds: its threshold, and the keys of its windows."""
-        pipeline = shard.pipeline
-        self._metrics.set_threshold(pipeline.threshold.value)
+        number, pipeline = shard.number, shard.pipeline
+        self._metrics.set_threshold(number, pipeline.threshold.value)
         for key, held in pipeline.features.keys_held.items():
-            self._metrics.set_keys(key, held)
+            self._metrics.set_keys(number, key, held)
         for key, evicted in pipeline.features.keys_evicted.items():
-            self._metrics.add_evicted_keys(key, self._increase(shard, f"evicted {key}", evicted))
+            count = self._increase(shard, f"evicted {key}", evicted)
+            self._metrics.add_evicted_keys(number, key, count)
 
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""

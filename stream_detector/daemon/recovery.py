@@ -46,6 +46,8 @@ def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metri
             )
             continue
         shard.restore(found)
+        size_bytes = len(store.read(position))
+        metrics.set_newest_snapshot(number, found.meta["written_at"], size_bytes)
         log.info(
             "shard %d continues after %d events",
             number,

@@ -64,7 +64,13 @@ class Detector(Protocol):
         """Score events: (events,) float64, finite, higher is stranger."""
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
-        """Learn a chunk. ``labels``: 1 anomalous, 0 normal, NaN unknown; None: all unknown."""
+        """Learn a chunk.
+
+        Args:
+            rows: new events where ``labels`` is None; else events that were learnt before without
+                one and whose labels are known now (only where ``uses_labels``).
+            labels: 1 anomalous, 0 normal, NaN unknown.
+        """
 
     def state(self) -> State:
         """Everything learnt, as arrays and JSON values."""
@@ -81,6 +87,14 @@ class ExplainsItself(Protocol):
 
         Same purity and same ``block_rows`` rule as ``score``.
         """
+
+
+class UsesLabels(Protocol):
+    """A detector that wants the labels of earlier events when they come."""
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether ``learn`` makes anything of labels; a detector without this does not."""
 
 
 class ChangesRegime(Protocol):

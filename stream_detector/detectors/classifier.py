@@ -73,6 +73,11 @@ class Classifier:
         self._negatives_learnt = 0
 
     @property
+    def uses_labels(self) -> bool:
+        """True: this is what it learns from."""
+        return True
+
+    @property
     def score_regime(self) -> int:
         """0 while LODA scores, 1 once the network does."""
         return int(min(self._positives_seen, self._negatives_seen) >= self._min_positives)
@@ -85,11 +90,16 @@ class Classifier:
         return logits[:, 0] + self._prior_correction()
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
-        """Take ``passes`` passes over the labelled rows; rows with NaN as label are not learnt."""
-        if self.score_regime == 0:
-            self._fallback.learn(rows)
-        known = np.zeros(len(rows), dtype=bool) if labels is None else ~np.isnan(labels)
-        if labels is None or not known.any():
+        """Take ``passes`` passes over the labelled rows; rows with NaN as label are not learnt.
+
+        Rows without labels are new: the unsupervised detector learns them, until the takeover.
+        """
+        if labels is None:
+            if self.score_regime == 0:
+                self._fallback.learn(rows)
+            return
+        known = ~np.isnan(labels)
+        if not known.any():
             return
         inputs = clipped(rows.standardised[known], self._clip)
         positive = labels[known] > 0

@@ -80,6 +80,11 @@ class RiverModel:
             np.array(scores, dtype=np.float64), posinf=LARGEST_SCORE, neginf=-LARGEST_SCORE
         )
 
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the model is a classifier."""
+        return self._classifies
+
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
         """Learn row by row, after the range was widened by the whole chunk."""
         if len(rows) == 0:

@@ -7,8 +7,6 @@ are built, types are checked while parsing, and NaN, Infinity and 1e999 are refu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,6 +14,8 @@ import numpy as np
 
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config, Event, Labels
+from stream_detector.decoding.structs import struct_of
+from stream_detector.decoding.times import read_time
 from stream_detector.events import (
     NO_TIMESTAMP,
     EventBatch,
@@ -47,60 +47,8 @@ REASONS = (
 LARGEST_NUMBER = 1e100
 """A number beyond this is refused: its square must stay finite in every running moment."""
 
-LATEST_TIME_MS = 7_258_118_400_000
-"""2200-01-01. A later time is a unit error, not an event."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times without a zone are UTC
-
 _NUMBER = float | None
 _TEXT = str | int | float | bool | None
-
-
-def read_time(value: Any, pattern: str) -> int:
-    """Event time in milliseconds since 1970 UTC.
-
-    Args:
-        value: what the field holds, a string or a number.
-        pattern: ``EventTime.format``.
-
-    Raises:
-        ValueError: the value does not fit the format or lies outside 1970 to 2200.
-    """
-    if isinstance(value, str):
-        if pattern in ("unix_s", "unix_ms"):
-            raise ValueError("expected a number")
-        moment = (
-            datetime.fromisoformat(value)
-            if pattern in ("auto", "iso8601")
-            else datetime.strptime(value, pattern)  # noqa: DTZ007 - the zone is added below
-        )
-        # Two subtractions instead of replace(tzinfo=UTC), which costs as much as the parsing.
-        delta = moment - (_EPOCH if moment.tzinfo is not None else _NAIVE_EPOCH)
-        milliseconds = delta.days * 86_400_000 + delta.seconds * 1000 + delta.microseconds // 1000
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if pattern not in ("auto", "unix_s", "unix_ms"):
-            raise ValueError("expected text")
-        milliseconds = _read_number_time(value, pattern)
-    else:
-        raise ValueError("expected a time")  # noqa: TRY004 - one kind of error for the caller
-    if not 0 <= milliseconds < LATEST_TIME_MS:
-        raise ValueError("outside the years 1970 to 2200")
-    return milliseconds
-
-
-def _read_number_time(value: float, pattern: str) -> int:
-    if not abs(value) < 1e20:  # noqa: PLR2004 - beyond nanoseconds of the year 5138
-        raise ValueError("outside the years 1970 to 2200")
-    if pattern == "unix_ms":
-        return int(value)
-    if pattern == "unix_s":
-        return int(value * 1000)
-    # `auto`: the size tells the unit for every moment between 1973 and 5138.
-    for bound, per_millisecond in ((1e11, 0.001), (1e14, 1.0), (1e17, 1e3)):
-        if abs(value) < bound:
-            return int(value / per_millisecond)
-    return int(value / 1e6)
 
 
 def _text_of(value: str | float | bool | None) -> str | None:
@@ -109,59 +57,6 @@ def _text_of(value: str | float | bool | None) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def _nested_getter(attributes: list[str]) -> Callable[[Any], Any]:
-    """Reads a path of attributes; None where an object on the way is absent or null."""
-
-    def get(value: Any) -> Any:
-        for attribute in attributes:
-            if value is None:
-                return None
-            value = getattr(value, attribute)
-        return value
-
-    return get
-
-
-def _struct_of(fields: dict[str, Any]) -> tuple[type, dict[str, Callable[[Any], Any]]]:
-    """A Struct type for dotted field names, and a getter for each.
-
-    A name with dots is a path into nested objects; a missing object on the way reads as None.
-    """
-    tree: dict[str, Any] = {}
-    for name, kind in fields.items():
-        *parents, leaf = name.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                message = f"field {name!r} reads inside a field that is read itself"
-                raise ValueError(message)  # noqa: TRY004 - the configuration is wrong, not a type
-        if isinstance(node.get(leaf), dict):
-            raise ValueError(  # noqa: TRY004 - likewise
-                f"field {name!r} is read itself and read inside"
-            )
-        node[leaf] = kind
-    getters: dict[str, Callable[[Any], Any]] = {}
-
-    def build(node: dict[str, Any], prefix: str, path: list[str]) -> type:
-        members: list[tuple[str, Any, Any]] = []
-        rename: dict[str, str] = {}
-        for position, (name, kind) in enumerate(node.items()):
-            attribute = f"f{position}"
-            rename[attribute] = name
-            if isinstance(kind, dict):
-                inner = build(kind, f"{prefix}{name}.", [*path, attribute])
-                members.append((attribute, inner | None, None))
-            else:
-                members.append((attribute, kind, None))
-                getters[prefix + name] = (
-                    _nested_getter([*path, attribute]) if path else attrgetter(attribute)
-                )
-        return msgspec.defstruct("Event", members, rename=rename, gc=False)
-
-    return build(tree, "", []), getters
 
 
 class Decoder:
@@ -181,7 +76,7 @@ class Decoder:
         for wide_name in wide:
             if wide_name is not None:
                 fields[wide_name] = _TEXT
-        struct, self._getters = _struct_of(fields)
+        struct, self._getters = struct_of(fields)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
         self._blank = struct()
 

@@ -1,0 +1,68 @@
+"""The section `kafka`: broker, topics, security."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from stream_detector.config.base import Model, Name, Topic, human
+from stream_detector.config.units import Duration
+
+
+class KafkaSecurity(Model):
+    """How to authenticate to the broker and what to trust."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="As in Kafka's own `security.protocol`."
+    )
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism; needed with SASL_PLAINTEXT and SASL_SSL."
+    )
+    username: str | None = Field(None, description="SASL user name.")
+    password: SecretStr | None = Field(None, description="SASL password; use `${NAME}`.")
+    password_file: str | None = Field(None, description="A file that holds the SASL password.")
+    ca_file: str | None = Field(None, description="PEM file of the authorities to trust.")
+    certificate_file: str | None = Field(None, description="PEM client certificate (mutual TLS).")
+    key_file: str | None = Field(None, description="PEM private key of the client certificate.")
+    key_password: SecretStr | None = Field(None, description="Password of the private key.")
+    check_hostname: bool = Field(True, description="Whether the certificate must name the host.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> KafkaSecurity:
+        if self.protocol.startswith("SASL"):
+            if self.mechanism is None or self.username is None:
+                raise ValueError(f"{self.protocol} needs mechanism and username")
+            if (self.password is None) == (self.password_file is None):
+                raise ValueError(f"{self.protocol} needs one of password and password_file")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("mutual TLS needs both certificate_file and key_file")
+        return self
+
+
+class Kafka(Model):
+    """The broker and the topics."""
+
+    bootstrap_servers: str = Field(description="Brokers to ask first, `host:port,host:port`.")
+    topics: Annotated[list[Topic], Field(min_length=1)] = Field(description="Topics to read.")
+    group: Name = Field(description="Consumer group; also names the stored state.")
+    alerts: Topic = Field(description="Topic that alerts are written to.")
+    dead_letters: Topic = Field(description="Topic that records which cannot be used go to, whole.")
+    start: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a group without a committed offset begins."
+    )
+    security: KafkaSecurity = Field(default_factory=KafkaSecurity, description="TLS and SASL.")
+    wait_for_input: Duration = Field(
+        human("60s"), description="How long to wait for broker and topics before exit code 3."
+    )
+    request_timeout: Duration = Field(
+        human("10s"), description="Deadline of every single call to the broker."
+    )
+    consumer: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Any setting of kafka-python's KafkaConsumer; wins over ours, but for "
+        "those that the delivery promises depend on.",
+    )
+    producer: dict[str, Any] = Field(
+        default_factory=dict, description="Any setting of kafka-python's KafkaProducer, likewise."
+    )

@@ -1,0 +1,13 @@
+"""From bytes to columns."""
+
+from stream_detector.decoding.decoder import LARGEST_NUMBER, REASONS, Decoder, read_label
+from stream_detector.decoding.times import LATEST_TIME_MS, read_time
+
+__all__ = [
+    "LARGEST_NUMBER",
+    "LATEST_TIME_MS",
+    "REASONS",
+    "Decoder",
+    "read_label",
+    "read_time",
+]
