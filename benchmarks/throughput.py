@@ -115,12 +115,21 @@ def resident_mib(pid: int) -> float:
     return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
 
 
-def processed(url: str) -> float:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        text = answer.read().decode()
-    return sum(
-        map(float, re.findall(r"^stream_detector_events_total\{.*\} (\S+)$", text, re.MULTILINE))
-    )
+def scrape(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def processed(text: str) -> float:
+    pattern = r"^stream_detector_events_total\{.*\} (\S+)$"
+    return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
+
+
+def stages(text: str, count: int) -> dict[str, float]:
+    """Microseconds an event of each stage, as the daemon exports them; poll includes waiting."""
+    pattern = r'^stream_detector_stage_duration_seconds_sum\{stage="(\w+)"\} (\S+)$'
+    found = re.findall(pattern, text, re.MULTILINE)
+    return {stage: round(float(seconds) / count * 1e6, 2) for stage, seconds in found}
 
 
 def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[str, Any]:
@@ -140,7 +149,8 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
         samples: list[tuple[float, float]] = []  # (events, resident MiB)
         first: tuple[float, float] | None = None
         while True:
-            now, events = time.perf_counter(), processed(found[1])
+            now, text = time.perf_counter(), scrape(found[1])
+            events = processed(text)
             if events and first is None:
                 first = (now, events)
             samples.append((events, resident_mib(process.pid)))
@@ -165,6 +175,7 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
         "rss_mib_at_end": warm[-1],
         "rss_mib_peak": max(mib for _, mib in samples),
         "exit_code": code,
+        "stages_us_per_event": stages(text, count),
     }
 
 
@@ -199,6 +210,7 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
         result[detector] = {
             name: statistics.median(row[detector][name] for row in rounds)
             for name in rounds[0][detector]
+            if name != "stages_us_per_event"
         }
     return result
 
