@@ -29,8 +29,8 @@ _MAX_MESSAGE_BYTES = 1_040_000
 class Outgoing:
     """A message for an output topic.
 
-    ``source`` and ``offset`` tell which record caused it; ``timestamp_ms`` is the event time (no
-    clock is read), None where the record had none.
+    ``source`` and ``offset`` tell which record caused it; ``timestamp_ms`` is the timestamp of the
+    record to write, None to leave it to the client and the broker.
     """
 
     source: TopicPartition
@@ -91,7 +91,9 @@ def alert_message(
         for name, content in record.headers or ()
         if name in ("traceparent", "tracestate") and content is not None
     )
-    return Outgoing(source, record.offset, record.key, value, headers, time_ms)
+    # Without a timestamp of its own: a broker refuses event times that lie ahead of its clock and
+    # may delete at once what lies far behind. The event time stands in ce_time and in the body.
+    return Outgoing(source, record.offset, record.key, value, headers, None)
 
 
 def _original(record: Record) -> Any:

@@ -168,7 +168,7 @@ def test_metrics_and_health_over_http(kafka, tmp_path: Path) -> None:
         assert daemon.metric("learning_steps_total") >= 60
         assert daemon.metric("score_bucket", le="+Inf") == 2000
         wait_until(lambda: daemon.metric("keys_held") > 0, "the keys gauge")
-        assert daemon.metric("consumer_lag_records") == 0
+        daemon.wait_worked_off()
         assert daemon.metric("alerts_total") == len(alerts_in(kafka.bootstrap, section["alerts"]))
         for stage in ("decode", "features", "score", "learn", "commit"):
             assert daemon.metric("stage_duration_seconds_count", stage=stage) > 0, stage
@@ -199,7 +199,7 @@ def test_shards_share_the_partitions_and_a_further_worker_stands_by(kafka, tmp_p
             "the standby to take over",
         )
         for worker in left:
-            wait_until(lambda w=worker: w.metric("consumer_lag_records") == 0, "no lag")
+            worker.wait_worked_off()
             assert worker.stop() == 0, worker.text()
     finally:
         for worker in workers:
@@ -291,3 +291,46 @@ def test_a_damaged_snapshot_is_skipped_for_the_one_before(kafka, tmp_path: Path)
         assert daemon.metric("snapshots_total", result="damaged") == 1
         assert daemon.stop() == 0
         assert "is skipped" in daemon.text()
+
+
+def test_lost_state_stops_the_start_unless_it_is_given_up(kafka, tmp_path: Path) -> None:
+    section = topics(kafka.bootstrap)
+    produce(kafka.bootstrap, section["topics"][0], messages(records(500), 1))
+    config = settings(section, tmp_path)
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready()
+        # Before anything is committed, so that a crash in the first minute loses nothing either.
+        assert list((tmp_path / "state").rglob("*.snapshot"))
+        daemon.wait_processed(500)
+        assert daemon.stop() == 0
+    for path in (tmp_path / "state").rglob("*.snapshot"):
+        path.unlink()
+    with DaemonProcess(tmp_path, config) as daemon:
+        assert daemon.wait() == 4
+        assert "its state is lost" in daemon.text()
+    with DaemonProcess(tmp_path, config, arguments=("--reset-state",)) as daemon:
+        daemon.wait_ready()
+        assert daemon.stop() == 0
+
+
+def test_after_a_kill_the_alerts_are_those_of_one_run_once_doubles_are_dropped(
+    kafka, tmp_path: Path
+) -> None:
+    section = topics(kafka.bootstrap, 4)
+    produce(kafka.bootstrap, section["topics"][0], messages(records(6000), 4))
+    with DaemonProcess(tmp_path / "one", settings(section, tmp_path / "one")) as daemon:
+        daemon.wait_ready().wait_processed(6000)
+        assert daemon.stop() == 0
+    expected = [r.value for r in consume_all(kafka.bootstrap, section["alerts"])]
+    alerts = create_topic(kafka.bootstrap, unique_name("alerts"), 1, {"retention.ms": "-1"})
+    again = {**section, "alerts": alerts, "group": unique_name("group")}
+    config = settings(again, tmp_path / "two", processing={"max_poll_records": 50})
+    with DaemonProcess(tmp_path / "two", config) as daemon:
+        for _ in range(3):
+            daemon.wait_ready().wait_processed(1000)
+            daemon.kill()
+            daemon.start()
+        daemon.wait_ready().wait_worked_off()
+        assert daemon.stop() == 0, daemon.text()
+    values = [r.value for r in consume_all(kafka.bootstrap, alerts)]
+    assert list(dict.fromkeys(values)) == expected

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,9 @@ from stream_detector.errors import ConfigurationError
 from stream_detector.telemetry.logs import configure_logging, register_secret
 
 log = logging.getLogger(__name__)
+
+_SAME_SIGNAL_SECONDS = 0.5
+"""A signal may come twice for one wish: GNU timeout and terminals send it to process and group."""
 
 
 def add_command(
@@ -86,6 +90,7 @@ class Stop:
     def __init__(self, limit_seconds: float) -> None:
         self._asked = threading.Event()
         self._limit_seconds = limit_seconds
+        self._asked_at = 0.0
 
     def __call__(self) -> bool:
         """Whether to stop."""
@@ -103,9 +108,12 @@ class Stop:
         os._exit(1)
 
     def _on_signal(self, number: int, _frame: Any) -> None:
-        if self._asked.is_set():
+        now = time.monotonic()
+        if not self._asked.is_set():
+            self._asked_at = now
+            self.ask()
+        elif now - self._asked_at > _SAME_SIGNAL_SECONDS:
             os._exit(128 + number)
-        self.ask()
 
     @contextmanager
     def listening(self) -> Iterator[None]:

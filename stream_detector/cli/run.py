@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop = Stop(config.processing.shutdown_timeout)
     try:
         with stop.listening():
-            _work(config, kafka, metrics, health, stop)
+            _work(config, kafka, metrics, health, stop, reset=arguments.reset_state)
     finally:
         if server is not None:
             server.stop()
@@ -85,7 +85,9 @@ def _calm_collector() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
-def _work(config: Config, kafka: Kafka, metrics: Metrics, health: HealthState, stop: Stop) -> None:
+def _work(
+    config: Config, kafka: Kafka, metrics: Metrics, health: HealthState, stop: Stop, *, reset: bool
+) -> None:
     def waiting(reason: str) -> None:
         metrics.set_waiting_for_input(True)
         log.warning("waiting: %s", reason, extra=fields("waiting"))
@@ -114,4 +116,5 @@ def _work(config: Config, kafka: Kafka, metrics: Metrics, health: HealthState, s
             health,
             store=directory_stores(config, kafka.group),
             stopping=stop,
+            accept_untrained=reset,
         ).run()

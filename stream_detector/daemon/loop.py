@@ -2,7 +2,7 @@
 
 The numbered steps of a commit (docs/architecture.md has them too):
 
-1. poll; merge; decode; features; scale; score; decide. Messages wait in memory.
+1. poll; decode; merge; features; scale; score; decide. Messages wait in memory.
 2. write alerts and dead letters, flush, check every one; then commit the offsets.
 3. once the commit has passed, write a snapshot where one is due.
 """
@@ -57,6 +57,7 @@ class Daemon:
         store: Callable[[int], DirectoryStore],
         stopping: Callable[[], bool],
         observer: Callable[[Outcome], None] = lambda _outcome: None,
+        accept_untrained: bool = False,
     ) -> None:
         """Take the parts.
 
@@ -70,11 +71,13 @@ class Daemon:
             store: the snapshot store of a shard.
             stopping: asked every turn.
             observer: shown every outcome (a live view, a test).
+            accept_untrained: go on from committed offsets even where their state is lost.
         """
         self._config, self._kafka = config, kafka
         self._source, self._sink = source, sink
         self._metrics, self._health = metrics, health
         self._store, self._stopping, self._observer = store, stopping, observer
+        self._accept_untrained = accept_untrained
         self.shards: dict[int, Shard] = {}
         self._paused: set[TopicPartition] = set()
         self._blocked_since: dict[TopicPartition, float] = {}
@@ -151,20 +154,7 @@ class Daemon:
         self._blocked_since.clear()
         self._stuck.clear()
         for number, sources in by_shard.items():
-            if number not in self.shards:
-                self._health.set_recovering(True)
-                self.shards[number] = open_shard(
-                    number, self._config, self._store(number), self._metrics
-                )
-                self._observation.begin(self.shards[number])
-            shard = self.shards[number]
-            new = [s for s in sources if s not in shard.fetch_positions]
-            for source, place in start_positions(
-                shard, new, self._source, self._kafka, self._metrics
-            ).items():
-                shard.add(source, place.position, place.emit_from)
-            # An eager rebalance resets the client's position of what stayed, too.
-            self._source.seek({source: shard.fetch_positions[source] for source in sources})
+            self._take_on(number, sources)
         self._source.ask_ends(change.assigned)
         self._health.set_recovering(False)
         self._health.broker_answered()
@@ -173,6 +163,28 @@ class Daemon:
         owned = sorted(self.shards)
         text = ",".join(map(str, owned)) if owned else "none, standing by"
         log.info("assigned shards %s", text, extra=fields("assigned", shards=owned))
+
+    def _take_on(self, number: int, sources: list[TopicPartition]) -> None:
+        """Own these partitions of a shard, from where its state stands."""
+        opened = number not in self.shards
+        if opened:
+            self._health.set_recovering(True)
+            self.shards[number] = open_shard(
+                number, self._config, self._store(number), self._metrics
+            )
+            self._observation.begin(self.shards[number])
+        shard = self.shards[number]
+        new = [s for s in sources if s not in shard.fetch_positions]
+        places = start_positions(
+            shard, new, self._source, self._kafka, self._metrics, untrained=self._accept_untrained
+        )
+        for source, place in places.items():
+            shard.add(source, place.position, place.emit_from)
+        # An eager rebalance resets the client's position of what stayed, too.
+        self._source.seek({source: shard.fetch_positions[source] for source in sources})
+        if opened:
+            # Before anything is committed: committed offsets without a snapshot mean lost state.
+            self._write_snapshot(number, shard)
 
     def _shard_of(self, source: TopicPartition) -> Shard | None:
         shard = self.shards.get(source.partition % self._config.processing.shards)
@@ -277,16 +289,19 @@ class Daemon:
         if self._dirty:
             return  # the group has moved on: this state was not committed
         for number, shard in self.shards.items():
-            with self._metrics.stage("snapshot"):
-                data = encode(shard.snapshot({"written_at": time.time()}))
-                try:
-                    self._store(number).write(shard.pipeline.sequence, data)
-                except StateError as error:
-                    log.error("%s", error, extra=fields("snapshot-failed", shard=number))  # noqa: TRY400 - the message says it all
-                    self._metrics.add_snapshot("failed")
-                    continue
-            self._metrics.add_snapshot("ok")
-            self._metrics.set_newest_snapshot(number, time.time(), len(data))
+            self._write_snapshot(number, shard)
+
+    def _write_snapshot(self, number: int, shard: Shard) -> None:
+        with self._metrics.stage("snapshot"):
+            data = encode(shard.snapshot({"written_at": time.time()}))
+            try:
+                self._store(number).write(shard.pipeline.sequence, data)
+            except StateError as error:
+                log.error("%s", error, extra=fields("snapshot-failed", shard=number))  # noqa: TRY400 - the message says it all
+                self._metrics.add_snapshot("failed")
+                return
+        self._metrics.add_snapshot("ok")
+        self._metrics.set_newest_snapshot(number, time.time(), len(data))
 
     # --- what is seen from outside ---
 

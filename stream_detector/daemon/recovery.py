@@ -70,15 +70,24 @@ def start_positions(
     source: GroupSource,
     kafka: Kafka,
     metrics: Metrics,
+    *,
+    untrained: bool = False,
 ) -> dict[TopicPartition, Place]:
     """Where to begin in each partition: by the snapshot, the committed offset or ``kafka.start``.
 
-    Raises ``StateError`` where an offset lies beyond the end of the log: the topic was deleted and
-    made anew, and the state belongs to the old one.
+    ``untrained`` accepts committed offsets whose state is lost. Raises ``StateError`` where it is
+    lost and not accepted, and where an offset lies beyond the end of the log: the topic was
+    deleted and made anew, and the state belongs to the old one.
     """
     if not sources:
         return {}
     committed = source.committed(sources)
+    if committed and not shard.known and not untrained:
+        raise StateError(
+            f"the group {kafka.group} has committed offsets, but shard {shard.number} has no "
+            "snapshot: its state is lost. Bring state.directory back from a back-up, share it "
+            "between the workers, or use --reset-state to go on with an untrained model"
+        )
     beginnings, ends = source.ask_beginnings(sources), source.ask_ends(sources)
     places: dict[TopicPartition, Place] = {}
     for one in sources:

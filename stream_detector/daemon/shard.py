@@ -28,6 +28,7 @@ class Shard:
     Attributes:
         number: which shard of the group.
         alerts: messages that wait for the next commit, in event order; likewise ``dead_letters``.
+        known: whether a snapshot was restored, or the shard has begun without one.
         fetch_positions: offset after the last record taken in, of each partition.
     """
 
@@ -44,6 +45,7 @@ class Shard:
         self.fetch_positions: dict[TopicPartition, int] = {}
         self._emit_from: dict[TopicPartition, int] = {}
         self._restored: dict[TopicPartition, tuple[int, int]] = {}
+        self.known = False
 
     def add(self, source: TopicPartition, position: int, emit_from: int) -> None:
         """Begin with a partition: read from ``position``, silent before ``emit_from``.
@@ -55,6 +57,7 @@ class Shard:
         self.merger.add(source, maximum)
         self.fetch_positions[source] = position
         self._emit_from[source] = emit_from
+        self.known = True
 
     def restored_position(self, source: TopicPartition) -> int | None:
         """Where the restored snapshot stands in a partition; None where it does not know it."""
@@ -129,6 +132,7 @@ class Shard:
                 + ". Use another kafka.group, or --reset-state to begin with an untrained model"
             )
         self.pipeline.restore(snapshot.state)
+        self.known = True
         self._restored = {
             TopicPartition(topic, partition): (offset, maximum)
             for topic, partition, offset, maximum in meta["positions"]

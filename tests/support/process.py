@@ -134,6 +134,16 @@ class DaemonProcess:
         wait_until(lambda: self.metric("events_total") >= events, f"{events} events", timeout)
         return self
 
+    def wait_worked_off(self) -> Self:
+        """Wait until the lag is known and none."""
+
+        def none_left() -> bool:
+            known = "stream_detector_consumer_lag_records{" in self.get("/metrics")[1]
+            return known and self.metric("consumer_lag_records") == 0
+
+        wait_until(none_left, "the backlog to be worked off")
+        return self
+
     def stop(self, timeout: float = 40.0) -> int:
         """SIGTERM, and the exit code."""
         assert self._process is not None
