@@ -15,8 +15,7 @@ from typing import Any
 
 import yaml
 from kafka import KafkaProducer
-from kafka_broker.clients import consume_all
-from throughput import LARGE_HEAP, REPOSITORY, Broker, create_topic, daemon
+from throughput import LARGE_HEAP, REPOSITORY, Broker, consume_all, create_topic, daemon
 
 from stream_detector.config import load_config
 from stream_detector.connectors.files import FileSource, typed_columns

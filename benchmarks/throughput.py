@@ -31,9 +31,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from kafka_broker.broker import LARGE_HEAP, Broker  # noqa: E402 - the tests' broker
-from kafka_broker.clients import create_topic  # noqa: E402
+from kafka_broker.clients import consume_all, create_topic  # noqa: E402
 
 from stream_detector.simulation import transactions  # noqa: E402
+
+__all__ = ["LARGE_HEAP", "REPOSITORY", "Broker", "consume_all", "create_topic", "daemon"]
 
 PARTITIONS = 4
 WINDOW_HALF_LIVES = ["17h", "5d", "21d"]

@@ -59,6 +59,55 @@ def test_a_restart_at_any_point_goes_on_with_the_same_bytes(kind: str, stop: int
     assert encode(Snapshot({}, second.state())) == encode(Snapshot({}, straight.state()))
 
 
+LATE_LABELS = {
+    "detector": {"kind": "classifier", "min_positives": 5},
+    "labels": {"field": "label", "delay": "1h", "max_waiting": 400},
+}
+
+
+def test_labels_reach_the_classifier_only_after_their_delay_and_the_store_is_bounded() -> None:
+    config = configuration(**LATE_LABELS)
+    pipeline = new_pipeline(config)
+    assert pipeline.pending is not None
+    most = 0
+    for start in range(0, 3000, 50):
+        pipeline.process(decode(config, STREAM[start : start + 50]))
+        most = max(most, pipeline.pending.waiting)
+    assert pipeline.detector.score_regime == 1
+    assert 100 < most <= 400
+    # With a delay longer than the stream, nothing is ever learnt from a label.
+    never = configuration(**{**LATE_LABELS, "labels": {"field": "label", "delay": "30d"}})
+    other = new_pipeline(never)
+    other.process(decode(never, STREAM))
+    assert other.detector.score_regime == 0
+
+
+@pytest.mark.parametrize("stop", [33, 1500, 2500])
+def test_a_restart_with_labels_waiting_goes_on_with_the_same_bytes(stop: int) -> None:
+    config = configuration(**LATE_LABELS)
+    straight = new_pipeline(config)
+    expected = bytes_of(run_in_cuts(straight, config, STREAM, [stop]))
+    first = new_pipeline(config)
+    before = run_in_cuts(first, config, STREAM[:stop], [])
+    second = new_pipeline(config)
+    second.restore(decode_snapshot(encode(Snapshot({}, first.state()))).state)
+    after = run_in_cuts(second, config, STREAM[stop:], [7, 100])
+    assert bytes_of(before + after) == expected
+
+
+def test_the_label_is_not_a_feature() -> None:
+    plain, labelled = configuration(), configuration(labels={"field": "label", "delay": "1h"})
+    hidden = [
+        r._replace(value=r.value.replace(b'"label": 1', b'"label": 0')) for r in STREAM[:1000]
+    ]
+    assert hidden != STREAM[:1000]
+    scores = [
+        bytes_of(run_in_cuts(new_pipeline(c), c, s, []))[0]
+        for c, s in ((plain, STREAM[:1000]), (labelled, STREAM[:1000]), (labelled, hidden))
+    ]
+    assert scores[0] == scores[1] == scores[2]
+
+
 BAD = [
     b'{"id": "x", "time":',
     b"",

@@ -142,7 +142,7 @@ class Processing(Model):
         1, ge=1, le=1024, description="Independent pipelines; see docs for what it costs."
     )
     chunk_size: Literal[64, 128, 256, 512, 1024, 2048] = Field(
-        256, description="Events learnt at a time, once 2,048 have been seen (32 before)."
+        512, description="Events learnt at a time, once 2,048 have been seen (32 before)."
     )
     max_poll_records: int = Field(5000, ge=1, description="Records taken from the client at once.")
     max_buffered_records: int = Field(

@@ -98,6 +98,7 @@ class Pipeline:
         self.chunks = 0
         self.rows_learned = 0
         self.watermark_ms = NO_TIMESTAMP
+        self._learned_ms = NO_TIMESTAMP
         self._running = b"\0" * 16
         self._chunk = Chunk(EARLY_CHUNK, width)
 
@@ -224,7 +225,9 @@ class Pipeline:
         self.detector.learn(Rows(features, self.scaler.standardise(features)))
         if self.pending is not None:
             self.pending.add(chunk.times_ms, features, chunk.labels)
-            rows, labels = self.pending.mature(self.watermark_ms)
+            # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
+            self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
+            rows, labels = self.pending.mature(self._learned_ms)
             if len(labels):
                 self.detector.learn(Rows(rows, self.scaler.standardise(rows)), labels)
         self.threshold.learn(chunk.scores, chunk.raised, chunk.times_ms)
@@ -246,6 +249,7 @@ class Pipeline:
             "chunks": self.chunks,
             "rows_learned": self.rows_learned,
             "watermark_ms": self.watermark_ms,
+            "learned_ms": self._learned_ms,
             "running": self._running.hex(),
             "chunk": {"size": chunk.size, "filled": filled},
             "features": self.features.state(),
@@ -268,6 +272,7 @@ class Pipeline:
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
         self.watermark_ms = int(state["watermark_ms"])
+        self._learned_ms = int(state["learned_ms"])
         self._running = bytes.fromhex(state["running"])
         self._chunk = Chunk(int(state["chunk"]["size"]), len(self.features.names))
         filled = state["chunk"]["filled"]

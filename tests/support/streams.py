@@ -47,7 +47,7 @@ def configuration(**changes: Any) -> Config:
 
 
 def records(count: int, seed: int = 0) -> list[PlainRecord]:
-    """Events of some users, one in 200 of them strange; in the order of their time."""
+    """Events of some users, one in 50 of them strange (`label` 1); in the order of their time."""
     rng = np.random.default_rng(seed)
     made = []
     time_ms = 1_600_000_000_000
@@ -64,7 +64,8 @@ def records(count: int, seed: int = 0) -> list[PlainRecord]:
             event["weight"] = float(rng.normal(5, 1))
         if rng.random() < 0.7:
             event["flag"] = bool(rng.random() < 0.2)
-        if rng.random() < 0.005:
+        event["label"] = int(rng.random() < 0.02)
+        if event["label"]:
             event["amount"] *= 1000
         made.append(PlainRecord(offset, time_ms, b"k", json.dumps(event).encode()))
     return made

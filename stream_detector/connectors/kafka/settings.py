@@ -15,6 +15,23 @@ from kafka.errors import KafkaError
 from stream_detector.config.models import Kafka, KafkaSecurity
 from stream_detector.errors import ConfigurationError, ConnectorError
 
+
+class RefusedError(ConnectorError):
+    """The broker refuses us (password, certificate, rights): waiting is no cure."""
+
+
+class _HiddenText(str):
+    """A password that does not show where somebody prints the settings that hold it.
+
+    kafka-python's admin client writes all its settings to its log at DEBUG.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 CONSUMER_KEYS = frozenset(KafkaConsumer.DEFAULT_CONFIG)
 PRODUCER_KEYS = frozenset(KafkaProducer.DEFAULT_CONFIG)
 
@@ -85,29 +102,79 @@ def security_settings(security: KafkaSecurity) -> dict[str, Any]:
 
 def _password(security: KafkaSecurity) -> str:
     if security.password is not None:
-        return security.password.get_secret_value()
+        return _HiddenText(security.password.get_secret_value())
     assert security.password_file is not None  # the model has checked it
+    content = _read("password_file", security.password_file)
     try:
-        return Path(security.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"kafka.security.password_file: {error}") from error
+        password = content.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        # Not the error itself: it carries the bytes.
+        raise ConfigurationError(
+            f"kafka.security.password_file: {security.password_file} is not UTF-8"
+        ) from None
+    if not password:
+        raise ConfigurationError(
+            f"kafka.security.password_file: {security.password_file} holds no password"
+        )
+    return _HiddenText(password)
 
 
 def _ssl_context(security: KafkaSecurity) -> ssl.SSLContext:
+    """A context that verifies, with our authorities and our certificate.
+
+    Raises:
+        ConfigurationError: a file cannot be used; the message names setting, file and reason.
+    """
+    if security.ca_file is not None:
+        _read("ca_file", security.ca_file)
     try:
         context = ssl.create_default_context(cafile=security.ca_file)
-        context.check_hostname = security.check_hostname
-        if security.certificate_file is not None:
-            password = security.key_password
-            context.load_cert_chain(
-                security.certificate_file,
-                security.key_file,
-                # A callable that refuses: without it OpenSSL would ask on the terminal.
-                password.get_secret_value() if password is not None else lambda: "",
-            )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(f"kafka.security: cannot use the TLS files: {error}") from error
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"kafka.security.ca_file: {security.ca_file} holds no certificate in PEM form"
+        ) from error
+    context.check_hostname = security.check_hostname
+    if security.certificate_file is not None and security.key_file is not None:
+        _load_certificate(context, security, security.certificate_file, security.key_file)
     return context
+
+
+def _load_certificate(
+    context: ssl.SSLContext, security: KafkaSecurity, certificate_file: str, key_file: str
+) -> None:
+    certificate = _read("certificate_file", certificate_file)
+    key = _read("key_file", key_file)
+    hint = ""
+    if b"-----BEGIN CERTIFICATE-----" not in certificate:
+        hint = f"{certificate_file} holds no certificate in PEM form"
+    elif b"PRIVATE KEY-----" not in key:
+        hint = f"{key_file} holds no private key in PEM form"
+    elif b"ENCRYPTED" in key:
+        given = security.key_password is not None
+        hint = f"{key_file} is encrypted; " + (
+            "key_password does not open it" if given else "give kafka.security.key_password"
+        )
+    password = security.key_password
+    try:
+        context.load_cert_chain(
+            certificate_file,
+            key_file,
+            # Without a password OpenSSL would ask on the terminal.
+            password.get_secret_value() if password is not None else "",
+        )
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = str(getattr(error, "reason", None) or error).replace("_", " ").lower()
+        hint = hint or f"{certificate_file} and {key_file}: {reason}"
+        raise ConfigurationError(f"kafka.security: {hint}") from error
+
+
+def _read(setting: str, path: str) -> bytes:
+    """Content of a file: ``ssl`` itself does not say which of its files is missing."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"kafka.security.{setting}: {path}: {reason}") from error
 
 
 def _milliseconds(seconds: float) -> int:
