@@ -118,3 +118,6 @@ def _work(
             stopping=stop,
             accept_untrained=reset,
         ).run()
+        # While it closes, kafka-python's I/O thread may read from a socket that is gone, and says
+        # so at ERROR with a traceback. Everything is committed: there is nothing to act on.
+        logging.getLogger("kafka.net").setLevel(logging.CRITICAL)
