@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?= tests
+MINUTES ?= 10
+JOBS ?= 3
 
-.PHONY: help demo test test-fast lint format bench lock clean
+.PHONY: help demo test test-fast lint format chaos soak bench lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,8 +16,8 @@ help:  ## Show the targets
 demo: $(VENV)/.runtime  ## Run the whole pipeline on generated traffic, without a broker
 	@$(BIN)/stream-detector demo $(ARGS)
 
-test: $(VENV)/.development  ## Run all tests (TESTS=tests/test_broker.py for some)
-	@$(BIN)/python -m pytest $(TESTS) $(ARGS)
+test: $(VENV)/.development  ## Run all tests (TESTS=tests/test_broker.py for some; JOBS: at a time)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS) $(ARGS)
 
 test-fast: $(VENV)/.development  ## Run the tests that need no broker
 	@$(BIN)/python -m pytest -m "not kafka" $(TESTS) $(ARGS)
@@ -24,6 +26,12 @@ lint: $(VENV)/.development  ## Check style, format and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
+
+chaos: $(VENV)/.development  ## Kill daemon and broker by the dozen, judge every byte (ARGS="--kills 100 --seed 1")
+	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos --minutes $(MINUTES) $(ARGS)
+
+soak: $(VENV)/.development  ## Watch memory, descriptors, threads (MINUTES=30 ARGS="--broker-restart 60")
+	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos.soak --minutes $(MINUTES) $(ARGS)
 
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .

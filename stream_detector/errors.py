@@ -41,3 +41,23 @@ class StateError(StreamDetectorError):
 
 class StateMismatchError(StateError):
     """The snapshot is sound but was made under a configuration that shapes state differently."""
+
+
+class RefusedError(ConnectorError):
+    """The broker refuses us (password, certificate, rights): waiting is no cure."""
+
+
+class CommitRefusedError(ConnectorError):
+    """A commit was refused because the group has moved on; nothing of it was written."""
+
+
+class CommitDoubtError(ConnectorError):
+    """A commit may or may not have been written: the broker did not say."""
+
+
+class ForeignCommitError(ConnectorError):
+    """Somebody else has written for a shard that this worker took for its own."""
+
+
+class InputLostError(ConnectorError):
+    """The log no longer holds what is to be read next: retention was faster."""

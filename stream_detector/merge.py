@@ -7,8 +7,9 @@ input and whichever partition a fetch favours; a partition's own order is never 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -48,15 +49,23 @@ class _Lane:
         return EventBatch.concatenate(taken), np.concatenate(taken_keys)
 
 
+Step: TypeAlias = dict[TopicPartition, int]
+"""Offsets up to which (exclusive) partitions were merged with one another."""
+
+
 class Merger:
     """Merges the partitions of one shard.
 
-    State: for each partition the running maximum of event time and the events that wait. What
-    bounds it: the caller stops reading a partition whose ``waiting`` reaches its limit.
+    State: for each partition the running maximum of event time and the events that wait; with
+    ``record_steps`` the steps since they were last taken. What bounds it: the caller stops reading
+    a partition whose ``waiting`` reaches its limit, and takes the steps at every commit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, record_steps: bool = False) -> None:
         self._lanes: dict[TopicPartition, _Lane] = {}
+        self._record_steps = record_steps
+        self._steps: list[Step] = []
+        self._last_merged: tuple[int, TopicPartition] | None = None
 
     @property
     def sources(self) -> list[TopicPartition]:
@@ -66,6 +75,7 @@ class Merger:
     def add(self, source: TopicPartition, running_maximum_ms: int = NO_TIMESTAMP) -> None:
         """Begin to merge a partition, its running maximum as restored from a snapshot."""
         self._lanes.setdefault(source, _Lane(running_maximum_ms, running_maximum_ms))
+        self._last_merged = None  # another partition, another order of ties: a new step
 
     def push(self, batch: EventBatch) -> None:
         """Take in decoded events of one partition, in offset order, after all earlier ones."""
@@ -105,19 +115,64 @@ class Merger:
             # Up to its last waiting event this partition cannot surprise anybody.
             last = (int(lane.keys[-1][-1]), rank)
             limit = last if limit is None else min(limit, last)
-        parts: list[tuple[EventBatch, Int64, int]] = []
-        for rank, _, lane in ranked:
-            count = lane.waiting if limit is None else _count_up_to(lane, rank, limit)
-            if count:
-                parts.append((*lane.cut(count), rank))
+        return self._merge(
+            {
+                source: lane.waiting if limit is None else _count_up_to(lane, rank, limit)
+                for rank, source, lane in ranked
+            }
+        )
+
+    def release_step(self, step: Mapping[TopicPartition, int]) -> EventBatch | None:
+        """Events below the offsets of ``step``, merged as they were when it was recorded.
+
+        The caller has pushed all of them. None where the step holds no event (only gaps).
+        """
+        return self._merge(
+            {
+                source: sum(int(b.offset.searchsorted(end)) for b in self._lanes[source].batches)
+                for source, end in sorted(step.items())
+            }
+        )
+
+    def _merge(self, counts: Mapping[TopicPartition, int]) -> EventBatch | None:
+        """Take so many events out of each partition (in the order of ties) and sort them."""
+        parts = [
+            (*self._lanes[source].cut(count), source) for source, count in counts.items() if count
+        ]
         if not parts:
             return None
+        if self._record_steps:
+            self._record(parts)
         merged = EventBatch.concatenate([batch for batch, _, _ in parts])
         if len(parts) == 1:
             return merged
         keys = np.concatenate([keys for _, keys, _ in parts])
-        ranks = np.repeat([rank for _, _, rank in parts], [len(keys) for _, keys, _ in parts])
+        ranks = np.repeat(np.arange(len(parts)), [len(keys) for _, keys, _ in parts])
         return merged.take(np.lexsort((ranks, keys)))  # stable: offsets stay in order
+
+    def _record(self, parts: Sequence[tuple[EventBatch, Int64, TopicPartition]]) -> None:
+        """Note how far this release went; one that goes on in sorted order extends the last step.
+
+        So a backlog is one step however polls cut it, and live traffic one for each time that an
+        event came too late for its place.
+        """
+        first = min((int(keys[0]), source) for _, keys, source in parts)
+        last = max((int(keys[-1]), source) for _, keys, source in parts)
+        if not self._steps or self._last_merged is None or first < self._last_merged:
+            self._steps.append({})
+        self._steps[-1].update({source: int(b.offset[-1]) + 1 for b, _, source in parts})
+        self._last_merged = last
+
+    @property
+    def ranges_recorded(self) -> int:
+        """Size of the steps since they were last taken: one for each partition in each."""
+        return sum(map(len, self._steps))
+
+    def take_steps(self) -> list[Step]:
+        """The steps since this was asked last; replaying them gives the same sequence."""
+        steps, self._steps = self._steps, []
+        self._last_merged = None
+        return steps
 
     def next_offset(self, source: TopicPartition) -> int:
         """Offset after the last released event of a partition; -1 before the first."""

@@ -333,3 +333,23 @@ def test_every_command_is_named_somewhere():
     text = "\n".join(document.read_text() for document in DOCUMENTS)
     unnamed = [n for n in subparsers.choices if not re.search(rf"stream-detector {n}\b", text)]
     assert unnamed == []
+
+
+def test_every_test_that_the_table_of_faults_names_is_there() -> None:
+    text = (REPOSITORY / "docs" / "reliability.md").read_text()
+    named = set(re.findall(r"`(test_\w+\.py)::(test_\w+)`", text))
+    assert len(named) > 30
+    absent = [
+        f"{file}::{test}"
+        for file, test in named
+        if f"def {test}(" not in (REPOSITORY / "tests" / file).read_text()
+    ]
+    assert absent == []
+    rows = {
+        number
+        for line in text.splitlines()
+        if (cells := re.match(r"\| ([\d\u2013, ]+) \|", line))
+        for part in cells[1].split(",")
+        for number in range(int(part.split("\u2013")[0]), int(part.split("\u2013")[-1]) + 1)
+    }
+    assert rows == set(range(1, 45))

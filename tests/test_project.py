@@ -22,6 +22,7 @@ MAX_LINES = 350
 FLOORS = {
     "events": 0.0,
     "errors": 0.0,
+    "failpoints": 0.0,
     "config": 0.5,  # the other rooms of its floor take their settings from it
     "detectors.base": 0.5,  # the contract; what explains a score speaks of it too
     **dict.fromkeys(("decoding", "features", "scaling", "detectors", "labels"), 1.0),

@@ -27,8 +27,9 @@ from support.streams import configuration, records
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Rebalance
-from stream_detector.connectors.embedded import CollectingSink, EmbeddedSource
+from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
+from stream_detector.daemon.ownership import Parts
 from stream_detector.daemon.recovery import open_shard
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError
@@ -77,6 +78,9 @@ def exercised() -> Metrics:
     metrics.set_waiting_for_input(True)
     metrics.add_broker_error("timeout")
     metrics.add_commit("ok")
+    metrics.set_output_failing(0, failing=True)
+    metrics.add_replay(0, 1000, 1, 12)
+    metrics.add_lost_records(FIRST, 10)
     metrics.add_snapshot("ok")
     metrics.set_newest_snapshot(0, 1e9, 4096)
     metrics.set_config("cards", "ensemble", "exactly_once")
@@ -255,6 +259,8 @@ def record_shard(metrics: Metrics, shard: int) -> None:
     metrics.add_learning(shard, 1, 200 + shard, shard)
     metrics.set_keys(shard, "card", 1000 + shard)
     metrics.add_evicted_keys(shard, "card", shard)
+    metrics.set_output_failing(shard, failing=bool(shard % 2))
+    metrics.add_replay(shard, 10 + shard, shard, 5 + shard)
     metrics.set_newest_snapshot(shard, 500.0 + shard, 4096 + shard)
 
 
@@ -399,7 +405,7 @@ class Passing(EmbeddedSource):
 
     def take_rebalance(self) -> Rebalance | None:
         if self.exhausted():
-            return Rebalance(frozenset({FIRST}), lost=False)
+            return Rebalance(frozenset({FIRST}), frozenset(), lost=False)
         return super().take_rebalance()
 
 
@@ -410,10 +416,12 @@ def run_daemon(source: EmbeddedSource, directory: Path) -> Metrics:
         configuration(processing={"shards": 2}),
         kafka,
         source,
-        CollectingSink(),
         metrics,
         HealthState(broker_timeout_seconds=None),
-        store=lambda number: DirectoryStore(directory / str(number), 3),
+        Parts(
+            store=lambda number: DirectoryStore(directory / str(number), 3),
+            output=lambda _shard: CollectingOutput(source),
+        ),
         stopping=lambda: False,
     ).run()
     return metrics
@@ -452,7 +460,7 @@ def test_a_restored_snapshot_is_shown_with_its_age_and_size(tmp_path):
 
 def healthy(clock: Clock) -> HealthState:
     health = HealthState(clock, broker_timeout_seconds=30, loop_timeout_seconds=300)
-    health.set_partitions(4)
+    health.set_assigned()
     health.broker_answered()
     health.set_recovering(False)
     return health
@@ -464,7 +472,7 @@ def test_a_new_process_is_alive_but_not_ready_and_says_why():
     ready, reasons = health.ready()
     assert not ready
     assert reasons == [
-        "no partitions assigned",
+        "not yet a member of the group",
         "recovery not done",
         "broker has not answered yet",
     ]
@@ -473,7 +481,6 @@ def test_a_new_process_is_alive_but_not_ready_and_says_why():
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda health, _: health.set_partitions(0), "no partitions assigned"),
         (lambda health, _: health.set_recovering(True), "recovery not done"),
         (lambda health, _: health.set_stopping(), "stopping"),
         (
@@ -501,7 +508,7 @@ def test_a_silent_broker_that_answers_again_makes_ready_again():
 
 def test_without_a_broker_its_silence_does_not_count():
     health = HealthState(Clock(), broker_timeout_seconds=None)
-    health.set_partitions(1)
+    health.set_assigned()
     health.set_recovering(False)
     assert health.ready() == (True, [])
 

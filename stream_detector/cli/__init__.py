@@ -16,6 +16,7 @@ from stream_detector.cli import (
     run,
     schema,
     simulate,
+    state,
     train,
 )
 
@@ -28,6 +29,7 @@ COMMANDS: tuple[Callable[[Any], None], ...] = (
     train.add_parser,
     simulate.add_parser,
     alerts.add_parser,
+    state.add_parser,
     schema.add_parser,
 )
 

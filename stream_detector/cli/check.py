@@ -12,9 +12,10 @@ from stream_detector.cli.common import (
     kafka_section,
 )
 from stream_detector.config.fingerprint import state_fingerprint
-from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.admin import partition_counts, rights_of_daemon
 from stream_detector.errors import InputMissingError
 from stream_detector.pipeline import Pipeline
+from stream_detector.telemetry.access import Access
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check. Returns 0; a mistake is a ``ConfigurationError``, a missing topic exit code 3."""
     config = configuration(arguments)
+    Access(config.metrics)  # reads its files
     pipeline = Pipeline(config, state_fingerprint(config))
     print(f"{arguments.config}: sound")
     print(f"  detector    {config.detector.kind}, {len(pipeline.features.names)} features")
@@ -42,8 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.connect:
         return 0
     kafka = kafka_section(config, arguments.config)
-    wanted = [*kafka.topics, kafka.alerts, kafka.dead_letters]
-    counts = partition_counts(kafka, wanted)
+    rights = rights_of_daemon(kafka)
+    wanted = list(rights)
+    counts = partition_counts(kafka, wanted, rights)
     for topic in wanted:
         found = f"{counts[topic]} partitions" if topic in counts else "MISSING"
         print(f"  {topic:<40} {found}")

@@ -15,7 +15,11 @@ from typing import Any
 
 from stream_detector.config import Config, KafkaSettings, load_config
 from stream_detector.config.models import Kafka
-from stream_detector.connectors.kafka.settings import CONSUMER_KEYS, PRODUCER_KEYS
+from stream_detector.connectors.kafka.settings import (
+    CONSUMER_KEYS,
+    PRODUCER_KEYS,
+    security_settings,
+)
 from stream_detector.errors import ConfigurationError
 from stream_detector.telemetry.logs import configure_logging, register_secret
 
@@ -70,10 +74,12 @@ def configuration(arguments: argparse.Namespace) -> Config:
         KafkaSettings(consumer=CONSUMER_KEYS, producer=PRODUCER_KEYS),
     )
     configure_logging(config.logging.format, config.logging.level)
+    secrets = [config.metrics.password]
     if config.kafka is not None:
-        for secret in (config.kafka.security.password, config.kafka.security.key_password):
-            if secret is not None:
-                register_secret(secret.get_secret_value())
+        secrets += [config.kafka.security.password, config.kafka.security.key_password]
+    for secret in secrets:
+        if secret is not None:
+            register_secret(secret.get_secret_value())
     return config
 
 
@@ -81,6 +87,8 @@ def kafka_section(config: Config, path: str) -> Kafka:
     """The broker's section. Raises ``ConfigurationError`` where the file has none."""
     if config.kafka is None:
         raise ConfigurationError(f"{path}: this command needs the section `kafka`")
+    # One that comes from a file is known only now.
+    register_secret(security_settings(config.kafka.security).get("sasl_plain_password", ""))
     return config.kafka
 
 

@@ -20,8 +20,9 @@ from stream_detector.cli.live import LiveView
 from stream_detector.config import Config
 from stream_detector.config.load import parse
 from stream_detector.config.models import Kafka
-from stream_detector.connectors.embedded import CollectingSink, EmbeddedSource
+from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
+from stream_detector.daemon.ownership import Parts
 from stream_detector.events import PlainRecord, Record
 from stream_detector.pipeline import Outcome
 from stream_detector.simulation import transactions
@@ -103,14 +104,14 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"metrics at http://127.0.0.1:{server.port}/metrics while this runs\n")
     started = time.monotonic()
     stop = Stop(10.0)
-    sink = CollectingSink()
+    source = EmbeddedSource(_PARTITIONS, feed.polls(started + arguments.seconds))
+    output = CollectingOutput(source)
     try:
         with tempfile.TemporaryDirectory() as state, stop.listening(), LiveView() as view:
 
             def observe(outcome: Outcome) -> None:
                 view.update(len(outcome.scores), outcome, metrics)
 
-            polls = feed.polls(started + arguments.seconds)
             kafka = Kafka(
                 bootstrap_servers="embedded",
                 topics=["events"],
@@ -121,22 +122,24 @@ def run(arguments: argparse.Namespace) -> int:
             Daemon(
                 config,
                 kafka,
-                EmbeddedSource(_PARTITIONS, polls),
-                sink,
+                source,
                 metrics,
                 health,
-                store=lambda number: DirectoryStore(Path(state) / str(number), 3),
+                Parts(
+                    store=lambda number: DirectoryStore(Path(state) / str(number), 3),
+                    output=lambda _shard: output,
+                ),
                 stopping=stop,
                 observer=observe,
             ).run()
     finally:
         server.stop()
-    print(_summary(config, feed, sink, time.monotonic() - started))
+    print(_summary(config, feed, output, time.monotonic() - started))
     return 0
 
 
-def _summary(config: Config, feed: Feed, sink: CollectingSink, seconds: float) -> str:
-    alerts = sink.messages.get("alerts", [])
+def _summary(config: Config, feed: Feed, output: CollectingOutput, seconds: float) -> str:
+    alerts = output.messages.get("alerts", [])
     hits = [feed.attack_of.get((alert.source.partition, alert.offset)) for alert in alerts]
     found = {attack for attack in hits if attack is not None}
     burn_in = config.threshold.burn_in
@@ -147,7 +150,7 @@ def _summary(config: Config, feed: Feed, sink: CollectingSink, seconds: float) -
         "",
         f"events              {feed.events:>10,}",
         f"events a second     {feed.events / seconds:>10,.0f}",
-        f"bad records         {len(sink.messages.get('dead-letters', [])):>10,}  dead-lettered",
+        f"bad records         {len(output.messages.get('dead-letters', [])):>10,}  dead-lettered",
         f"alerts              {len(alerts):>10,}{share}",
         f"planted attacks     {len(planted):>10,}  after the first {burn_in:,} events",
         f"found of them       {len(found & planted):>10,}",

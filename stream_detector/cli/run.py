@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from typing import Any
 
 from stream_detector.alerts import SEVERITIES
@@ -18,17 +19,26 @@ from stream_detector.cli.common import (
 )
 from stream_detector.config import Config
 from stream_detector.config.models import Kafka
+from stream_detector.connectors.base import Output
 from stream_detector.connectors.kafka.admin import wait_for_topics
-from stream_detector.connectors.kafka.sink import KafkaSink
+from stream_detector.connectors.kafka.groups import active_members
+from stream_detector.connectors.kafka.internal_topics import JOURNAL_SETTINGS, ensure_topic
+from stream_detector.connectors.kafka.log import KafkaJournal
+from stream_detector.connectors.kafka.sink import AtLeastOnceOutput
+from stream_detector.connectors.kafka.snapshot_topic import ensure_snapshot_topic
 from stream_detector.connectors.kafka.source import KafkaSource
-from stream_detector.daemon.loop import Daemon, directory_stores
+from stream_detector.connectors.kafka.transactions import TransactionalOutput
+from stream_detector.daemon.loop import Daemon
+from stream_detector.daemon.ownership import Parts
+from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
+from stream_detector.errors import StateError
+from stream_detector.snapshots import SnapshotStore
+from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.server import HealthState, MetricsServer
 
 log = logging.getLogger(__name__)
-
-DELIVERY = "at_least_once"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,18 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the daemon. Returns the exit code 0; every other one is an exception."""
     config = configuration(arguments)
     kafka = kafka_section(config, arguments.config)
-    stores = directory_stores(config, kafka.group)
-    if arguments.reset_state:
-        for number in range(config.processing.shards):
-            stores(number).delete_all()
     metrics, health = Metrics(severities=SEVERITIES), HealthState()
     metrics.watch_ready(lambda: health.ready()[0])
-    metrics.set_config(config.name, config.detector.kind, DELIVERY)
+    metrics.set_config(config.name, config.detector.kind, kafka.delivery)
     server = None
     if config.metrics.enabled:
-        server = MetricsServer(metrics, health, config.metrics.host, config.metrics.port)
+        access = Access(config.metrics)
+        section = config.metrics
+        server = MetricsServer(metrics, health, section.host, section.port, access=access)
         server.start()
-        address = f"http://{config.metrics.host}:{server.port}/metrics"
+        address = f"{access.scheme}://{config.metrics.host}:{server.port}/metrics"
         log.info("metrics at %s", address, extra=fields("metrics", url=address))
     stop = Stop(config.processing.shutdown_timeout)
     try:
@@ -85,6 +93,17 @@ def _calm_collector() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
+def _delete_snapshots(config: Config, kafka: Kafka, stores: Callable[[int], SnapshotStore]) -> None:
+    """``--reset-state``. Raises ``StateError`` where another worker lives by these snapshots."""
+    if members := active_members(kafka):
+        raise StateError(
+            f"--reset-state: the group {kafka.group} is active ({', '.join(members[:3])}): stop "
+            "its workers first. One that was killed counts until its session has timed out"
+        )
+    for number in range(config.processing.shards):
+        stores(number).delete_all()
+
+
 def _work(
     config: Config, kafka: Kafka, metrics: Metrics, health: HealthState, stop: Stop, *, reset: bool
 ) -> None:
@@ -99,25 +118,36 @@ def _work(
         return
     log.info("reading %s", ", ".join(f"{t} ({counts[t]} partitions)" for t in kafka.topics))
     processing = config.processing
-    with (
-        closing(KafkaSink(kafka)) as sink,
-        closing(
-            KafkaSource(
-                kafka, shards=processing.shards, max_poll_records=processing.max_poll_records
+    exactly_once = kafka.delivery == "exactly_once"
+    if exactly_once:
+        ensure_topic(kafka, kafka.journal_topic, processing.shards, JOURNAL_SETTINGS)
+    stores = snapshot_stores(config, kafka)
+    if config.state.store == "topic":
+        ensure_snapshot_topic(kafka, snapshot_topic(config, kafka), processing.shards)
+    if reset:
+        _delete_snapshots(config, kafka, stores)
+    with ExitStack() as stack:
+        source = stack.enter_context(
+            closing(
+                KafkaSource(
+                    kafka, shards=processing.shards, max_poll_records=processing.max_poll_records
+                )
             )
-        ) as source,
-    ):
-        Daemon(
-            config,
-            kafka,
-            source,
-            sink,
-            metrics,
-            health,
-            store=directory_stores(config, kafka.group),
-            stopping=stop,
+        )
+        journal = stack.enter_context(closing(KafkaJournal(kafka))) if exactly_once else None
+
+        def output(shard: int) -> Output:
+            if exactly_once:
+                return TransactionalOutput(kafka, shard)
+            return AtLeastOnceOutput(kafka, source.commit)
+
+        parts = Parts(
+            store=stores,
+            output=output,
+            journal=journal,
             accept_untrained=reset,
-        ).run()
+        )
+        Daemon(config, kafka, source, metrics, health, parts, stopping=stop).run()
         # While it closes, kafka-python's I/O thread may read from a socket that is gone, and says
         # so at ERROR with a traceback. Everything is committed: there is nothing to act on.
         logging.getLogger("kafka.net").setLevel(logging.CRITICAL)

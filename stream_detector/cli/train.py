@@ -13,8 +13,8 @@ from stream_detector.cli.common import add_command, add_configuration, configura
 from stream_detector.cli.evaluate import add_data, file_source, with_label
 from stream_detector.cli.progress import progress_bar
 from stream_detector.config import FieldPlan
-from stream_detector.daemon.loop import directory_stores
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.decoding import Decoder
 from stream_detector.errors import ConfigurationError
 from stream_detector.snapshots import encode
@@ -48,13 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.normal_only and config.labels is None:
         raise ConfigurationError("--normal-only needs --label or the section `labels`")
     group = config.kafka.group if config.kafka is not None else config.name
-    stores = directory_stores(config, group)
+    stores = snapshot_stores(config, config.kafka)
+    place = config.state.directory
+    if config.state.store == "topic":
+        place = f"topic {snapshot_topic(config, config.kafka)}"
     shards = range(config.processing.shards)
     for number in shards:
         if stores(number).positions() and not arguments.replace:
             raise ConfigurationError(
-                f"{config.state.directory} already holds snapshots of {group}: use --replace to "
-                "delete them, or another state.directory"
+                f"{place} already holds snapshots of {group}: use --replace to delete them, or "
+                "another state.directory"
             )
     # The pipeline alone shapes the snapshot, so it is made with the configuration of `run`.
     shard = Shard(0, configured, Metrics(severities=SEVERITIES))
@@ -76,8 +79,5 @@ def run(arguments: argparse.Namespace) -> int:
         shard.number = number
         data = encode(shard.snapshot({"written_at": time.time(), "trained": True}))
         stores(number).write(shard.pipeline.sequence, data)
-    print(
-        f"learnt {shard.pipeline.rows_learned:,} of {events:,} events; "
-        f"snapshot in {config.state.directory}/{group}"
-    )
+    print(f"learnt {shard.pipeline.rows_learned:,} of {events:,} events; snapshot in {place}")
     return 0

@@ -58,6 +58,35 @@ class Kafka(Model):
     request_timeout: Duration = Field(
         human("10s"), description="Deadline of every single call to the broker."
     )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once",
+        description="Transactions, or, for brokers without them, alerts that may come twice with "
+        "the same id.",
+    )
+    journal: Topic | None = Field(
+        None,
+        description="Topic of the journal, one partition a shard; made where it is missing. "
+        "Default: the group's name and `-journal`.",
+    )
+    transaction_timeout: Duration = Field(
+        human("60s"),
+        description="After this the broker aborts a transaction; a commit gets half of it.",
+    )
+    give_up_after: Duration = Field(
+        human("10m"),
+        description="How long a broker that takes no output is sat out, input paused, before exit "
+        "code 3.",
+    )
+    lost_input: Literal["stop", "continue"] = Field(
+        "stop",
+        description="Where retention has deleted input before it was read: stop with exit code 4, "
+        "or count it and continue from the earliest.",
+    )
+    instance_id: str | None = Field(
+        None,
+        description="Static membership: a name for this worker, its own in the group, under which "
+        "it may restart within the session timeout without a rebalance.",
+    )
     consumer: dict[str, Any] = Field(
         default_factory=dict,
         description="Any setting of kafka-python's KafkaConsumer; wins over ours, but for "
@@ -66,3 +95,8 @@ class Kafka(Model):
     producer: dict[str, Any] = Field(
         default_factory=dict, description="Any setting of kafka-python's KafkaProducer, likewise."
     )
+
+    @property
+    def journal_topic(self) -> str:
+        """Topic of the journal."""
+        return self.journal or f"{self.group}-journal"

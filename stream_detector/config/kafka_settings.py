@@ -41,6 +41,8 @@ _REFUSED = {
         _OBJECT,
     ),
     "group_id": "is kafka.group",
+    "group_instance_id": "is kafka.instance_id",
+    "transaction_timeout_ms": "is kafka.transaction_timeout",
     "bootstrap_servers": "is kafka.bootstrap_servers",
 }
 _SECURITY_PREFIXES = ("security_", "sasl_", "ssl_")
@@ -103,17 +105,19 @@ def _check_topics(document: Document) -> None:
         check_repeats(document, ("kafka", "topics"), "the same topic")
     else:
         topics = []
-    for output in ("alerts", "dead_letters"):
+    for output in ("alerts", "dead_letters", "journal"):
         topic = document.get("kafka", output)
         if isinstance(topic, str) and topic in topics:
             message = "is also read (kafka.topics): the detector would feed on its own output"
             path = ("kafka", output)
             document.report(path, f"{document.shown(path)} {message}")
-    alerts, path = document.get("kafka", "alerts"), ("kafka", "dead_letters")
-    if isinstance(alerts, str) and alerts == document.get(*path):
-        document.report(
-            path, f"{document.shown(path)} is also kafka.alerts; readers could not tell"
-        )
+    alerts = document.get("kafka", "alerts")
+    for output in ("dead_letters", "journal"):
+        path = ("kafka", output)
+        if isinstance(alerts, str) and alerts == document.get(*path):
+            document.report(
+                path, f"{document.shown(path)} is also kafka.alerts; readers could not tell"
+            )
 
 
 def _check_security(document: Document) -> None:

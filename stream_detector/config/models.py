@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from stream_detector.config.base import Model, Name, human
+from stream_detector.config.base import Model, Name, Topic, human
 from stream_detector.config.detector_models import (
     Autoencoder,
     Classifier,
@@ -122,7 +122,15 @@ class Suppression(Model):
 class StateStore(Model):
     """Where snapshots are kept."""
 
+    store: Literal["directory", "topic"] = Field(
+        "directory", description="Keep snapshots as files, or on a compacted topic."
+    )
     directory: Name = Field("state", description="Directory, shared by the workers of a group.")
+    topic: Topic | None = Field(
+        None,
+        description="Topic for `store: topic`; made where it is missing. Default: the group's name "
+        "and `-snapshots`.",
+    )
     interval: Duration = Field(human("60s"), description="Time between two snapshots.")
     keep: int = Field(3, ge=1, le=1000, description="Snapshots kept a shard.")
 
@@ -133,6 +141,34 @@ class Metrics(Model):
     host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 for all.")
     port: int = Field(9108, ge=0, le=65535, description="Port; 0 takes a free one.")
     enabled: bool = Field(True, description="Whether to serve at all.")
+    certificate_file: str | None = Field(
+        None, description="PEM certificate of the server, with those between it and the authority."
+    )
+    key_file: str | None = Field(None, description="PEM private key of it, not encrypted.")
+    client_ca_file: str | None = Field(
+        None, description="PEM file of the authorities whose client certificates are let in."
+    )
+    username: str | None = Field(
+        None,
+        description="User for basic authentication; /healthz and /readyz need none.",
+        min_length=1,
+        pattern="^[^:]*$",
+    )
+    password: SecretStr | None = Field(None, description="Password for it; use `${NAME}`.")
+    password_file: str | None = Field(None, description="A file that holds the password.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Metrics:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("TLS needs both certificate_file and key_file")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("client_ca_file needs certificate_file and key_file")
+        given = sum(value is not None for value in (self.password, self.password_file))
+        if given != (0 if self.username is None else 1):
+            raise ValueError("a login needs username and one of password and password_file")
+        if self.password is not None and not self.password.get_secret_value():
+            raise ValueError("password is empty")
+        return self
 
 
 class Processing(Model):

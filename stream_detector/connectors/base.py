@@ -1,10 +1,10 @@
-"""What the outside world looks like from inside: sources of records."""
+"""What the outside world looks like from inside: sources of records, outputs, the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from stream_detector.alerts import Outgoing
 from stream_detector.events import Record, TopicPartition
@@ -46,13 +46,32 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """What became of an assignment: all partitions owned now, and whether ownership was lost.
+    """What became of an assignment.
 
-    ``lost``: the group had given this member up; others may have worked on its shards since.
+    Attributes:
+        assigned: all partitions owned now.
+        added: those of them that were not owned before; they are paused, without a position.
+        lost: the group had given this member up; others may have worked on its shards since.
     """
 
     assigned: frozenset[TopicPartition]
+    added: frozenset[TopicPartition]
     lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a shard does to the outside world at once.
+
+    Attributes:
+        messages: topics, and for each the messages in their order.
+        journal: the journal's record.
+        offsets: next offset to process, of each partition.
+    """
+
+    messages: Sequence[tuple[str, Sequence[Outgoing]]]
+    journal: bytes
+    offsets: Mapping[TopicPartition, int]
 
 
 class GroupSource(Source, Protocol):
@@ -66,6 +85,12 @@ class GroupSource(Source, Protocol):
 
     def take_rebalance(self) -> Rebalance | None:
         """What the last polls did to the assignment; None where nothing changed."""
+
+    def rebalance_near(self) -> bool:
+        """Whether the next poll may change the assignment: what is finished be committed before."""
+
+    def membership(self) -> Any:
+        """Proof of membership for a commit; None where this worker is no member just now."""
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets, and resume."""
@@ -88,6 +113,9 @@ class GroupSource(Source, Protocol):
     def ask_beginnings(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Earliest offsets still held. Raises ``ConnectorError``."""
 
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """An id of each topic that is another one after it was made anew, where there is such."""
+
     def committed(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Offsets committed by the group; partitions without one are absent."""
 
@@ -106,3 +134,47 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Give connections back, within a deadline."""
+
+
+class Output(Protocol):
+    """Where a shard's commits go, one after the other.
+
+    Obligations:
+
+    - Every method returns within a deadline, or raises ``ConnectorError``.
+    - A commit is written whole or not at all; where that cannot be said, ``CommitDoubtError``.
+      (An output without transactions says so by ``atomic``, and may then write messages twice.)
+    """
+
+    atomic: bool
+
+    def open(self) -> None:
+        """Take the shard over: whoever wrote for it before can no longer.
+
+        What was under way is completed or given up when this returns. Called again after every
+        doubt. Raises ``ConnectorError``.
+        """
+
+    def commit(self, commit: Commit, membership: Any) -> int:
+        """Write a commit; the offset after its journal record, -1 without a journal.
+
+        Raises ``CommitRefusedError`` where the group has moved on (nothing was written),
+        ``CommitDoubtError`` where the outcome is unknown: only ``open`` may follow, and
+        ``OutputError`` or ``RefusedError`` where trying again is no cure.
+        """
+
+    def close(self) -> None:
+        """Give connections back, within a deadline."""
+
+
+class Journal(Protocol):
+    """The journals of all shards: what was committed, in order."""
+
+    def read(self, shard: int, start: int) -> Iterator[tuple[int, bytes]]:
+        """Offset and value of every record from ``start`` to the end as of now.
+
+        Raises ``ConnectorError``.
+        """
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """Earliest offset still held, and the end. Raises ``ConnectorError``."""

@@ -1,11 +1,12 @@
-"""A source and a sink for running the daemon inside one process, without a broker."""
+"""A source and an output for running the daemon inside one process, without a broker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from stream_detector.alerts import Outgoing
-from stream_detector.connectors.base import Fetched, Rebalance
+from stream_detector.connectors.base import Commit, Fetched, Rebalance
 from stream_detector.events import Record, TopicPartition
 
 
@@ -20,7 +21,8 @@ class EmbeddedSource:
         self._batches: Iterator[Mapping[int, Sequence[Record]]] = iter(batches)
         self._partitions = [TopicPartition("events", p) for p in range(partitions)]
         self._ends = dict.fromkeys(self._partitions, 0)
-        self._rebalance: Rebalance | None = Rebalance(frozenset(self._partitions), lost=False)
+        everything = frozenset(self._partitions)
+        self._rebalance: Rebalance | None = Rebalance(everything, everything, lost=False)
         self._paused: set[TopicPartition] = set(self._partitions)
         self._committed: dict[TopicPartition, int] = {}
         self._exhausted = False
@@ -50,6 +52,14 @@ class EmbeddedSource:
         noted, self._rebalance = self._rebalance, None
         return noted
 
+    def rebalance_near(self) -> bool:
+        """Never: there is nobody else."""
+        return False
+
+    def membership(self) -> Any:
+        """A group of one."""
+        return "embedded"
+
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Let the partitions flow; there is nothing to go back to."""
         self._paused.difference_update(positions)
@@ -78,6 +88,11 @@ class EmbeddedSource:
         """Zero: nothing is ever deleted."""
         return dict.fromkeys(sources, 0)
 
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """None: these topics live as long as this object."""
+        del topics
+        return {}
+
     def committed(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """What ``commit`` was given."""
         return {s: self._committed[s] for s in sources if s in self._committed}
@@ -91,21 +106,29 @@ class EmbeddedSource:
         """Nothing to give back."""
 
 
-class CollectingSink:
+class CollectingOutput:
     """Keeps the last messages of each topic. Bounded by ``keep`` a topic; the oldest go first."""
 
-    def __init__(self, keep: int = 100_000) -> None:
+    atomic = True
+
+    def __init__(self, source: EmbeddedSource, keep: int = 100_000) -> None:
+        """``source`` is told the offsets that are committed."""
+        self._source = source
         self._keep = keep
         self.messages: dict[str, list[Outgoing]] = {}
 
-    def send(self, topic: str, messages: Sequence[Outgoing]) -> None:
-        """Keep messages."""
-        kept = self.messages.setdefault(topic, [])
-        kept.extend(messages)
-        del kept[: -self._keep]
+    def open(self) -> None:
+        """Memory needs no opening."""
 
-    def flush(self) -> None:
-        """Memory needs no flushing."""
+    def commit(self, commit: Commit, membership: Any) -> int:
+        """Keep messages and offsets; there is no journal."""
+        del membership
+        for topic, messages in commit.messages:
+            kept = self.messages.setdefault(topic, [])
+            kept.extend(messages)
+            del kept[: -self._keep]
+        self._source.commit(commit.offsets)
+        return -1
 
     def close(self) -> None:
         """Nothing to give back."""

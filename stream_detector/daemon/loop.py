@@ -1,29 +1,30 @@
 """The daemon's loop: poll, merge, decode, score, decide, learn, and commit in order.
 
-The numbered steps of a commit (docs/architecture.md has them too):
+The numbered steps (docs/architecture.md has them too), with the failpoint at each:
 
-1. poll; decode; merge; features; scale; score; decide. Messages wait in memory.
-2. write alerts and dead letters, flush, check every one; then commit the offsets.
-3. once the commit has passed, write a snapshot where one is due.
+1. poll; decode; merge; features; scale; score; decide. Messages wait in memory (``after_poll``).
+2. write messages, journal and offsets in one transaction (``daemon.ledger`` has its steps).
+3. once the commit has passed, write a snapshot where one is due (``snap_tmp``, ``snap_renamed``).
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Collection
-from pathlib import Path
+from collections.abc import Callable
 
 from stream_detector.config.models import Config, Kafka
-from stream_detector.connectors.base import GroupSource, Rebalance, Sink
+from stream_detector.connectors.base import GroupSource, Rebalance
+from stream_detector.daemon.flow import Flow
 from stream_detector.daemon.observation import Observation
-from stream_detector.daemon.recovery import open_shard, start_positions
+from stream_detector.daemon.ownership import Owned, Ownership, Parts
 from stream_detector.daemon.shard import Shard
-from stream_detector.errors import ConnectorError, StateError
+from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
+from stream_detector.failpoints import failpoint
 from stream_detector.pipeline import Outcome
-from stream_detector.snapshots import DirectoryStore, encode
+from stream_detector.snapshots import encode
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 _MIN_COMMIT_GAP_SECONDS = 0.05
 """Alerts are committed at once, but a commit a poll would cost more than the scoring."""
 
+_MOST_RANGES = 2000
+"""A commit's journal record stays well below the 1 MiB that brokers take."""
+
 _BROKER_QUESTION_SECONDS = 5.0
 """How often the ends of the logs are asked for: a sign of life, and the lag."""
 
@@ -40,24 +44,19 @@ _REPORT_SECONDS = 60.0
 
 
 class Daemon:
-    """Runs the shards that the group assigns to this worker, until asked to stop.
-
-    State: the shards owned, what is paused, when things were done last.
-    """
+    """Runs the shards that the group assigns to this worker. State: they, and when what was due."""
 
     def __init__(
         self,
         config: Config,
         kafka: Kafka,
         source: GroupSource,
-        sink: Sink,
         metrics: Metrics,
         health: HealthState,
+        parts: Parts,
         *,
-        store: Callable[[int], DirectoryStore],
         stopping: Callable[[], bool],
         observer: Callable[[Outcome], None] = lambda _outcome: None,
-        accept_untrained: bool = False,
     ) -> None:
         """Take the parts.
 
@@ -65,71 +64,106 @@ class Daemon:
             config: the configuration.
             kafka: its section of topics (of an embedded run: names only).
             source: where events come from; owned by the caller, who closes it.
-            sink: where messages go; likewise.
             metrics: counts what happens.
             health: told of every turn.
-            store: the snapshot store of a shard.
+            parts: stores, outputs and the journal of the shards.
             stopping: asked every turn.
             observer: shown every outcome (a live view, a test).
-            accept_untrained: go on from committed offsets even where their state is lost.
         """
-        self._config, self._kafka = config, kafka
-        self._source, self._sink = source, sink
-        self._metrics, self._health = metrics, health
-        self._store, self._stopping, self._observer = store, stopping, observer
-        self._accept_untrained = accept_untrained
-        self.shards: dict[int, Shard] = {}
-        self._paused: set[TopicPartition] = set()
-        self._blocked_since: dict[TopicPartition, float] = {}
-        self._stuck: set[TopicPartition] = set()
-        self._last_commit = self._last_snapshot = self._last_report = time.monotonic()
+        self._config, self._kafka, self._source = config, kafka, source
+        self._metrics, self._health, self._parts = metrics, health, parts
+        self._stopping, self._observer = stopping, observer
+        self._ownership = Ownership(config, kafka, source, metrics, parts)
+        self._flow = Flow(source, config.processing, metrics)
+        self._ready_for_rebalance = False
+        self._last_report = time.monotonic()
         self._last_question = 0.0
-        self._dirty = False
         self._observation = Observation(metrics)
 
+    @property
+    def shards(self) -> dict[int, Shard]:
+        """The shards at work."""
+        return {number: owned.shard for number, owned in self._ownership.owned.items()}
+
     def run(self) -> None:
-        """Loop until asked to stop or until a finite source is exhausted; then finish cleanly.
+        """Loop until asked to stop or a finite source is exhausted; then finish cleanly.
 
         Raises ``ConnectorError`` and ``StateError``: the caller's exit codes.
         """
-        while not self._stopping():
-            self._turn()
-            if self._source.exhausted() and not self._waiting():
-                break
-        self._health.set_stopping()
-        self._commit()
-        self._write_snapshots()
+        try:
+            while not self._stopping():
+                self._turn()
+                if self._source.exhausted() and not self._unfinished():
+                    break
+            self._health.set_stopping()
+            self._finish()
+        finally:
+            self._ownership.close()
         log.info("stopped", extra=fields("stop", events=self._sequence()))
 
     def _turn(self) -> None:
-        with self._metrics.stage("poll"):
-            fetched = self._source.poll(self._poll_timeout())
-        rebalance = self._source.take_rebalance()
-        if rebalance is not None:
-            self._rebalance(rebalance)
+        self._commit_before_rebalance()
+        try:
+            with self._metrics.stage("poll"):
+                fetched = self._source.poll(self._poll_timeout())
+        except InputLostError as error:
+            self._begin_anew(str(error))
+            return
+        change = self._source.take_rebalance()
+        if change is not None:
+            self._rebalance(change)
+        self._open_shards()
         for one in fetched:
-            shard = self._shard_of(one.source)
+            shard = self._ownership.shard_of(one.source)
             # Records of the poll in which the assignment changed may be of before the seek.
             if shard is not None and one.records[0].offset >= shard.fetch_positions[one.source]:
                 shard.take_in(one)
-        for shard in self.shards.values():
-            outcome = shard.advance(self._at_end(shard))
-            if outcome is not None:
-                self._dirty = True
-                self._observation.observe_outcome(shard, outcome)
-                self._observer(outcome)
-        self._pause_and_resume()
+        for owned in self._ownership.owned.values():
+            self._work(owned)
+        self._flow.pause_and_resume(self.shards.values())
         self._health.loop_turned()
         if fetched:
             self._health.broker_answered()
+            failpoint("after_poll")
         self._do_what_is_due(time.monotonic())
 
+    def _work(self, owned: Owned) -> None:
+        shard = owned.shard
+        if shard.script:
+            self._replay(shard)
+        elif not owned.ledger.pending:
+            outcome = shard.advance(self._flow.at_end(shard))
+            if outcome is not None:
+                self._observation.observe_outcome(shard, outcome)
+                self._observer(outcome)
+
+    def _replay(self, shard: Shard) -> None:
+        """A slice of recovery; the log says when it begins and ends."""
+        mismatches = shard.mismatches
+        self._observation.observe_replay(shard, shard.follow(self._source.position))
+        if shard.mismatches > mismatches == 0:
+            log.error(
+                "shard %d: the replay does not give what the journal says. Has a library or the "
+                "processor changed? Alerts of before can no longer be recomputed",
+                shard.number,
+                extra=fields("replay-mismatch", shard=shard.number),
+            )
+        if not shard.script:
+            log.info(
+                "shard %d has caught up with its journal: %d events so far",
+                shard.number,
+                shard.pipeline.sequence,
+                extra=fields("recovered", shard=shard.number, events=shard.pipeline.sequence),
+            )
+            self._observation.begin(shard)
+
     def _do_what_is_due(self, now: float) -> None:
-        if self._commit_due(now):
-            self._commit()
-        if now - self._last_snapshot >= self._config.state.interval:
-            self._commit()
-            self._write_snapshots()
+        for owned in list(self._ownership.owned.values()):
+            snapshot_due = now - owned.last_snapshot >= self._config.state.interval
+            if self._commit_due(owned, now) or (snapshot_due and owned.shard.dirty):
+                self._commit(owned)
+            if snapshot_due:
+                self._write_snapshot(owned)
         if now - self._last_question >= _BROKER_QUESTION_SECONDS:
             self._ask_broker(now)
         if now - self._last_report >= _REPORT_SECONDS:
@@ -137,209 +171,179 @@ class Daemon:
 
     # --- assignment ---
 
+    def _commit_before_rebalance(self) -> None:
+        """What is finished is committed before the group finds its new order, once each time."""
+        near = self._source.rebalance_near()
+        if near and not self._ready_for_rebalance:
+            for owned in list(self._ownership.owned.values()):
+                self._commit(owned)
+        self._ready_for_rebalance = near
+
     def _rebalance(self, change: Rebalance) -> None:
-        """Take on the shards assigned, keep those that stayed, drop the others."""
+        """Keep the shards that stay, give up those that go, note those that come."""
         self._metrics.add_rebalance()
-        count = self._config.processing.shards
-        by_shard: dict[int, list[TopicPartition]] = defaultdict(list)
-        for source in sorted(change.assigned):
-            by_shard[source.partition % count].append(source)
-        for number in [n for n in self.shards if change.lost or n not in by_shard]:
-            shard = self.shards.pop(number)
-            self._metrics.forget_partitions(shard.merger.sources)
-            self._metrics.forget_shard(number)
+        for number in self._ownership.leaving(change):
+            if not change.lost:
+                self._commit(self._ownership.owned[number])
+            if number in self._ownership.owned:  # else begun anew by the commit
+                self._ownership.give_up(number)
             self._observation.forget(number)
-            log.info("shard given up", extra=fields("shard-dropped", shard=number))
-        self._paused.clear()
-        self._blocked_since.clear()
-        self._stuck.clear()
-        for number, sources in by_shard.items():
-            self._take_on(number, sources)
-        self._source.ask_ends(change.assigned)
-        self._health.set_recovering(False)
+        self._ownership.take_on(change)
+        self._flow.keep(change.assigned)
         self._health.broker_answered()
-        self._health.set_partitions(len(change.assigned))
-        self._metrics.set_assignment(len(change.assigned), len(by_shard))
-        owned = sorted(self.shards)
-        text = ",".join(map(str, owned)) if owned else "none, standing by"
-        log.info("assigned shards %s", text, extra=fields("assigned", shards=owned))
+        self._health.set_recovering(self._ownership.recovering())
+        self._health.set_assigned()
 
-    def _take_on(self, number: int, sources: list[TopicPartition]) -> None:
-        """Own these partitions of a shard, from where its state stands."""
-        opened = number not in self.shards
-        if opened:
-            self._health.set_recovering(True)
-            self.shards[number] = open_shard(
-                number, self._config, self._store(number), self._metrics
-            )
-            self._observation.begin(self.shards[number])
-        shard = self.shards[number]
-        new = [s for s in sources if s not in shard.fetch_positions]
-        places = start_positions(
-            shard, new, self._source, self._kafka, self._metrics, untrained=self._accept_untrained
-        )
-        for source, place in places.items():
-            shard.add(source, place.position, place.emit_from)
-        # An eager rebalance resets the client's position of what stayed, too.
-        self._source.seek({source: shard.fetch_positions[source] for source in sources})
-        if opened:
-            # Before anything is committed: committed offsets without a snapshot mean lost state.
-            self._write_snapshot(number, shard)
+    def _open_shards(self) -> None:
+        owned = self._ownership.open_next()
+        if owned is not None:
+            self._begin(owned)
+        self._health.set_recovering(self._ownership.recovering())
 
-    def _shard_of(self, source: TopicPartition) -> Shard | None:
-        shard = self.shards.get(source.partition % self._config.processing.shards)
-        return shard if shard is not None and source in shard.fetch_positions else None
-
-    # --- order ---
-
-    def _at_end(self, shard: Shard) -> Collection[TopicPartition]:
-        """Partitions that cannot hold the others back: at their end, or stuck for too long."""
-        ends = set()
-        for source in shard.merger.sources:
-            if shard.merger.waiting(source):
-                # Read to its end: what waits is all there is.
-                position = shard.fetch_positions[source]
-            else:
-                position = max(self._source.position(source), shard.fetch_positions[source])
-            if position >= self._source.log_end(source) >= 0:
-                ends.add(source)
-        now = time.monotonic()
-        blocking = shard.merger.blocking(ends)
-        for source in shard.merger.sources:
-            if source not in blocking:
-                self._blocked_since.pop(source, None)
-                self._stuck.discard(source)
-        for source in blocking:
-            since = self._blocked_since.setdefault(source, now)
-            if now - since >= self._config.processing.stuck_partition_wait:
-                self._look_at_stuck(source)
-        return ends | self._stuck
-
-    def _look_at_stuck(self, source: TopicPartition) -> None:
-        """A partition brings nothing although its log goes on: an open transaction, or slowness.
-
-        Only what cannot be read at all counts as stuck. Slowness is waited for: giving up on it
-        would make the order depend on the clock.
-        """
-        if source in self._stuck:
-            return
-        readable_end = self._source.ask_ends([source])[source]
-        if self._source.position(source) >= readable_end:
-            self._stuck.add(source)
+    def _begin(self, owned: Owned) -> None:
+        """A shard was opened: its past is replayed, or its state as it begins is kept."""
+        shard = owned.shard
+        self._flow.forget(shard.fetch_positions)
+        self._observation.begin(shard)
+        if shard.script:
             log.info(
-                "%s stands before an open transaction; the others go on",
-                source,
-                extra=fields("partition-stuck", partition=str(source)),
+                "shard %d replays %d journal records",
+                shard.number,
+                len(shard.script),
+                extra=fields("replay", shard=shard.number, records=len(shard.script)),
             )
         else:
-            self._blocked_since[source] = time.monotonic()
+            # Before anything is committed: committed offsets without a snapshot mean lost state.
+            self._write_snapshot(owned)
 
-    def _pause_and_resume(self) -> None:
-        limit = self._config.processing.max_buffered_records
-        for shard in self.shards.values():
-            for source in shard.merger.sources:
-                waiting = shard.merger.waiting(source)
-                if source not in self._paused and waiting >= limit:
-                    self._source.pause(source)
-                    self._paused.add(source)
-                elif source in self._paused and waiting < limit // 2:
-                    self._source.resume(source)
-                    self._paused.discard(source)
-        self._metrics.set_paused_partitions(len(self._paused))
+    def _begin_anew(self, why: str) -> None:
+        """Keep what is done, and begin every shard again from there; recovery sees to the rest."""
+        log.error("%s", why, extra=fields("input-lost"))
+        for number, owned in list(self._ownership.owned.items()):
+            self._commit(owned)
+            self._write_snapshot(owned)
+            if number in self._ownership.owned:
+                self._ownership.reopen(number)
+                self._observation.forget(number)
 
-    def _waiting(self) -> bool:
-        return any(s.merger.waiting(p) for s in self.shards.values() for p in s.merger.sources)
+    def _unfinished(self) -> bool:
+        return any(
+            owned.ledger.pending or any(map(owned.shard.merger.waiting, owned.shard.merger.sources))
+            for owned in self._ownership.owned.values()
+        )
 
     # --- commit ---
 
     def _poll_timeout(self) -> float:
+        if self._ownership.recovering():
+            return 0.01
         left = self._config.processing.commit_interval
-        if self._dirty:
-            left -= time.monotonic() - self._last_commit
+        now = time.monotonic()
+        for owned in self._ownership.owned.values():
+            if owned.ledger.pending:
+                left = 0.02
+            elif owned.shard.alerts or owned.shard.dead_letters:
+                left = min(left, owned.last_commit + _MIN_COMMIT_GAP_SECONDS - now)
+            elif owned.shard.dirty:
+                left = min(left, owned.last_commit + self._config.processing.commit_interval - now)
         return min(max(left, 0.0), 0.2)
 
-    def _commit_due(self, now: float) -> bool:
-        since = now - self._last_commit
-        if any(shard.alerts or shard.dead_letters for shard in self.shards.values()):
+    def _commit_due(self, owned: Owned, now: float) -> bool:
+        since = now - owned.last_commit
+        shard = owned.shard
+        if owned.ledger.pending or shard.merger.ranges_recorded >= _MOST_RANGES:
+            return True
+        if shard.alerts or shard.dead_letters:
             return since >= _MIN_COMMIT_GAP_SECONDS
-        return self._dirty and since >= self._config.processing.commit_interval
+        return shard.dirty and since >= self._config.processing.commit_interval
 
-    def _commit(self) -> None:
-        """Steps 2 of a commit: messages first, offsets after they are safe."""
-        if not self._dirty:
-            return
-        with self._metrics.stage("output"):
-            for shard in self.shards.values():
-                self._sink.send(self._kafka.alerts, shard.alerts)
-                self._sink.send(self._kafka.dead_letters, shard.dead_letters)
-                shard.alerts, shard.dead_letters = [], []
-            self._sink.flush()
-        with self._metrics.stage("commit"):
-            offsets = {s: o for sh in self.shards.values() for s, o in sh.positions().items()}
-            committed = not offsets or self._source.commit(offsets)
-        self._metrics.add_commit("ok" if committed else "rebalanced")
-        self._last_commit = time.monotonic()
-        self._dirty = not committed
-        if committed:
+    def _commit(self, owned: Owned) -> bool:
+        """Step 2; whether everything processed is committed. A shard in replay has nothing new."""
+        shard, ledger = owned.shard, owned.ledger
+        if not ledger.pending:
+            if not shard.dirty or shard.script:
+                return not shard.script
+            with self._metrics.stage("output"):
+                kafka = self._kafka
+                ledger.begin(
+                    shard.prepare_commit(ledger.next_number, kafka.alerts, kafka.dead_letters)
+                )
+        try:
+            with self._metrics.stage("commit"):
+                written = ledger.write(self._source.membership())
+        except ForeignCommitError as error:
+            log.warning("%s: begun anew", error, extra=fields("foreign", shard=shard.number))
+            self._ownership.reopen(shard.number)
+            self._observation.forget(shard.number)
+            return False
+        if written:
+            owned.last_commit = time.monotonic()
             self._health.broker_answered()
+        return written
 
-    def _write_snapshots(self) -> None:
+    def _write_snapshot(self, owned: Owned) -> None:
         """Step 3: what is committed may be kept. A failure is said and counted, not fatal."""
-        self._last_snapshot = time.monotonic()
-        if self._dirty:
-            return  # the group has moved on: this state was not committed
-        for number, shard in self.shards.items():
-            self._write_snapshot(number, shard)
-
-    def _write_snapshot(self, number: int, shard: Shard) -> None:
+        shard, ledger = owned.shard, owned.ledger
+        owned.last_snapshot = time.monotonic()
+        if shard.dirty or shard.script or ledger.pending:
+            return  # this state is not committed (yet)
+        place = None
+        if self._parts.journal is not None:
+            place = {"offset": ledger.offset, "number": ledger.number}
         with self._metrics.stage("snapshot"):
-            data = encode(shard.snapshot({"written_at": time.time()}))
             try:
-                self._store(number).write(shard.pipeline.sequence, data)
-            except StateError as error:
-                log.error("%s", error, extra=fields("snapshot-failed", shard=number))  # noqa: TRY400 - the message says it all
+                data = encode(shard.snapshot({"written_at": time.time(), "journal": place}))
+                self._parts.store(shard.number).write(shard.pipeline.sequence, data)
+            except (StateError, ConnectorError) as error:
+                log.error("%s", error, extra=fields("snapshot-failed", shard=shard.number))  # noqa: TRY400 - the message says it all
                 self._metrics.add_snapshot("failed")
                 return
         self._metrics.add_snapshot("ok")
-        self._metrics.set_newest_snapshot(number, time.time(), len(data))
+        self._metrics.set_newest_snapshot(shard.number, time.time(), len(data))
+
+    def _finish(self) -> None:
+        """Commit and keep what is done, within a third of the time that a stop may take."""
+        until = time.monotonic() + self._config.processing.shutdown_timeout / 3
+        for owned in list(self._ownership.owned.values()):
+            while not self._commit(owned) and time.monotonic() < until and owned.ledger.pending:
+                self._source.poll(0.05)  # a membership of now; what it brings is read again
+            if owned.ledger.pending:
+                log.warning(
+                    "shard %d: the last commit could not be written; what it holds will be "
+                    "processed again at the next start",
+                    owned.shard.number,
+                    extra=fields("unfinished", shard=owned.shard.number),
+                )
+            self._write_snapshot(owned)
 
     # --- what is seen from outside ---
 
     def _sequence(self) -> int:
-        return sum(shard.pipeline.sequence for shard in self.shards.values())
+        return sum(o.shard.pipeline.sequence for o in self._ownership.owned.values())
 
     def _ask_broker(self, now: float) -> None:
         """Ask for the ends of the logs: the lag, and a sign of life. Silence is not fatal here."""
         self._last_question = now
-        sources = [s for shard in self.shards.values() for s in shard.merger.sources]
+        shards = self.shards.values()
+        sources = [source for shard in shards for source in shard.merger.sources]
+        sources = sources or [TopicPartition(self._kafka.topics[0], 0)]  # one that stands by
         try:
             ends = self._source.ask_ends(sources)
         except ConnectorError as error:
             self._metrics.add_broker_error("ends")
+            gc.collect()  # the client leaves the sockets of refused connections in cycles
             log.warning("%s", error, extra=fields("broker-silent"))
             return
         if ends:
             self._health.broker_answered()
-        for shard in self.shards.values():
+        for shard in shards:
             self._observation.observe_lag(shard, ends)
             self._observation.observe_state(shard)
 
     def _report(self, now: float) -> None:
         """One line a minute when all is well."""
         self._last_report = now
-        log.info(
-            "%d events so far, %d shards",
-            self._sequence(),
-            len(self.shards),
-            extra=fields("progress", events=self._sequence()),
-        )
-
-
-def directory_stores(config: Config, group: str) -> Callable[[int], DirectoryStore]:
-    """The snapshot directories of a group's shards."""
-    root = Path(config.state.directory) / group
-
-    def store(number: int) -> DirectoryStore:
-        return DirectoryStore(root / f"shard-{number}", config.state.keep)
-
-    return store
+        gc.collect()  # the thresholds alone would hardly ever find a cycle, and one may hold arrays
+        events = self._sequence()
+        message = "%d events so far, %d shards"
+        log.info(message, events, len(self.shards), extra=fields("progress", events=events))

@@ -53,6 +53,11 @@ class Observation:
                 self._increase(shard, "refused", refused),
             )
 
+    def observe_replay(self, shard: Shard, events: int) -> None:
+        """Count a slice of a shard's recovery."""
+        mismatches = self._increase(shard, "mismatches", shard.mismatches)
+        self._metrics.add_replay(shard.number, events, mismatches, len(shard.script))
+
     def observe_lag(self, shard: Shard, ends: Mapping[TopicPartition, int]) -> None:
         """Set how far behind the ends of the logs a shard is."""
         positions = shard.positions()

@@ -1,29 +1,47 @@
-"""How a shard begins: the newest sound snapshot, and where in the input to go on."""
+"""How a shard begins: the newest sound snapshot, the journal after it, and where in the input.
+
+Recovery ends where the journal ends, at offsets that the records name, never at "the last record
+was seen". What it cannot make whole it says, and stops or goes on as ``kafka.lost_input`` tells.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_detector.config.models import Config, Kafka
-from stream_detector.connectors.base import GroupSource
+from stream_detector.connectors.base import GroupSource, Journal
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import TopicPartition
+from stream_detector.journal import JournalRecord, decode, last_beginning
 from stream_detector.snapshots import SnapshotStore, newest_sound
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+_WAYS_OUT = (
+    "Bring the snapshots back from a back-up (`state list` shows what is there), share them among "
+    "the workers, or use --reset-state to go on with an untrained model"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to begin in a partition: read from ``position``, silent before ``emit_from``."""
+    """Where to begin in a partition.
+
+    Attributes:
+        position: offset to read from.
+        emit_from: silent before this offset.
+        lost_from: input from here up to ``position`` was deleted; -1 where none was.
+    """
 
     position: int
-    emit_from: int
+    emit_from: int = 0
+    lost_from: int = -1
 
 
 def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metrics) -> Shard:
@@ -46,8 +64,7 @@ def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metri
             )
             continue
         shard.restore(found)
-        size_bytes = len(store.read(position))
-        metrics.set_newest_snapshot(number, found.meta["written_at"], size_bytes)
+        metrics.set_newest_snapshot(number, found.meta["written_at"], found.size_bytes)
         log.info(
             "shard %d continues after %d events",
             number,
@@ -64,50 +81,183 @@ def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metri
     return shard
 
 
-def start_positions(
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the journal holds for a shard: the records to follow, and its end.
+
+    Attributes:
+        records: after the shard's snapshot, or from the beginning where it has none.
+        number: of the last record, 0 where the shard has none that counts.
+        offset: the journal's end.
+    """
+
+    records: tuple[JournalRecord, ...]
+    number: int
+    offset: int
+
+
+def read_history(shard: Shard, journal: Journal, *, untrained: bool) -> History:
+    """Read what was committed after the shard's snapshot.
+
+    ``untrained`` accepts that records lead nowhere: the shard begins anew. Raises ``StateError``
+    where records are missing in between, ``ConnectorError`` where the journal cannot be read.
+    """
+    first, end = journal.bounds(shard.number)
+    place = shard.journal_place
+    if shard.known and place is None:
+        # A snapshot without a place in the journal: trained on history, gone back to, or written
+        # at least once. Its next record is number 1.
+        return History((), 0, end)
+    start, before = place if place is not None else (first, 0)
+    found = [
+        (offset, decode(value)) for offset, value in journal.read(shard.number, max(start, first))
+    ]
+    if place is None:
+        begins = None if untrained else last_beginning(found)
+        if found and begins is None and not untrained:
+            raise StateError(
+                f"shard {shard.number} has no snapshot, and its journal no longer reaches back to "
+                f"the beginning: its state is lost. {_WAYS_OUT}"
+            )
+        found = found[begins:] if begins is not None else []
+    records = tuple(record for _, record in found)
+    for expected, record in enumerate(records, start=before + 1):
+        if record.number != expected or record.shard != shard.number:
+            raise StateError(
+                f"shard {shard.number}: the journal goes on with record {record.number} of shard "
+                f"{record.shard} where {expected} should be: what is between is lost. {_WAYS_OUT}"
+            )
+    return History(records, before + len(records), end)
+
+
+def begin(
     shard: Shard,
     sources: Sequence[TopicPartition],
     source: GroupSource,
     kafka: Kafka,
     metrics: Metrics,
+    history: History | None,
     *,
     untrained: bool = False,
-) -> dict[TopicPartition, Place]:
-    """Where to begin in each partition: by the snapshot, the committed offset or ``kafka.start``.
+) -> None:
+    """Give a shard its partitions and what it has to follow.
 
-    ``untrained`` accepts committed offsets whose state is lost. Raises ``StateError`` where it is
-    lost and not accepted, and where an offset lies beyond the end of the log: the topic was
-    deleted and made anew, and the state belongs to the old one.
+    Raises ``StateError`` where state and input do not fit together, ``ConnectorError`` where the
+    broker does not answer. ``history`` is None where there is no journal; ``untrained`` accepts
+    committed offsets whose state is lost.
     """
     if not sources:
-        return {}
+        return
     committed = source.committed(sources)
-    if committed and not shard.known and not untrained:
+    records = history.records if history is not None else ()
+    if committed and not shard.known and not records and not untrained:
         raise StateError(
             f"the group {kafka.group} has committed offsets, but shard {shard.number} has no "
-            "snapshot: its state is lost. Bring state.directory back from a back-up, share it "
-            "between the workers, or use --reset-state to go on with an untrained model"
+            f"snapshot: its state is lost. {_WAYS_OUT}"
         )
+    _check_topics(shard, records, sources)
+    _check_ids(shard, source.topic_ids({one.topic for one in sources}))
     beginnings, ends = source.ask_beginnings(sources), source.ask_ends(sources)
+    latest = kafka.start == "latest" and not shard.known
+    starts = _first_starts(records)
+    stops = {r.source: r.end for record in records for r in (*record.lost, *record.ranges())}
     places: dict[TopicPartition, Place] = {}
     for one in sources:
-        first = beginnings[one] if kafka.start == "earliest" else ends[one]
+        first = ends[one] if latest else beginnings[one]
         restored = shard.restored_position(one)
-        position = restored if restored is not None else committed.get(one, first)
-        if position > ends[one]:
+        position = restored if restored is not None else starts.get(one, committed.get(one, first))
+        target = max(stops.get(one, position), position)
+        if target > ends[one]:
             raise StateError(
-                f"{one}: the state stands at offset {position}, the log ends at {ends[one]}. Was "
+                f"{one}: the state stands at offset {target}, the log ends at {ends[one]}. Was "
                 "the topic made anew? Use another kafka.group, or --reset-state"
             )
-        if position < beginnings[one]:
-            metrics.add_broker_error("retention_overrun")
-            log.error(
-                "%s: %d records after offset %d were deleted before they were read",
-                one,
-                beginnings[one] - position,
-                position,
-                extra=fields("retention-overrun", partition=str(one)),
+        if shard.journal_place is not None or records:
+            _check_committed(one, committed, target)
+            places[one] = Place(position)
+        else:
+            places[one] = Place(position, max(committed.get(one, 0), position))
+    gone = {one: beginnings[one] for one in sources if places[one].position < beginnings[one]}
+    if gone:
+        places, records = _pass_over(gone, places, stops, kafka, metrics), ()
+    for one, place in places.items():
+        shard.add(one, place.position, place.emit_from, place.lost_from)
+    if records:
+        shard.script = deque(records)
+
+
+def _check_topics(
+    shard: Shard, records: Sequence[JournalRecord], sources: Sequence[TopicPartition]
+) -> None:
+    unknown = {r.source for record in records for r in record.ranges()} - set(sources)
+    if unknown:
+        raise StateError(
+            f"shard {shard.number}: the journal after its snapshot names "
+            f"{', '.join(map(str, sorted(unknown)))}, which is not read any more. Start once with "
+            "the topics as they were, or use --reset-state"
+        )
+
+
+def _check_ids(shard: Shard, ids: Mapping[str, str]) -> None:
+    """Offsets mean nothing in another topic of the same name, even where they exist there."""
+    for topic, now in ids.items():
+        if shard.topic_ids.setdefault(topic, now) != now:
+            raise StateError(
+                f"the topic {topic} was deleted and made anew: the state of shard {shard.number} "
+                "belongs to the old one. Use another kafka.group, or --reset-state"
             )
-            position = beginnings[one]
-        places[one] = Place(position, max(committed.get(one, 0), position))
-    return places
+
+
+def _first_starts(records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
+    starts: dict[TopicPartition, int] = {}
+    for record in records:
+        for one in record.ranges():
+            starts.setdefault(one.source, one.start)
+    return starts
+
+
+def _check_committed(
+    source: TopicPartition, committed: Mapping[TopicPartition, int], target: int
+) -> None:
+    """Offsets and journal go in one transaction; offsets expire, but never differ by themselves."""
+    if committed.get(source, target) != target:
+        raise StateError(
+            f"{source}: the group's offset is {committed[source]}, the journal ends at {target}. "
+            "Were offsets reset by hand? Set it back, use another kafka.group, or --reset-state"
+        )
+
+
+def _pass_over(
+    gone: Mapping[TopicPartition, int],
+    places: Mapping[TopicPartition, Place],
+    stops: Mapping[TopicPartition, int],
+    kafka: Kafka,
+    metrics: Metrics,
+) -> dict[TopicPartition, Place]:
+    """Retention has deleted input that state and journal need: go on after it, if that is allowed.
+
+    The model keeps what it knew at the snapshot; what the journal says it learnt since cannot be
+    repeated, so it goes on where the journal ends, or where the log begins.
+    """
+    for source, beginning in gone.items():
+        metrics.add_broker_error("retention_overrun")
+        log.error(
+            "%s: records from offset %d to %d were deleted before they were read",
+            source,
+            places[source].position,
+            beginning,
+            extra=fields("retention-overrun", partition=str(source)),
+        )
+    if kafka.lost_input == "stop":
+        listed = ", ".join(f"{s} from {places[s].position} to {end}" for s, end in gone.items())
+        raise StateError(
+            f"input was deleted before it was read: {listed}. Set kafka.lost_input: continue to "
+            "go on with what is left, or use --reset-state"
+        )
+    found: dict[TopicPartition, Place] = {}
+    for source, place in places.items():
+        position = max(stops.get(source, place.position), gone.get(source, 0))
+        lost = position - place.position
+        metrics.add_lost_records(source, lost)
+        found[source] = Place(position, position, place.position if lost else -1)
+    return found

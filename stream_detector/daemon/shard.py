@@ -2,67 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from stream_detector.alerts import Outgoing
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import describe_difference, state_fingerprint, state_shape
 from stream_detector.config.models import Config
-from stream_detector.connectors.base import Fetched
+from stream_detector.connectors.base import Commit, Fetched
 from stream_detector.decoding import Decoder
-from stream_detector.errors import StateMismatchError
+from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, TopicPartition
+from stream_detector.failpoints import failpoint
+from stream_detector.journal import JournalRecord, Range, encode
 from stream_detector.merge import Merger
 from stream_detector.pipeline import Outcome, Pipeline
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.metrics import Metrics
 
+_REPLAY_SLICE_SECONDS = 0.1
+"""How long one turn may replay: the worker's other shards and the group wait meanwhile."""
+
 
 class Shard:
     """What one worker keeps of one shard.
 
-    State: the pipeline's, the merge's, the next offset to fetch of each partition, and the
-    messages that wait for the next commit. Fetching stops at ``max_buffered_records``.
+    State: the pipeline's, the merge's, the next offset to fetch of each partition, the messages
+    that wait for the next commit, and the journal's records that are still to be followed.
+    Fetching stops at ``max_buffered_records``.
 
     Attributes:
         number: which shard of the group.
         alerts: messages that wait for the next commit, in event order; likewise ``dead_letters``.
         known: whether a snapshot was restored, or the shard has begun without one.
+        dirty: whether anything was processed since the last commit was prepared.
         fetch_positions: offset after the last record taken in, of each partition.
+        journal_place: offset and number in the journal that the restored snapshot stands at.
+        script: journal records to follow before live work begins.
+        topic_ids: of the input topics, as the broker gave them when the state was begun.
+        mismatches: replayed records whose fingerprint came out differently.
     """
 
     def __init__(self, number: int, config: Config, metrics: Metrics) -> None:
         self.number = number
         self._config = config
         self._metrics = metrics
-        plan = FieldPlan.of(config)
-        self._decoder = Decoder(config, plan)
-        self.merger = Merger()
-        self.pipeline = Pipeline(config, state_fingerprint(config), metrics.stage)
+        self._configuration = state_fingerprint(config)
+        self._decoder = Decoder(config, FieldPlan.of(config))
+        self.merger = Merger(record_steps=True)
+        self.pipeline = Pipeline(config, self._configuration, metrics.stage)
         self.alerts: list[Outgoing] = []
         self.dead_letters: list[Outgoing] = []
+        self.dirty = False
         self.fetch_positions: dict[TopicPartition, int] = {}
+        self.journal_place: tuple[int, int] | None = None
+        self.script: deque[JournalRecord] = deque()
+        self.topic_ids: dict[str, str] = {}
+        self.mismatches = 0
+        self._script_step = 0
+        self._journaled: dict[TopicPartition, int] = {}
+        self._lost: list[Range] = []
         self._emit_from: dict[TopicPartition, int] = {}
         self._restored: dict[TopicPartition, tuple[int, int]] = {}
         self.known = False
 
-    def add(self, source: TopicPartition, position: int, emit_from: int) -> None:
+    # --- input ---
+
+    def add(
+        self, source: TopicPartition, position: int, emit_from: int = 0, lost_from: int = -1
+    ) -> None:
         """Begin with a partition: read from ``position``, silent before ``emit_from``.
 
         What lies between was written before a restart already; it is only processed again, so
-        that the state is what it was.
+        that the state is what it was. From ``lost_from`` (if any) to ``position`` the input was
+        deleted; the next journal record says so.
         """
         _, maximum = self._restored.get(source, (-1, NO_TIMESTAMP))
         self.merger.add(source, maximum)
         self.fetch_positions[source] = position
-        self._emit_from[source] = emit_from
+        self._journaled[source] = position
+        if emit_from > position:
+            self._emit_from[source] = emit_from
+        if 0 <= lost_from < position:
+            self._lost.append(Range(source, lost_from, position))
+            self.dirty = True
         self.known = True
 
     def restored_position(self, source: TopicPartition) -> int | None:
         """Where the restored snapshot stands in a partition; None where it does not know it."""
-        known = self._restored.get(source)
-        return None if known is None else known[0]
+        position, _ = self._restored.get(source, (-1, NO_TIMESTAMP))
+        return None if position < 0 else position
 
     def take_in(self, fetched: Fetched) -> None:
         """Decode records and let them wait for their turn."""
@@ -70,6 +101,18 @@ class Shard:
             batch = self._decoder.decode(fetched.source, fetched.records)
         self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
         self.merger.push(batch)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """Next offset to process, of each partition."""
+        positions: dict[TopicPartition, int] = {}
+        for source in self.merger.sources:
+            offset = max(self.merger.next_offset(source), self._journaled[source])
+            if not self.merger.waiting(source):
+                offset = max(offset, self.fetch_positions[source])
+            positions[source] = offset
+        return positions
+
+    # --- work ---
 
     def advance(self, at_end: Collection[TopicPartition]) -> Outcome | None:
         """Process every event whose turn has come; messages wait for the commit."""
@@ -80,6 +123,7 @@ class Shard:
         outcome = self.pipeline.process(batch)
         self.alerts.extend(self._to_emit(outcome.alerts))
         self.dead_letters.extend(self._to_emit(outcome.dead_letters))
+        self.dirty = True
         return outcome
 
     def _to_emit(self, messages: list[Outgoing]) -> Iterable[Outgoing]:
@@ -87,30 +131,113 @@ class Shard:
             return messages
         return [m for m in messages if m.offset >= self._emit_from.get(m.source, 0)]
 
-    def positions(self) -> dict[TopicPartition, int]:
-        """Next offset to process, of each partition where anything was processed or skipped."""
-        positions: dict[TopicPartition, int] = {}
-        for source in self.merger.sources:
-            offset = self.merger.next_offset(source)
-            if not self.merger.waiting(source):
-                offset = max(offset, self.fetch_positions[source])
-            if offset >= 0:
-                positions[source] = offset
-        return positions
+    def follow(
+        self,
+        position: Callable[[TopicPartition], int],
+        witness: Callable[[Outcome], None] = lambda _outcome: None,
+    ) -> int:
+        """Process again what the journal says was done, as far as it has been read; emit nothing.
+
+        Args:
+            position: offset of the next record to be read, past gaps.
+            witness: shown what came out, for a comparison with what was written then.
+
+        Returns:
+            Events processed. ``script`` is empty when the shard stands where the journal ends.
+        """
+        until = time.monotonic() + _REPLAY_SLICE_SECONDS
+        count = 0
+        while self.script and time.monotonic() < until:
+            record = self.script[0]
+            if self._script_step == len(record.steps):
+                self._end_record(record)
+                continue
+            step = record.steps[self._script_step]
+            for source, _, end in step:
+                if self.fetch_positions[source] < end <= position(source):
+                    self.fetch_positions[source] = end  # a gap: nothing more will come of it
+                if self.fetch_positions[source] < end:
+                    return count
+            batch = self.merger.release_step({r.source: r.end for r in step})
+            if batch is not None:
+                witness(self.pipeline.process(batch))
+                count += len(batch)
+            self._journaled.update({r.source: r.end for r in step})
+            self._script_step += 1
+            failpoint("in_replay")
+        return count
+
+    def _end_record(self, record: JournalRecord) -> None:
+        self.script.popleft()
+        self._script_step = 0
+        same = (self.pipeline.sequence, self.pipeline.fingerprint)
+        if (record.sequence, record.fingerprint) != same:
+            self.mismatches += 1
+        if not self.script:
+            self.merger.take_steps()  # what was followed is in the journal already
+
+    def needs(self, source: TopicPartition) -> bool:
+        """Whether the journal's step in hand waits for records of a partition."""
+        if not self.script or self._script_step == len(self.script[0].steps):
+            return False
+        step = self.script[0].steps[self._script_step]
+        return any(r.source == source and self.fetch_positions[source] < r.end for r in step)
+
+    # --- commits and snapshots ---
+
+    def prepare_commit(self, number: int, alerts: str, dead_letters: str) -> Commit:
+        """Everything since the last commit, under the journal's ``number``, to be written once.
+
+        Args:
+            number: of the journal record.
+            alerts: topic for alerts.
+            dead_letters: topic for dead letters.
+        """
+        record = JournalRecord(
+            shard=self.number,
+            number=number,
+            steps=self._take_ranges(),
+            lost=tuple(self._lost),
+            sequence=self.pipeline.sequence,
+            fingerprint=self.pipeline.fingerprint,
+            configuration=self._configuration,
+        )
+        messages = [(alerts, self.alerts), (dead_letters, self.dead_letters)]
+        self.alerts, self.dead_letters, self._lost, self.dirty = [], [], [], False
+        return Commit(messages, encode(record), self.positions())
+
+    def _take_ranges(self) -> tuple[tuple[Range, ...], ...]:
+        steps: list[dict[TopicPartition, int]] = [*self.merger.take_steps(), self.positions()]
+        taken: list[tuple[Range, ...]] = []
+        for step in steps:  # the last one is for offsets that hold no event
+            ranges = tuple(
+                Range(source, self._journaled[source], end)
+                for source, end in sorted(step.items())
+                if end > self._journaled[source]
+            )
+            self._journaled.update({r.source: r.end for r in ranges})
+            if ranges:
+                taken.append(ranges)
+        return tuple(taken)
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
-        """State and place as of now: everything processed so far and nothing else."""
+        """State and place as of the last commit, after which nothing may have been processed.
+
+        The place is the committed one, not ``positions``: that may have passed control records
+        since, and would not agree with the group's offset at the next start.
+        """
         maxima = self.merger.released_maxima()
         positions = [
             [source.topic, source.partition, offset, maxima[source]]
-            for source, offset in sorted(self.positions().items())
+            for source, offset in sorted(self._journaled.items())
         ]
         meta = {
             "name": self._config.name,
             "shard": self.number,
             "sequence": self.pipeline.sequence,
             "positions": positions,
-            "configuration": state_fingerprint(self._config),
+            "topics": self.topic_ids,
+            "configuration": self._configuration,
             "shape": state_shape(self._config),
             "fingerprint": self.pipeline.fingerprint,
             **extra,
@@ -121,19 +248,29 @@ class Shard:
         """Continue from a snapshot.
 
         Raises ``StateMismatchError`` where it was made under a configuration that shapes state
-        differently; the message names the fields.
+        differently; the message names the fields. ``StateError`` where its content makes no sense.
         """
         meta = snapshot.meta
-        if meta["configuration"] != state_fingerprint(self._config):
+        if meta["shard"] != self.number:
+            raise StateMismatchError(
+                f"a snapshot of shard {meta['shard']} lies in the place of shard {self.number}"
+            )
+        if meta["configuration"] != self._configuration:
             differences = describe_difference(meta["shape"], state_shape(self._config))
             raise StateMismatchError(
                 "the stored state was made under another configuration: "
                 + "; ".join(differences)
                 + ". Use another kafka.group, or --reset-state to begin with an untrained model"
             )
-        self.pipeline.restore(snapshot.state)
+        try:
+            self.pipeline.restore(snapshot.state)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
         self.known = True
         self._restored = {
             TopicPartition(topic, partition): (offset, maximum)
             for topic, partition, offset, maximum in meta["positions"]
         }
+        self.topic_ids = dict(meta.get("topics") or {})
+        place = meta.get("journal")
+        self.journal_place = (place["offset"], place["number"]) if place else None

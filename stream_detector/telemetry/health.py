@@ -30,7 +30,7 @@ class HealthState:
         self._lock = threading.Lock()
         self._last_turn = clock()
         self._last_answer: float | None = None
-        self._partitions = 0
+        self._assigned = False
         self._recovering = True
         self._stopping = False
 
@@ -44,10 +44,10 @@ class HealthState:
         with self._lock:
             self._last_answer = self._clock()
 
-    def set_partitions(self, count: int) -> None:
-        """How many partitions this worker owns."""
+    def set_assigned(self) -> None:
+        """The group has told this worker its share, be it none: one that stands by is ready too."""
         with self._lock:
-            self._partitions = count
+            self._assigned = True
 
     def set_recovering(self, recovering: bool) -> None:
         """Whether state is being rebuilt; true until first told otherwise."""
@@ -63,8 +63,8 @@ class HealthState:
         """Whether events are being processed, and every reason why not."""
         with self._lock:
             reasons = ["stopping"] if self._stopping else []
-            if self._partitions == 0:
-                reasons.append("no partitions assigned")
+            if not self._assigned:
+                reasons.append("not yet a member of the group")
             if self._recovering:
                 reasons.append("recovery not done")
             if self._broker_timeout is not None:

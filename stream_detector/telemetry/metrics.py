@@ -214,6 +214,23 @@ class Metrics:
         with self._lock:
             self._series.add("commits_total", 1, (result,))
 
+    def set_output_failing(self, shard: int, *, failing: bool) -> None:
+        """Whether a shard's commits cannot be written just now."""
+        with self._lock:
+            self._series.set("output_failing", float(failing), _shard(shard))
+
+    def add_replay(self, shard: int, events: int, mismatches: int, remaining: int) -> None:
+        """Events replayed, journal records among them that came out other, and records left."""
+        with self._lock:
+            self._series.add("replayed_events_total", events, _shard(shard))
+            self._series.add("replay_mismatches_total", mismatches, _shard(shard))
+            self._series.set("replay_remaining_records", remaining, _shard(shard))
+
+    def add_lost_records(self, source: TopicPartition, count: int) -> None:
+        """Offsets that retention had deleted before they were read."""
+        with self._lock:
+            self._series.add("lost_records_total", count, _partition(source))
+
     def add_snapshot(self, result: SnapshotResult) -> None:
         """A snapshot was written, could not be written, or was found damaged and skipped."""
         with self._lock:

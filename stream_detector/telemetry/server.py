@@ -7,6 +7,7 @@ import html
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from prometheus_client import make_wsgi_app
 
 import stream_detector
 from stream_detector.errors import ConnectorError
+from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 
@@ -30,6 +32,9 @@ MAX_CONNECTIONS = 16
 REQUEST_DEADLINE_SECONDS = 10.0
 SOCKET_TIMEOUT_SECONDS = 5.0
 SHUTDOWN_POLL_SECONDS = 0.25
+
+OPEN_TO_ALL = ("/healthz", "/readyz")
+"""Paths that need no password: what starts and watches the process seldom has one."""
 
 _Response = tuple[str, list[tuple[str, str]], bytes]
 _log = logging.getLogger(__name__)
@@ -47,6 +52,7 @@ class MetricsServer:
         host: address to bind.
         port: port to bind; 0 takes a free one.
         status: values for the index page; everything is escaped there.
+        access: TLS and the password; None: everybody, in plain text.
         deadline_seconds: longest time for one request.
     """
 
@@ -58,11 +64,13 @@ class MetricsServer:
         port: int,
         status: Callable[[], Mapping[str, Any]] | None = None,
         *,
+        access: Access | None = None,
         deadline_seconds: float = REQUEST_DEADLINE_SECONDS,
     ) -> None:
         self._health = health
         self._address = (host, port)
         self._status = status
+        self._access = access
         self._deadline_seconds = deadline_seconds
         self._prometheus = make_wsgi_app(metrics.registry)
         self._server: _Server | None = None
@@ -81,7 +89,7 @@ class MetricsServer:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
                 0
             ]
-            self._server = _Server(info[0], info[4][:2], self._deadline_seconds)
+            self._server = _Server(info[0], info[4][:2], self._deadline_seconds, self._access)
         except OSError as error:
             raise ConnectorError(_cannot_bind(host, port, error)) from error
         self._server.set_app(self._answer)
@@ -104,7 +112,11 @@ class MetricsServer:
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        if method in ("GET", "HEAD"):
+        if not self._may_see(environ):
+            status, headers, body = _text(HTTPStatus.UNAUTHORIZED, "a password is needed\n")
+            challenge = 'Basic realm="stream-detector", charset="UTF-8"'
+            headers.append(("WWW-Authenticate", challenge))
+        elif method in ("GET", "HEAD"):
             status, headers, body = self._route(environ)
         else:
             status, headers, body = _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
@@ -117,6 +129,11 @@ class MetricsServer:
         ]
         start_response(status, headers)
         return [b"" if method == "HEAD" else body]
+
+    def _may_see(self, environ: WSGIEnvironment) -> bool:
+        if self._access is None or environ["PATH_INFO"] in OPEN_TO_ALL:
+            return True
+        return self._access.allows(environ.get("HTTP_AUTHORIZATION"))
 
     def _route(self, environ: WSGIEnvironment) -> _Response:
         match environ["PATH_INFO"]:
@@ -199,10 +216,15 @@ class _Server(ThreadingMixIn, WSGIServer):
     request_queue_size = 128  # where it is full, a client's next attempt comes a second later
 
     def __init__(
-        self, family: socket.AddressFamily, address: tuple[Any, ...], deadline_seconds: float
+        self,
+        family: socket.AddressFamily,
+        address: tuple[Any, ...],
+        deadline_seconds: float,
+        access: Access | None,
     ) -> None:
         self.address_family = family
         self._deadline_seconds = deadline_seconds
+        self._access = access
         self._open: dict[socket.socket, float] = {}  # when accepted, oldest first
         self._changed = threading.Condition()
         super().__init__((address[0], address[1]), _RequestHandler)
@@ -213,6 +235,28 @@ class _Server(ThreadingMixIn, WSGIServer):
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)
         self.setup_environ()
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection; the handshake is left to its thread, since a client may stall it."""
+        request, address = super().get_request()
+        context = self._access.context if self._access is not None else None
+        if context is None:
+            return request, address
+        try:
+            encrypted = context.wrap_socket(
+                request, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError:
+            request.close()
+            raise
+        return encrypted, address
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands, then serve. Runs in the connection's thread."""
+        if isinstance(request, ssl.SSLSocket):
+            request.settimeout(SOCKET_TIMEOUT_SECONDS)
+            request.do_handshake()
+        super().finish_request(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection, in the place of the oldest one if all are taken."""
@@ -255,7 +299,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 def _cut(request: socket.socket) -> None:
     """Wake the thread that reads from or writes to the connection; it closes it."""
     try:
-        request.shutdown(socket.SHUT_RDWR)
+        # Not the method of an SSLSocket, which takes the encryption away under the other thread.
+        socket.socket.shutdown(request, socket.SHUT_RDWR)
     except OSError:
         _log.debug("a connection to the metrics server was gone already")
 

@@ -118,6 +118,8 @@ class Broker:
             else a free one.
         properties: of ``server.properties``, on top of those in ``test.properties``.
         java_options: of the virtual machine.
+        proxy_port: of a proxy on this machine. The broker then also listens on ``proxied_port``,
+            and sends the clients that came in there back to the proxy.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class Broker:
         port: int | None = None,
         properties: Mapping[str, object] | None = None,
         java_options: Sequence[str] = SMALL_HEAP,
+        proxy_port: int | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.log_file = self.directory / "broker.log"
@@ -136,7 +139,12 @@ class Broker:
         self._settings_file = self.directory / "server.properties"
         last_port, self._controller_port = self._last_ports() or free_ports(2)
         self.port = last_port if port is None else port
-        self.properties = self._own_properties() | dict(properties or {})
+        self.properties = self._own_properties()
+        self.proxied_port: int | None = None
+        if proxy_port is not None:
+            self.proxied_port = free_ports(1)[0]
+            self.properties |= self._proxied_properties(proxy_port)
+        self.properties |= dict(properties or {})
 
     @property
     def bootstrap(self) -> str:
@@ -246,6 +254,16 @@ class Broker:
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.data_directory,
             **_read_properties(TEST_PROPERTIES),
+        }
+
+    def _proxied_properties(self, proxy_port: int) -> dict[str, object]:
+        names = ("PLAINTEXT", "CONTROLLER", "PROXIED")
+        listeners = self.properties["listeners"]
+        advertised = self.properties["advertised.listeners"]
+        return {
+            "listeners": f"{listeners},PROXIED://{HOST}:{self.proxied_port}",
+            "advertised.listeners": f"{advertised},PROXIED://{HOST}:{proxy_port}",
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in names),
         }
 
     def _write_settings(self) -> None:

@@ -10,12 +10,13 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kafka.admin import (
     ACL,
+    ACLFilter,
     ACLOperation,
     ACLPermissionType,
     ResourcePattern,
@@ -41,6 +42,9 @@ LISTENERS = {
     "SASLPLAIN": "SASL_PLAINTEXT",
 }
 """Listener: its protocol. EXPIRED shows an old certificate, ELSEWHERE that of another host."""
+
+Right = tuple[str, str, str]
+"""Operation, kind of resource and its name: ``("READ", "TOPIC", "events")``."""
 
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -133,12 +137,24 @@ class SecuredBroker:
         """Address of the listener without security."""
         return self.broker.bootstrap
 
-    def allow(self, operation: str, kind: str, name: str, user: str = USER) -> None:
-        """Give a right, for example ``allow("READ", "TOPIC", "events")``, and wait for it."""
-        pattern = ResourcePattern(ResourceType[kind], name)
-        right = ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)
+    def allow(self, rights: Iterable[Right], user: str = USER) -> None:
+        """Give rights, for example ``allow([("READ", "TOPIC", "events")])``."""
+        made = [
+            ACL(_principal(user), "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)
+            for operation, kind, name in rights
+            for pattern in [ResourcePattern(ResourceType[kind], name)]
+        ]
         with admin_client(self.bootstrap) as admin:
-            assert not admin.create_acls([right])["failed"]
+            assert not admin.create_acls(made)["failed"]
+
+    def withdraw(self, right: Right, user: str = USER) -> None:
+        """Take a right away again."""
+        operation, kind, name = right
+        pattern = ResourcePattern(ResourceType[kind], name)
+        which = (_principal(user), "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)
+        with admin_client(self.bootstrap) as admin:
+            ((_, removed, _),) = admin.delete_acls([ACLFilter(*which)])
+            assert len(removed) == 1
 
     def add_user(self, name: str, password: str) -> None:
         """Make a SCRAM user, or change the password of one."""
@@ -178,6 +194,8 @@ def _listener_properties(
     made: dict[str, object] = {
         "listener.security.protocol.map": ",".join(f"{n}:{p}" for n, p in protocols.items()),
         "sasl.enabled.mechanisms": ",".join(_MECHANISMS),
+        # Not all of them, so that one can be asked for in vain.
+        "listener.name.saslplain.sasl.enabled.mechanisms": ",".join(_MECHANISMS[:2]),
     }
     for name, protocol in LISTENERS.items():
         prefix = f"listener.name.{name.lower()}"
@@ -208,6 +226,10 @@ def _rights() -> dict[str, object]:
         "super.users": "User:ANONYMOUS;User:CN=client",
         "allow.everyone.if.no.acl.found": "false",
     }
+
+
+def _principal(user: str) -> str:
+    return f"User:{user}"
 
 
 def _key_store(certificate: Certificate) -> Path:

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from kafka import KafkaAdminClient
-from kafka.errors import (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
-)
+from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.probe import probe
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
-from stream_detector.errors import ConnectorError, InputMissingError
+from stream_detector.errors import ConnectorError, InputMissingError, RefusedError
 
 log = logging.getLogger(__name__)
 
-_FATAL_WORDS = ("authentication", "certificate", "sasl", "authoriz")
+Rights = Mapping[str, Collection[str]]
+"""Topic: what must be allowed on it, in Kafka's words (``READ``, ``WRITE``)."""
+
+_VERBS = {"READ": "read", "WRITE": "write to"}
 
 
 @contextmanager
 def admin_client(kafka: Kafka) -> Iterator[Any]:
-    """An admin client, closed afterwards. Raises ``ConnectorError`` with the cause."""
+    """An admin client, closed afterwards.
+
+    Raises ``RefusedError`` where the broker refuses us, ``ConnectorError`` where it is not there,
+    both with the cause: the probe goes first, since the client itself does not tell.
+    """
+    probe(kafka)
     timeout_ms = max(1, int(kafka.request_timeout * 1000))
     with clear_cause("reach the broker", kafka):
         client = KafkaAdminClient(
@@ -41,23 +47,84 @@ def admin_client(kafka: Kafka) -> Iterator[Any]:
         client.close()
 
 
-def partition_counts(kafka: Kafka, topics: list[str]) -> dict[str, int]:
+def rights_of_daemon(kafka: Kafka) -> Rights:
+    """What the daemon does with its topics; the journal, which it may make itself, is not here."""
+    return {
+        **dict.fromkeys(kafka.topics, ("READ",)),
+        kafka.alerts: ("WRITE",),
+        kafka.dead_letters: ("WRITE",),
+    }
+
+
+def partition_counts(
+    kafka: Kafka, topics: Collection[str], rights: Rights | None = None
+) -> dict[str, int]:
     """Partitions of each topic that exists. Never creates one: it asks by the admin protocol.
 
-    Raises ``ConnectorError`` where the broker cannot be reached or refuses.
+    Args:
+        kafka: the broker.
+        topics: those to ask for.
+        rights: checked too where given, as far as the broker tells (from version 2.3 on).
+
+    Raises:
+        RefusedError: a topic may not be seen (whether it exists is not told then), or ``rights``
+            are missing; the message names every one.
+        ConnectorError: the broker cannot be reached.
     """
-    with admin_client(kafka) as client, clear_cause("list the topics", kafka):
+    with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
+        described = client.describe_topics(list(topics))
+    _check_rights(kafka, described, rights or {})
+    # Without a leader yet a topic is being made: it counts once it is there.
+    return {e["name"]: len(e["partitions"]) for e in described if e["error_code"] == 0}
+
+
+def topic_ids(kafka: Kafka, topics: Collection[str]) -> dict[str, str]:
+    """The broker's own id of each topic that exists: another one after a topic was made anew.
+
+    Empty for brokers that give none (before 2.8). Raises ``ConnectorError``.
+    """
+    with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
+        described = client.describe_topics(list(topics))
+    found = {e["name"]: e.get("topic_id") for e in described if e["error_code"] == 0}
+    return {name: str(given) for name, given in found.items() if given and UUID(str(given)).int}
+
+
+def _check_rights(kafka: Kafka, described: list[dict[str, Any]], rights: Rights) -> None:
+    missing = []
+    for entry in described:
+        name = entry["name"]
+        wanted = rights.get(name, ())
+        if entry["error_code"] == TopicAuthorizationFailedError.errno:
+            verbs = [_VERBS[right] for right in wanted] or ["see"]
+            missing.append(f"{' and '.join(verbs)} the topic {name}")
+        # Of a topic that is missing the rights are told all the same; old brokers tell none.
+        elif allowed := entry.get("authorized_operations"):
+            verbs = [_VERBS[right] for right in wanted if right not in allowed]
+            if verbs:
+                missing.append(f"{' and '.join(verbs)} the topic {name}")
+    if missing:
+        raise RefusedError(_not_authorised(kafka, missing))
+
+
+def _check_group(kafka: Kafka) -> None:
+    """Raise ``RefusedError`` where the group may not be used, as far as the broker tells."""
+    with admin_client(kafka) as client, clear_cause(f"ask for the group {kafka.group}", kafka):
         try:
-            existing = set(client.list_topics())
-            known = [topic for topic in topics if topic in existing]
-            described = client.describe_topics(known) if known else []
-        except (
-            TopicAuthorizationFailedError,
-            GroupAuthorizationFailedError,
-            ClusterAuthorizationFailedError,
-        ) as error:
-            raise ConnectorError(f"not authorised: {error}") from error
-    return {entry["name"]: len(entry["partitions"]) for entry in described}
+            described = client.describe_groups([kafka.group]).get(kafka.group, {})
+        except GroupAuthorizationFailedError:
+            described = {"authorized_operations": ["nothing"]}
+        except KafkaError as error:
+            # No coordinator yet, on a new cluster: the consumer waits for it, and is told as well.
+            log.debug("the broker does not tell the rights on the group: %r", error)
+            return
+    allowed = described.get("authorized_operations")
+    if allowed and "READ" not in allowed:
+        raise RefusedError(_not_authorised(kafka, [f"use the group {kafka.group} (READ)"]))
+
+
+def _not_authorised(kafka: Kafka, actions: list[str]) -> str:
+    user = f"the user {kafka.security.username}" if kafka.security.username else "this client"
+    return f"{user} is not authorised to {', to '.join(actions)} at {kafka.bootstrap_servers}"
 
 
 def wait_for_topics(
@@ -80,22 +147,24 @@ def wait_for_topics(
 
     Raises:
         InputMissingError: the limit has passed; the message names what is missing.
-        ConnectorError: at once, where waiting cannot help (credentials, certificates).
+        RefusedError: at once, where waiting cannot help (password, certificates, rights).
+        ConfigurationError: at once, where a file of ``kafka.security`` cannot be used.
     """
-    wanted = [*kafka.topics, kafka.alerts, kafka.dead_letters]
+    rights = rights_of_daemon(kafka)
     deadline = time.monotonic() + kafka.wait_for_input
     told = ""
     while not stopping():
         try:
-            counts = partition_counts(kafka, wanted)
-            missing = [topic for topic in wanted if topic not in counts]
+            counts = partition_counts(kafka, list(rights), rights)
+            missing = [topic for topic in rights if topic not in counts]
             reason = f"missing topics: {', '.join(missing)}" if missing else ""
             if not missing:
+                _check_group(kafka)
                 return counts
+        except RefusedError:
+            raise
         except ConnectorError as error:
             reason = str(error)
-            if any(word in reason.lower() for word in _FATAL_WORDS):
-                raise
         if reason != told:
             told = reason
             waiting(reason)

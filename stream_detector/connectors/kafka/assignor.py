@@ -10,7 +10,32 @@ from kafka.coordinator.assignors.abstract import (
     AbstractPartitionAssignor,
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
+    RebalanceProtocol,
 )
+
+
+def give_up_first(
+    wanted: Mapping[str, Sequence[int]], owned: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:
+    """What may be handed out now: a shard that another member still has waits for the next round.
+
+    Cooperative rebalancing (KIP-429): that member sees its share shrink, gives the shard up and
+    joins again; only then is it free. So no shard has two owners, and what stays never stops.
+
+    Args:
+        wanted: for each member the shards it shall have in the end.
+        owned: for each member the shards it says it has.
+
+    Returns:
+        For each member its shards in this round.
+    """
+    holders: dict[int, set[str]] = defaultdict(set)
+    for member, shards in owned.items():
+        for shard in shards:
+            holders[shard].add(member)
+    return {
+        member: [s for s in shards if holders[s] <= {member}] for member, shards in wanted.items()
+    }
 
 
 def distribute(shards: int, owned: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
@@ -54,6 +79,24 @@ class ShardAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
     def __init__(self, shards: int) -> None:
         self._shards = shards
         self._owned: list[int] = []
+        self._incomplete = False
+
+    def take_incomplete(self) -> bool:
+        """Whether this member, as leader, has assigned a topic whose partitions it did not know.
+
+        kafka-python 3.0.12 may hold an assignment before it has the topic's metadata, and then
+        takes the empty one for good: somebody has to ask for another.
+        """
+        incomplete, self._incomplete = self._incomplete, False
+        return incomplete
+
+    def supported_protocols(self) -> list[Any]:
+        """Cooperative: members keep what they have while the group finds its new order."""
+        return [RebalanceProtocol.COOPERATIVE]
+
+    def forget(self) -> None:
+        """The group has given this member up: it owns nothing any more."""
+        self._owned = []
 
     @property
     def name(self) -> str:
@@ -70,11 +113,13 @@ class ShardAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
         owned = {m.member_id: _owned_shards(m.metadata.user_data) for m in members}
         topics = sorted({topic for member in members for topic in member.metadata.topics})
         partitions: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._incomplete = not all(cluster.partitions_for_topic(topic) for topic in topics)
         for topic in topics:
             for partition in sorted(cluster.partitions_for_topic(topic) or ()):
                 partitions[partition % self._shards][topic].append(partition)
         result: dict[str, Any] = {}
-        for member, shards in distribute(self._shards, owned).items():
+        final = distribute(self._shards, owned)
+        for member, shards in give_up_first(final, owned).items():
             by_topic: dict[str, list[int]] = defaultdict(list)
             for shard in shards:
                 for topic, numbers in partitions[shard].items():

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+)
 
 from stream_detector.config.models import Kafka, KafkaSecurity
-from stream_detector.errors import ConfigurationError, ConnectorError
-
-
-class RefusedError(ConnectorError):
-    """The broker refuses us (password, certificate, rights): waiting is no cure."""
+from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
 
 
 class _HiddenText(str):
@@ -46,11 +46,16 @@ def consumer_settings(kafka: Kafka, *, max_poll_records: int) -> dict[str, Any]:
         "max_poll_records": max_poll_records,
         "metadata_max_age_ms": 60_000,
         "fetch_max_wait_ms": 100,
+        # A member learns of a rebalance by its heartbeat, and all wait for the last one.
+        "heartbeat_interval_ms": 1000,
+        # A worker that was killed keeps its shards for so long; kafka-python's default is 45 s.
+        "session_timeout_ms": 10_000,
         "metrics_enabled": False,
         "bootstrap_timeout_ms": _milliseconds(kafka.request_timeout),
     }
     fixed: dict[str, Any] = {
         "group_id": kafka.group,
+        "group_instance_id": kafka.instance_id,
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
         # `earliest` and `latest` would jump silently over what retention deleted.
@@ -76,6 +81,26 @@ def producer_settings(kafka: Kafka) -> dict[str, Any]:
     }
     fixed = {"acks": -1, "key_serializer": None, "value_serializer": None}
     return {**ours, **kafka.producer, **fixed, **connection_settings(kafka)}
+
+
+def transactional_settings(kafka: Kafka, shard: int) -> dict[str, Any]:
+    """Arguments for the ``KafkaProducer`` of a shard; its id is the shard's, whoever owns it.
+
+    The client's own delivery timeout lies above the deadline of a commit: ours is the one that
+    decides.
+    """
+    timeout_ms = _milliseconds(kafka.transaction_timeout)
+    return {
+        **producer_settings(kafka),
+        "transactional_id": f"{kafka.group}-shard-{shard}",
+        "transaction_timeout_ms": timeout_ms,
+        # What is sent while the transaction begins is gathered anyhow.
+        "linger_ms": 0,
+        "delivery_timeout_ms": max(timeout_ms, _milliseconds(kafka.request_timeout) + 1000),
+        "enable_idempotence": True,
+        # One record of a partition must not overtake another where the first is sent again.
+        "max_in_flight_requests_per_connection": 5,
+    }
 
 
 def connection_settings(kafka: Kafka) -> dict[str, Any]:
@@ -205,15 +230,34 @@ _TELLING = (
 )
 
 
+def refusal(error: KafkaError | OSError, action: str, kafka: Kafka) -> RefusedError | None:
+    """What to raise where the broker has refused us: no further attempt would help. Else None."""
+    where = f"cannot {action} at {kafka.bootstrap_servers}"
+    if isinstance(error, SaslAuthenticationFailedError):
+        return RefusedError(f"{where}: authentication failed, wrong user name or password")
+    if isinstance(error, AuthorizationError):
+        user = f"the user {kafka.security.username}" if kafka.security.username else "this client"
+        kind = type(error).__name__.removesuffix("AuthorizationFailedError").lower()
+        given = error.args[0] if error.args else ""
+        named = ", ".join(sorted(map(str, given))) if isinstance(given, set) else str(given)
+        return RefusedError(f"{where}: {user} is not authorised ({kind} {named})")
+    return None
+
+
 @contextmanager
 def clear_cause(action: str, kafka: Kafka) -> Iterator[None]:
-    """Turn a client's error into ``ConnectorError`` that says what was tried and why it failed."""
+    """Turn a client's error into ``ConnectorError`` that says what was tried and why it failed.
+
+    ``RefusedError`` where it is a matter of password or rights.
+    """
     collector = _CauseCollector()
     logger = logging.getLogger("kafka")
     logger.addHandler(collector)
     try:
         yield
     except (KafkaError, OSError) as error:
+        if (refused := refusal(error, action, kafka)) is not None:
+            raise refused from error
         cause = str(error) or type(error).__name__
         telling = [m for m in collector.messages if any(word in m.lower() for word in _TELLING)]
         if telling:

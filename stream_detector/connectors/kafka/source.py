@@ -1,8 +1,9 @@
 """Events from Kafka: a consumer whose every blocking call has a deadline.
 
-kafka-python runs its network loop on a thread of its own, and calls the rebalance listener there.
-The listener therefore only notes what happened and pauses what is new; the daemon's loop asks for
-the notes after each poll and acts.
+kafka-python runs its network loop on a thread of its own, and calls the rebalance listener there,
+always while this thread waits in ``poll``. The listener therefore only notes what happened and
+pauses what is new; the daemon's loop asks for the notes after each poll and acts. What should be
+committed before a rebalance is committed before that poll: ``rebalance_near`` tells.
 """
 
 from __future__ import annotations
@@ -17,55 +18,84 @@ from kafka import TopicPartition as ClientPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
     CommitFailedError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     IllegalGenerationError,
     IllegalStateError,
+    KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
     NoOffsetForPartitionError,
+    NotCoordinatorError,
     OffsetOutOfRangeError,
     RebalanceInProgressError,
+    RequestTimedOutError,
     UnknownMemberIdError,
 )
 from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
+from stream_detector.connectors.kafka import codecs
+from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
-from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
-from stream_detector.errors import ConnectorError
+from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
+from stream_detector.errors import ConnectorError, InputLostError
 from stream_detector.events import TopicPartition
 
 log = logging.getLogger(__name__)
 
+_BROKER_AWAY = (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    NotCoordinatorError,
+    RequestTimedOutError,
+)
+"""Errors of a connection, none of them of what was read: the next poll may be made."""
+
+_JOIN_POLL_MS = 20
+"""How long a poll may take while the group finds its new order."""
+
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes assignments. Runs on the client's I/O thread: only pause and seek may be called."""
+    """Notes what happens. Runs on the client's I/O thread: only pause and seek may be called."""
 
-    def __init__(self) -> None:
+    def __init__(self, assignor: ShardAssignor) -> None:
         self.consumer: Any = None
+        self._assignor = assignor
         self._lock = threading.Lock()
-        self._assigned: frozenset[TopicPartition] | None = None
+        self._happened = False
         self._lost = False
+        self._added: frozenset[TopicPartition] = frozenset()
 
     def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
-        del revoked  # what is owned is told by the next assignment
+        self._note(gone=revoked)
 
     def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
         self.consumer.pause(*assigned)  # nothing may come before the loop has found the positions
-        with self._lock:
-            self._assigned = frozenset(_ours(partition) for partition in assigned)
+        self._note(added=assigned)
 
     def on_partitions_lost(self, lost: Collection[Any]) -> None:
-        del lost
-        with self._lock:
-            self._assigned = frozenset()
-            self._lost = True
+        self._assignor.forget()
+        self._note(gone=lost, lost=True)
 
-    def take(self) -> Rebalance | None:
+    def _note(
+        self, *, added: Collection[Any] = (), gone: Collection[Any] = (), lost: bool = False
+    ) -> None:
         with self._lock:
-            if self._assigned is None:
-                return None
-            noted = Rebalance(self._assigned, self._lost)
-            self._assigned, self._lost = None, False
+            self._happened = True
+            self._lost = self._lost or lost
+            self._added = (self._added - {_ours(p) for p in gone}) | {_ours(p) for p in added}
+
+    def take(self) -> tuple[bool, frozenset[TopicPartition], bool]:
+        """Whether anything happened, what was added, whether ownership was lost."""
+        with self._lock:
+            noted = (self._happened, self._added, self._lost)
+            self._happened, self._added, self._lost = False, frozenset(), False
             return noted
 
 
@@ -85,34 +115,92 @@ class KafkaSource:
 
     def __init__(self, kafka: Kafka, *, shards: int, max_poll_records: int) -> None:
         """Connect and subscribe. Raises ``ConnectorError`` with the cause."""
+        codecs.install()
         self._kafka = kafka
         self._timeout_ms = max(1, int(kafka.request_timeout * 1000))
-        self._listener = _Listener()
+        self._max_poll_records = max_poll_records
+        self._assignor = ShardAssignor(shards)
+        self._listener = _Listener(self._assignor)
+        self._generation = -1
+        self._membership: Any = None
         self._ends: dict[TopicPartition, int] = {}
         settings = consumer_settings(kafka, max_poll_records=max_poll_records)
         with clear_cause("connect", kafka):
             self._consumer = KafkaConsumer(
-                **settings, partition_assignment_strategy=[ShardAssignor(shards)]
+                **settings, partition_assignment_strategy=[self._assignor]
             )
             self._listener.consumer = self._consumer
             self._consumer.subscribe(kafka.topics, listener=self._listener)
+            for topic in kafka.topics:  # so that the first assignment is made with them known
+                self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout_seconds: float) -> list[Fetched]:
         """Next records of the partitions that were resumed; [] when none came in time.
 
-        Raises ``ConnectorError`` where a partition cannot be read.
+        Raises ``InputLostError`` where offsets to be read were deleted, ``ConnectorError`` where a
+        partition cannot be read.
         """
         self._unpark()
+        self._remember_join()
+        timeout_ms = int(timeout_seconds * 1000)
         try:
-            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
+            if self.rebalance_near():
+                polled = self._poll_while_joining(timeout_ms)
+            else:
+                polled = self._consumer.poll(timeout_ms=timeout_ms)
         except NoOffsetForPartitionError:
             return []  # assigned just now: the loop finds its position and seeks
         except OffsetOutOfRangeError as error:
-            raise ConnectorError(f"the log no longer has these offsets: {error}") from error
+            raise InputLostError(f"the log no longer has these offsets: {error}") from error
+        except _BROKER_AWAY as error:
+            # Most of the time poll is silent about it; where a join is under way it is not.
+            log.warning("the broker does not answer: %s", error)
+            return []
         except KafkaError as error:
             # After an error while unpacking, the next poll would never return: do not try again.
-            raise ConnectorError(f"cannot read: {error!r}") from error
+            raise (
+                refusal(error, "read", self._kafka) or ConnectorError(f"cannot read: {error!r}")
+            ) from error
+        # Before the loop takes note of what has changed: whoever was given up and has joined anew
+        # has been told of the loss by the time that the new membership can be seen.
+        metadata = self._consumer.group_metadata()
+        self._membership = metadata if metadata.generation_id >= 0 else None
         return [Fetched(_ours(p), records) for p, records in polled.items() if records]
+
+    def _poll_while_joining(self, timeout_ms: int) -> dict[Any, Any]:
+        """Poll for the group's sake, and fetch what is owned nevertheless.
+
+        kafka-python's poll brings nothing while a join is under way, which lasts until the slowest
+        member has joined. Under the cooperative protocol what is owned stays owned meanwhile.
+        """
+        polled: dict[Any, Any] = self._consumer.poll(timeout_ms=min(timeout_ms, _JOIN_POLL_MS))
+        if not polled and self._consumer.assignment():
+            polled, _ = self._consumer._fetcher.fetch_records(  # noqa: SLF001 - no public way
+                self._max_poll_records, timeout_ms=_JOIN_POLL_MS
+            )
+        return polled
+
+    def _remember_join(self) -> None:
+        """Let a join that a short poll has left under way be finished by the next one.
+
+        kafka-python 3.0.12 goes on with it only while ``need_rejoin`` says so, which it stops to do
+        where the join was begun for new metadata and the leader has taken them in meanwhile: the
+        assignment would arrive and never be taken up.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - there is no public way
+        if coordinator.rejoining:
+            coordinator.rejoin_needed = True
+        elif self._assignor.take_incomplete():
+            log.info("a topic was assigned before its partitions were known: once more")
+            coordinator.request_rejoin()
+
+    def rebalance_near(self) -> bool:
+        """Whether the next poll joins the group anew: the coordinator has asked for it."""
+        return bool(self._consumer._coordinator.need_rejoin())  # noqa: SLF001 - no public way
+
+    def membership(self) -> Any:
+        """The group's metadata as of the last poll; None where this is no member just now."""
+        return self._membership
 
     def _unpark(self) -> None:
         """Let records of resumed partitions come back.
@@ -129,7 +217,15 @@ class KafkaSource:
 
     def take_rebalance(self) -> Rebalance | None:
         """What the last polls did to the assignment; None where nothing changed."""
-        return self._listener.take()
+        happened, added, lost = self._listener.take()
+        # A member that gets nothing is told nothing, but for its generation.
+        generation = self._consumer.group_metadata().generation_id
+        joined = generation not in (self._generation, -1) and not self.rebalance_near()
+        if not happened and not joined:
+            return None
+        self._generation = generation
+        assigned = frozenset(_ours(partition) for partition in self._consumer.assignment())
+        return Rebalance(assigned, added & assigned, lost)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets, and begin to (partitions are assigned paused)."""
@@ -179,6 +275,10 @@ class KafkaSource:
         with clear_cause(f"ask for {question.replace('_', ' ')}", self._kafka):
             answer = getattr(self._consumer, question)(asked, timeout_ms=self._timeout_ms)
         return {_ours(partition): int(offset) for partition, offset in answer.items()}
+
+    def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """The broker's ids of topics. Raises ``ConnectorError``."""
+        return topic_ids(self._kafka, list(topics))
 
     def committed(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Offsets committed by the group; partitions without one are absent."""

@@ -1,0 +1,113 @@
+"""A bound on what a compressed batch may become.
+
+kafka-python 3.0.12 decompresses whatever a batch holds: a megabyte of gzip may become a gigabyte.
+Its functions are replaced, in the one module that reads the batches of today's brokers, by some
+that stop at a limit.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import lz4.frame
+import snappy
+import zstandard
+from kafka import codec
+from kafka.errors import CorruptRecordError
+from kafka.record import default_records
+
+MAX_BATCH_BYTES = 128 * 1024 * 1024
+"""Far above what an honest producer makes of the 1 MiB that brokers take by default."""
+
+# Libraries without types.
+_LZ4_DECOMPRESSOR: Any = lz4.frame.LZ4FrameDecompressor
+_SNAPPY_DECOMPRESS: Any = vars(snappy)["decompress"]
+
+_PIECE_BYTES = 1024 * 1024
+_XERIAL_HEADER_BYTES = 16
+
+
+def install() -> None:
+    """Put the bounded functions in place; again does no harm."""
+    for name, function in _BOUNDED.items():
+        setattr(default_records, name, function)
+
+
+def _too_large() -> CorruptRecordError:
+    return CorruptRecordError(
+        f"a compressed batch holds more than {MAX_BATCH_BYTES} bytes and is not unpacked"
+    )
+
+
+def _gzip(data: bytes | memoryview) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    inflated = inflater.decompress(data, MAX_BATCH_BYTES + 1)
+    if len(inflated) > MAX_BATCH_BYTES:
+        raise _too_large()
+    if not inflater.eof:
+        raise CorruptRecordError("a gzip batch ends too early")
+    return inflated
+
+
+def _zstandard(data: bytes) -> bytes:
+    pieces = io.BytesIO()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_BATCH_BYTES)
+    with decompressor.stream_reader(io.BytesIO(data), read_across_frames=True) as reader:
+        while piece := reader.read(_PIECE_BYTES):
+            if pieces.tell() + len(piece) > MAX_BATCH_BYTES:
+                raise _too_large()
+            pieces.write(piece)
+    return pieces.getvalue()
+
+
+def _lz4(data: bytes) -> bytes:
+    decompressor: Any = _LZ4_DECOMPRESSOR()
+    inflated: bytes = decompressor.decompress(data, MAX_BATCH_BYTES + 1)
+    if len(inflated) > MAX_BATCH_BYTES:
+        raise _too_large()
+    if not decompressor.eof:
+        raise CorruptRecordError("an lz4 batch ends too early")
+    return inflated
+
+
+def _snappy(data: bytes) -> bytes:
+    """Plain, or in xerial's blocks; each block tells its size before it is unpacked."""
+    if not codec._detect_xerial_stream(data):  # noqa: SLF001 - the client's own test
+        return _snappy_block(data, MAX_BATCH_BYTES)
+    pieces = io.BytesIO()
+    position = _XERIAL_HEADER_BYTES
+    while position < len(data):
+        (size,) = struct.unpack_from("!i", data, position)
+        position += 4
+        if size < 0:
+            raise CorruptRecordError("a snappy batch has a block of negative size")
+        pieces.write(
+            _snappy_block(data[position : position + size], MAX_BATCH_BYTES - pieces.tell())
+        )
+        position += size
+    return pieces.getvalue()
+
+
+def _snappy_block(block: bytes, limit: int) -> bytes:
+    size = shift = 0
+    for byte in block[:5]:  # a little-endian varint of at most 32 bits: the uncompressed length
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follow
+            break
+    if size > limit:
+        raise _too_large()
+    unpacked: bytes = _SNAPPY_DECOMPRESS(block)
+    return unpacked
+
+
+_BOUNDED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip_decode": _gzip,
+    "zstd_decode": _zstandard,
+    "lz4_decode": _lz4,
+    "snappy_decode": _snappy,
+}

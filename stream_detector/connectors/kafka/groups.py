@@ -1,0 +1,41 @@
+"""Who is in a consumer group just now."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kafka.errors import GroupAuthorizationFailedError, KafkaError
+
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.admin import admin_client
+from stream_detector.connectors.kafka.settings import clear_cause
+from stream_detector.errors import RefusedError
+
+_PAUSE_SECONDS = 0.2
+
+
+def active_members(kafka: Kafka) -> list[str]:
+    """The members of ``kafka.group``, as client id and host; a group that nobody knows has none.
+
+    One that died without leaving counts until its session timeout has passed. Raises
+    ``ConnectorError`` where the broker does not answer within ``request_timeout``.
+    """
+    with admin_client(kafka) as client, clear_cause(f"ask about the group {kafka.group}", kafka):
+        try:
+            described = _describe(client, kafka.group, time.monotonic() + kafka.request_timeout)
+        except GroupAuthorizationFailedError as error:
+            raise RefusedError(f"not authorised to describe the group {kafka.group}") from error
+    members = described.get(kafka.group, {}).get("members") or ()
+    return [f"{member.get('client_id')} at {member.get('client_host')}" for member in members]
+
+
+def _describe(client: Any, group: str, deadline: float) -> Any:
+    """Ask; again where the coordinator is not there yet, as in a broker that has just started."""
+    while True:
+        try:
+            return client.describe_groups([group])
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() + _PAUSE_SECONDS > deadline:
+                raise
+        time.sleep(_PAUSE_SECONDS)

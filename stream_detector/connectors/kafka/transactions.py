@@ -1,0 +1,184 @@
+"""A shard's commits as Kafka transactions: alerts, dead letters, journal and offsets, or nothing.
+
+kafka-python 3.0.12 can lose a transaction and say OK, and wait for ever on a commit. Hence, in this
+order: begin, send, wait for every future, offsets with the membership taken at
+the poll, commit, each under a deadline; and a transaction that took longer than half its timeout is
+in doubt whatever the client says (the broker may have aborted it and the client begun another).
+tests/test_client_contract.py shows each of these on the bare client.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import TopicPartition as ClientPartition
+from kafka.errors import (
+    ClusterAuthorizationFailedError,
+    CommitFailedError,
+    FencedInstanceIdError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RebalanceInProgressError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+)
+from kafka.structs import OffsetAndMetadata
+
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.base import Commit
+from stream_detector.connectors.kafka.settings import clear_cause, refusal, transactional_settings
+from stream_detector.connectors.kafka.sink import close_producer
+from stream_detector.errors import (
+    CommitDoubtError,
+    CommitRefusedError,
+    OutputError,
+    RefusedError,
+)
+from stream_detector.failpoints import failpoint
+
+_NO_RIGHT = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+)
+_MOVED_ON = (CommitFailedError, FencedInstanceIdError, RebalanceInProgressError)
+
+
+class TransactionalOutput:
+    """Writes the commits of one shard under the shard's own transactional id.
+
+    State: the producer; None before ``open`` and after a doubt.
+    """
+
+    atomic = True
+
+    def __init__(self, kafka: Kafka, shard: int) -> None:
+        self._kafka = kafka
+        self._shard = shard
+        self._producer: Any = None
+
+    def open(self) -> None:
+        """A new producer; it fences the last one and ends its transaction, whoever has it.
+
+        Raises ``ConnectorError``, at once ``RefusedError`` where the right is missing.
+        """
+        self.close()
+        # A client whose constructor failed, as it does while the broker is away, leaves its sockets
+        # in a cycle of objects; the collector runs seldom, and attempts may follow fast.
+        gc.collect()
+        name = f"{self._kafka.group}-shard-{self._shard}"
+        with clear_cause(f"begin transactions as {name}", self._kafka):
+            producer = KafkaProducer(**transactional_settings(self._kafka, self._shard))
+            self._producer = producer  # closed at the next opening even where this one fails
+            try:
+                producer.init_transactions()  # heeds max_block_ms
+            except _NO_RIGHT as error:
+                raise RefusedError(f"not authorised for the transactional id {name}") from error
+
+    def commit(self, commit: Commit, membership: Any) -> int:
+        """Write ``commit`` in one transaction; see ``Output.commit``.
+
+        ``membership`` is ``ConsumerGroupMetadata`` as of the last poll.
+        """
+        if self._producer is None:
+            raise CommitDoubtError("the producer was given up")
+        started = time.monotonic()
+        allowed = self._kafka.transaction_timeout / 2
+        deadline = started + allowed
+        try:
+            end = self._transact(commit, membership, deadline)
+        except _MOVED_ON as error:
+            self._abort(deadline)
+            raise CommitRefusedError(f"the group has moved on: {error!r}") from error
+        except _NO_RIGHT as error:
+            raise (
+                refusal(error, "write", self._kafka) or RefusedError(f"not authorised: {error!r}")
+            ) from error
+        except MessageSizeTooLargeError as error:
+            raise OutputError(
+                f"the broker refuses a message as too large: {error}. Raise max.message.bytes of "
+                "the topics for alerts and dead letters to 1048588, its default"
+            ) from error
+        except KafkaError as error:
+            self.close()
+            raise CommitDoubtError(f"a transaction ended in doubt: {error!r}") from error
+        took = time.monotonic() - started
+        if took > allowed:
+            self.close()
+            raise CommitDoubtError(
+                f"a transaction took {took:.1f} s of the {2 * allowed:g} s after which the broker "
+                "aborts it"
+            )
+        return end
+
+    def _transact(self, commit: Commit, membership: Any, deadline: float) -> int:
+        producer = self._producer
+        producer.begin_transaction()
+        futures = self._send(commit)
+        journal = producer.send(
+            self._kafka.journal_topic, value=commit.journal, partition=self._shard
+        )
+        futures.append(journal)
+        for future in futures:
+            # A batch that timed out fails its future alone: neither flush nor commit says so. (And
+            # flush has no deadline: its timeout is for each batch.)
+            future.get(timeout=_left(deadline))
+        failpoint("after_flush")
+        manager = producer._transaction_manager  # noqa: SLF001 - the public calls have no deadline
+        offsets = {
+            ClientPartition(source.topic, source.partition): OffsetAndMetadata(offset, "", -1)
+            for source, offset in commit.offsets.items()
+        }
+        self._wait(manager.send_offsets_to_transaction(offsets, membership), deadline)
+        failpoint("after_offsets")
+        self._wait(manager.begin_commit(), deadline)
+        return int(journal.value.offset) + 1
+
+    def _send(self, commit: Commit) -> list[Any]:
+        futures: list[Any] = []
+        half = sum(len(messages) for _, messages in commit.messages) // 2
+        for topic, messages in commit.messages:
+            for message in messages:
+                if len(futures) == half:
+                    failpoint("mid_produce")
+                futures.append(
+                    self._producer.send(
+                        topic,
+                        value=message.value,
+                        key=message.key,
+                        headers=message.headers,
+                        timestamp_ms=message.timestamp_ms,
+                    )
+                )
+        return futures
+
+    def _wait(self, result: Any, deadline: float) -> None:
+        """Wait for a request of the transaction; its public form would wait for ever."""
+        self._producer._sender.wakeup()  # noqa: SLF001
+        if not result.wait(timeout_ms=1000 * _left(deadline)):
+            raise KafkaTimeoutError("the transaction coordinator does not answer")
+
+    def _abort(self, deadline: float) -> None:
+        """End a refused transaction cleanly; where that fails, ``open`` does it."""
+        try:
+            self._wait(self._producer._transaction_manager.begin_abort(), deadline)  # noqa: SLF001
+        except KafkaError as error:
+            self.close()
+            raise CommitDoubtError(f"a refused transaction did not end: {error!r}") from error
+
+    def close(self) -> None:
+        """Disconnect; what is under way is left to the broker and to the next ``open``."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        close_producer(producer)
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.001)

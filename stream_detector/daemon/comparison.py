@@ -1,0 +1,155 @@
+"""What came out again, against what stands on the output topics, byte for byte and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TypeAlias
+
+import msgspec
+
+from stream_detector.alerts import Headers, Outgoing
+from stream_detector.events import Record, TopicPartition
+
+Place: TypeAlias = tuple[TopicPartition, int]
+"""Partition and offset of the record that a message was made of."""
+
+_DETAILS = 20
+_DEAD_LETTER = "__connect.errors."
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a verification found; sound where the last five counts are zero.
+
+    Attributes:
+        records: journal records that were followed.
+        events: events that were processed again.
+        alerts_expected: alerts that came out; likewise ``dead_letters_expected``.
+        alerts_found: of this shard and range, on the topic of alerts.
+        lost: messages that came out now and are not on their topic.
+        doubled: messages that stand there more than once.
+        differing: messages with other bytes, out of order, or that did not come out now.
+        gaps: places where the journal does not join.
+        fingerprint_mismatches: journal records with another fingerprint than came out now.
+        fingerprint: of the state at the end.
+        details: the first findings in words.
+    """
+
+    records: int = 0
+    events: int = 0
+    alerts_expected: int = 0
+    alerts_found: int = 0
+    dead_letters_expected: int = 0
+    lost: int = 0
+    doubled: int = 0
+    differing: int = 0
+    gaps: int = 0
+    fingerprint_mismatches: int = 0
+    fingerprint: str = ""
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Whether everything is as it was."""
+        wrong = self.lost + self.doubled + self.differing + self.gaps
+        return not wrong and not self.fingerprint_mismatches
+
+    def say(self, text: str) -> None:
+        """Keep a finding; the first ones suffice."""
+        if len(self.details) < _DETAILS:
+            self.details.append(text)
+
+
+class Comparison:
+    """One output topic. State: a digest of every message that came out, in order."""
+
+    def __init__(self, topic: str, findings: Findings) -> None:
+        self._topic = topic
+        self._findings = findings
+        self._expected: dict[Place, tuple[int, bytes]] = {}
+        self._seen: set[Place] = set()
+
+    def __len__(self) -> int:
+        return len(self._expected)
+
+    def expect(self, messages: Iterable[Outgoing]) -> None:
+        """Messages that came out, in order."""
+        for message in messages:
+            content = _digest(message.key, message.value, message.headers)
+            self._expected[message.source, message.offset] = (len(self._expected), content)
+
+    def compare(self, found: Iterable[Sequence[Record]], meant: Callable[[Place], bool]) -> int:
+        """Compare with one partition of the topic.
+
+        Args:
+            found: its records in order.
+            meant: whether a message is of the shard and range that were computed again.
+
+        Returns:
+            How many of its messages are meant.
+        """
+        count, last = 0, -1
+        for records in found:
+            for record in records:
+                place = origin(record)
+                if place is not None and meant(place):
+                    count += 1
+                    last = self._judge(place, record, last)
+        return count
+
+    def _judge(self, place: Place, record: Record, last: int) -> int:
+        findings, name = self._findings, f"{self._topic}: of {place[0]} {place[1]}"
+        if place not in self._expected:
+            findings.differing += 1
+            findings.say(f"{name}, which gave none now")
+            return last
+        number, content = self._expected[place]
+        if place in self._seen:
+            findings.doubled += 1
+            findings.say(f"{name} twice")
+        elif content != _digest(record.key, record.value, record.headers):
+            findings.differing += 1
+            findings.say(f"{name} has other bytes")
+        elif number < last:
+            findings.differing += 1
+            findings.say(f"{name} is out of order")
+        self._seen.add(place)
+        return max(last, number)
+
+    def finish(self) -> None:
+        """What was not found on any partition is lost."""
+        for place in self._expected:
+            if place not in self._seen:
+                self._findings.lost += 1
+                self._findings.say(f"{self._topic}: of {place[0]} {place[1]} is missing")
+
+
+def _digest(
+    key: bytes | None, value: bytes | None, headers: Headers | Sequence[tuple[str, bytes | None]]
+) -> bytes:
+    parts: list[bytes | None] = [key, value]
+    for name, content in headers:
+        parts += [name.encode(), content]
+    running = blake2b(digest_size=16)
+    for part in parts:
+        running.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return running.digest()
+
+
+def origin(record: Record) -> Place | None:
+    """Which record an alert or a dead letter was made of; None for what is neither."""
+    headers = dict(record.headers or ())
+    try:
+        if f"{_DEAD_LETTER}offset" in headers:
+            topic, partition, offset = (
+                (headers[f"{_DEAD_LETTER}{name}"] or b"").decode()
+                for name in ("topic", "partition", "offset")
+            )
+        else:
+            receipt = msgspec.json.decode(record.value or b"")["receipt"]
+            topic, partition, offset = (receipt[n] for n in ("topic", "partition", "offset"))
+        return TopicPartition(str(topic), int(partition)), int(offset)
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
+        return None

@@ -1,0 +1,181 @@
+"""A shard's commits, one after the other, each written exactly once.
+
+The steps of a commit, numbered as in docs/architecture.md, with the failpoint at each:
+
+1. begin; send alerts, dead letters and the journal's record (``mid_produce``);
+2. wait for every future, with a deadline (``after_flush``);
+3. send the offsets with the group's metadata as of the last poll (``after_offsets``);
+4. commit (``after_commit``).
+
+A doubt about the outcome is never guessed away. The output is opened anew, which ends whatever was
+under way, and then the journal tells: its end is our record (the commit has landed), or the one
+before (nothing was written: it is written again), or somebody else's (the shard is not ours).
+The state in memory is a function of the input and does not depend on the outcome, so it stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from stream_detector.connectors.base import Commit, Journal, Output
+from stream_detector.errors import (
+    CommitDoubtError,
+    CommitRefusedError,
+    ConnectorError,
+    ForeignCommitError,
+    OutputError,
+    RefusedError,
+)
+from stream_detector.failpoints import failpoint
+from stream_detector.telemetry.logs import fields
+from stream_detector.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+_REFUSED_PAUSE_SECONDS = 0.05
+
+
+class Ledger:
+    """Writes the commits of one shard.
+
+    State: the place in the journal, the commit under way, and since when it cannot be written.
+
+    Attributes:
+        number: of the journal's last record.
+        offset: in the journal, after that record.
+    """
+
+    def __init__(
+        self,
+        shard: int,
+        output: Output,
+        journal: Journal | None,
+        give_up_after_seconds: float,
+        metrics: Metrics,
+    ) -> None:
+        self._shard = shard
+        self._output = output
+        self._journal = journal
+        self._give_up_after = give_up_after_seconds
+        self._metrics = metrics
+        self._pending: Commit | None = None
+        self._in_doubt = False
+        self._failing_since: float | None = None
+        self._attempts = 0
+        self._not_before = 0.0
+        self.number = 0
+        self.offset = -1
+
+    @property
+    def pending(self) -> bool:
+        """Whether a commit is under way."""
+        return self._pending is not None
+
+    @property
+    def next_number(self) -> int:
+        """Number for the next commit's journal record."""
+        return self.number + 1
+
+    def open(self) -> None:
+        """Take the shard over from whoever wrote for it before. Raises ``ConnectorError``."""
+        self._output.open()
+
+    def begin(self, commit: Commit) -> None:
+        """Put a commit under way; none may be already."""
+        assert self._pending is None
+        self._pending = commit
+
+    def write(self, membership: Any) -> bool:
+        """Try to write what is under way; whether nothing is left to write.
+
+        Does not try again before a pause has passed. Raises ``RefusedError`` and ``OutputError``
+        where trying again is no cure or has been tried for long enough, and
+        ``ForeignCommitError`` where somebody else has written for the shard.
+        """
+        if self._pending is None:
+            return True
+        now = time.monotonic()
+        if now < self._not_before or membership is None:
+            return False
+        try:
+            if self._in_doubt and self._settle():
+                return True
+            end = self._output.commit(self._pending, membership)
+        except CommitRefusedError as error:
+            self._metrics.add_commit("rebalanced")
+            self._not_before = now + _REFUSED_PAUSE_SECONDS
+            log.info("%s", error, extra=fields("commit-refused", shard=self._shard))
+            return False
+        except (RefusedError, OutputError, ForeignCommitError):
+            self._metrics.add_commit("failed")
+            raise
+        except ConnectorError as error:
+            self._doubt(error)
+            return False
+        failpoint("after_commit")
+        self._done(end)
+        return True
+
+    def _settle(self) -> bool:
+        """End what was under way and learn whether the commit has landed."""
+        self._output.open()
+        if self._journal is not None and self._output.atomic:
+            found = list(self._journal.read(self._shard, self.offset))
+            assert self._pending is not None
+            if [value for _, value in found] == [self._pending.journal]:
+                self._in_doubt = False
+                self._done(found[0][0] + 1)
+                return True
+            if found:
+                raise ForeignCommitError(
+                    f"shard {self._shard}: another worker has written to the journal"
+                )
+        self._in_doubt = False
+        return False
+
+    def _done(self, end: int) -> None:
+        self._pending = None
+        self.number += 1
+        self.offset = end
+        if self._failing_since is not None:
+            took = time.monotonic() - self._failing_since
+            log.info(
+                "shard %d writes again after %.1f s",
+                self._shard,
+                took,
+                extra=fields("output-back", shard=self._shard, seconds=round(took, 1)),
+            )
+        self._failing_since, self._attempts, self._not_before = None, 0, 0.0
+        self._metrics.add_commit("ok")
+        self._metrics.set_output_failing(self._shard, failing=False)
+
+    def _doubt(self, error: ConnectorError) -> None:
+        now = time.monotonic()
+        self._in_doubt = True
+        if isinstance(error, CommitDoubtError):
+            self._metrics.add_commit("in_doubt")
+        self._metrics.set_output_failing(self._shard, failing=True)
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._failing_since > self._give_up_after:
+            raise OutputError(
+                f"no output could be written for {self._give_up_after:g} s: {error}"
+            ) from error
+        pause = min(_FIRST_PAUSE_SECONDS * 2**self._attempts, _LONGEST_PAUSE_SECONDS)
+        self._attempts += 1
+        self._not_before = now + pause
+        log.warning(
+            "shard %d cannot write: %s. Its input is paused; next attempt in %.1f s",
+            self._shard,
+            error,
+            pause,
+            extra=fields("output-failing", shard=self._shard),
+        )
+
+    def close(self) -> None:
+        """Give the output back; what is under way is left to the next owner to find out."""
+        self._output.close()

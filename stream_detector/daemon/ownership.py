@@ -1,0 +1,210 @@
+"""Which shards this worker has: taken on with their state, kept through rebalances, given up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stream_detector.config.models import Config, Kafka
+from stream_detector.connectors.base import GroupSource, Journal, Output, Rebalance
+from stream_detector.daemon.ledger import Ledger
+from stream_detector.daemon.recovery import begin, open_shard, read_history
+from stream_detector.daemon.shard import Shard
+from stream_detector.errors import ConnectorError, RefusedError
+from stream_detector.events import TopicPartition
+from stream_detector.snapshots import SnapshotStore
+from stream_detector.telemetry.logs import fields
+from stream_detector.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What shards are made of.
+
+    Attributes:
+        store: the snapshot store of a shard.
+        output: a new output for a shard, not yet open.
+        journal: of all shards; None where commits leave no trace (no broker, or at least once).
+        accept_untrained: go on from committed offsets even where their state is lost.
+    """
+
+    store: Callable[[int], SnapshotStore]
+    output: Callable[[int], Output]
+    journal: Journal | None = None
+    accept_untrained: bool = False
+
+
+@dataclass(slots=True)
+class Owned:
+    """A shard at work, its ledger, and when it last committed and kept a snapshot."""
+
+    shard: Shard
+    ledger: Ledger
+    last_commit: float
+    last_snapshot: float
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A shard that was assigned and is not open yet."""
+
+    sources: list[TopicPartition]
+    since: float = field(default_factory=time.monotonic)
+    attempts: int = 0
+    not_before: float = 0.0
+
+
+class Ownership:
+    """The shards of this worker.
+
+    State: those at work, and those assigned that could not be opened yet.
+    """
+
+    def __init__(
+        self, config: Config, kafka: Kafka, source: GroupSource, metrics: Metrics, parts: Parts
+    ) -> None:
+        self._config, self._kafka = config, kafka
+        self._source, self._metrics, self._parts = source, metrics, parts
+        self._waiting: dict[int, _Waiting] = {}
+        self.owned: dict[int, Owned] = {}
+
+    def recovering(self) -> bool:
+        """Whether a shard is not yet where its last owner stood."""
+        return bool(self._waiting) or any(o.shard.script for o in self.owned.values())
+
+    def shard_of(self, source: TopicPartition) -> Shard | None:
+        """The shard at work on a partition."""
+        owned = self.owned.get(source.partition % self._config.processing.shards)
+        return owned.shard if owned and source in owned.shard.fetch_positions else None
+
+    def leaving(self, change: Rebalance) -> list[int]:
+        """Shards that must be given up before ``take_on``: gone, lost, or assigned anew."""
+        assigned = self._by_shard(change)
+        return [
+            number
+            for number, owned in self.owned.items()
+            if change.lost
+            or number not in assigned
+            or any(source in owned.shard.fetch_positions for source in change.added)
+        ]
+
+    def give_up(self, number: int) -> None:
+        """Drop a shard as it stands; its next owner begins at the last commit."""
+        owned = self.owned.pop(number)
+        owned.ledger.close()
+        self._metrics.forget_partitions(owned.shard.merger.sources)
+        self._metrics.forget_shard(number)
+        log.info("shard given up", extra=fields("shard-dropped", shard=number))
+
+    def reopen(self, number: int) -> None:
+        """Drop a shard that is still assigned, and begin it again from its last snapshot."""
+        sources = list(self.owned[number].shard.fetch_positions)
+        for source in sources:
+            self._source.pause(source)
+        self.give_up(number)
+        self._waiting[number] = _Waiting(sources)
+
+    def take_on(self, change: Rebalance) -> None:
+        """Note what is assigned; ``open_next`` does the work."""
+        assigned = self._by_shard(change)
+        for number in [n for n in self._waiting if n not in assigned]:
+            del self._waiting[number]
+        for number, sources in assigned.items():
+            owned = self.owned.get(number)
+            if owned is None:
+                self._waiting[number] = _Waiting(sources)
+            elif any(source not in owned.shard.fetch_positions for source in sources):
+                # The topic has grown: keys may live in another partition from now on.
+                log.warning(
+                    "shard %d: the topic has got new partitions",
+                    number,
+                    extra=fields("partitions-added", shard=number),
+                )
+                self._metrics.add_broker_error("partitions_added")
+                self._extend(owned.shard, sources)
+        self._metrics.set_assignment(len(change.assigned), len(assigned))
+        shards = sorted(assigned)
+        text = ",".join(map(str, shards)) if shards else "none, standing by"
+        log.info("assigned shards %s", text, extra=fields("assigned", shards=shards))
+
+    def _by_shard(self, change: Rebalance) -> dict[int, list[TopicPartition]]:
+        by_shard: dict[int, list[TopicPartition]] = defaultdict(list)
+        for source in sorted(change.assigned):
+            by_shard[source.partition % self._config.processing.shards].append(source)
+        return by_shard
+
+    def open_next(self) -> Owned | None:
+        """Open one of the shards that wait, if it is time to; the shard that is now at work.
+
+        Raises ``StateError`` where its state cannot be used, ``ConnectorError`` where the broker
+        has refused it or has not answered for ``give_up_after``.
+        """
+        now = time.monotonic()
+        for number, waiting in self._waiting.items():
+            if now < waiting.not_before:
+                continue
+            try:
+                owned = self._open(number, waiting.sources)
+            except RefusedError:
+                raise
+            except ConnectorError as error:
+                self._try_later(number, waiting, error)
+                return None
+            del self._waiting[number]
+            self.owned[number] = owned
+            return owned
+        return None
+
+    def _try_later(self, number: int, waiting: _Waiting, error: ConnectorError) -> None:
+        now = time.monotonic()
+        if now - waiting.since > self._kafka.give_up_after:
+            raise error
+        pause = min(0.2 * 2**waiting.attempts, _LONGEST_PAUSE_SECONDS)
+        waiting.attempts += 1
+        waiting.not_before = now + pause
+        self._metrics.add_broker_error("open")
+        log.warning(
+            "shard %d cannot begin: %s. Next attempt in %.1f s",
+            number,
+            error,
+            pause,
+            extra=fields("open-failed", shard=number),
+        )
+
+    def _open(self, number: int, sources: list[TopicPartition]) -> Owned:
+        parts, kafka = self._parts, self._kafka
+        limit = kafka.give_up_after
+        ledger = Ledger(number, parts.output(number), parts.journal, limit, self._metrics)
+        try:
+            # First of all: nobody else writes for this shard after this.
+            ledger.open()
+            shard = open_shard(number, self._config, parts.store(number), self._metrics)
+            untrained = parts.accept_untrained
+            history = None
+            if parts.journal is not None:
+                history = read_history(shard, parts.journal, untrained=untrained)
+                ledger.number, ledger.offset = history.number, history.offset
+            begin(shard, sources, self._source, kafka, self._metrics, history, untrained=untrained)
+        except ConnectorError:
+            ledger.close()
+            raise
+        self._source.seek({source: shard.fetch_positions[source] for source in sources})
+        now = time.monotonic()
+        return Owned(shard, ledger, now, now)
+
+    def _extend(self, shard: Shard, sources: list[TopicPartition]) -> None:
+        new = [source for source in sources if source not in shard.fetch_positions]
+        begin(shard, new, self._source, self._kafka, self._metrics, None)
+        self._source.seek({source: shard.fetch_positions[source] for source in new})
+
+    def close(self) -> None:
+        """Give all outputs back."""
+        for owned in self.owned.values():
+            owned.ledger.close()

@@ -1,0 +1,225 @@
+"""Computes again what a shard did, from input logs and journal. Writes nothing.
+
+Where they do not reach back to the beginning, from the oldest snapshot that they do reach.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from stream_detector.config.models import Config, Kafka
+from stream_detector.connectors.base import Fetched, Journal
+from stream_detector.daemon.comparison import Comparison, Findings, Place
+from stream_detector.daemon.shard import Shard
+from stream_detector.errors import StateError
+from stream_detector.events import Record, TopicPartition
+from stream_detector.journal import JournalRecord, decode, last_beginning
+from stream_detector.pipeline import Outcome
+from stream_detector.snapshots import SnapshotStore
+from stream_detector.snapshots import decode as decode_snapshot
+from stream_detector.telemetry.metrics import Metrics
+
+
+class LogReader(Protocol):
+    """Reads ranges of logs, as ``connectors.kafka.log.KafkaLog`` does."""
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        """The partitions of a topic. Raises ``ConnectorError``."""
+
+    def bounds(self, source: TopicPartition) -> tuple[int, int]:
+        """Earliest offset still held and the end. Raises ``ConnectorError``."""
+
+    def read(self, source: TopicPartition, start: int, end: int) -> Iterator[Sequence[Record]]:
+        """Records of ``[start, end)`` in order, some at a time. Raises ``ConnectorError``."""
+
+    def close(self) -> None:
+        """Disconnect."""
+
+
+def verify(
+    config: Config,
+    kafka: Kafka,
+    number: int,
+    store: SnapshotStore,
+    journal: Journal,
+    open_log: Callable[[], LogReader],
+    progress: Callable[[int], None] = lambda _events: None,
+) -> Findings:
+    """Follow a shard's journal and compare what comes out with what stands on the topics.
+
+    Args:
+        config: the configuration that the shard ran under.
+        kafka: its section.
+        number: the shard.
+        store: its snapshots.
+        journal: its journal.
+        open_log: a new reader of logs; one is opened for each input partition.
+        progress: told the number of events so far.
+
+    Raises:
+        StateError: nothing can be verified, since input or journal reach back to no known state.
+        ConnectorError: the broker does not answer.
+    """
+    records = [
+        (offset, decode(value)) for offset, value in journal.read(number, journal.bounds(number)[0])
+    ]
+    findings = Findings()
+    if not records:
+        return findings
+    log = open_log()
+    try:
+        shard, kept = _basis(config, number, store, records, log)
+        _check_joins(shard, kept, findings)
+        alerts = Comparison(kafka.alerts, findings)
+        letters = Comparison(kafka.dead_letters, findings)
+        begun = _begin(shard, kept)
+
+        def witness(outcome: Outcome) -> None:
+            alerts.expect(outcome.alerts)
+            letters.expect(outcome.dead_letters)
+            findings.events += len(outcome.scores)
+            progress(findings.events)
+
+        _follow(shard, kept, open_log, witness)
+        findings.records = len(kept)
+        findings.fingerprint = shard.pipeline.fingerprint
+        findings.fingerprint_mismatches = shard.mismatches
+        findings.alerts_expected, findings.dead_letters_expected = len(alerts), len(letters)
+        ends = {r.source: r.end for record in kept for r in record.ranges()}
+
+        def meant(place: Place) -> bool:
+            source, offset = place
+            return source in ends and begun[source] <= offset < ends[source]
+
+        findings.alerts_found = _compare(log, kafka.alerts, alerts, meant)
+        _compare(log, kafka.dead_letters, letters, meant)
+    finally:
+        log.close()
+    return findings
+
+
+def _basis(
+    config: Config,
+    number: int,
+    store: SnapshotStore,
+    records: list[tuple[int, JournalRecord]],
+    log: LogReader,
+) -> tuple[Shard, list[JournalRecord]]:
+    """The oldest state from which input and journal can be followed, and the records from there."""
+    beginning = last_beginning(records)
+    if beginning is not None:
+        kept = [record for _, record in records[beginning:]]
+        shard = Shard(number, config, Metrics())
+        if _reaches(log, _first_starts(kept)) and not _was_trained(store):
+            return shard, kept
+    for position in reversed(store.positions()):
+        try:
+            snapshot = decode_snapshot(store.read(position))
+            shard = Shard(number, config, Metrics())
+            shard.restore(snapshot)
+        except StateError:
+            continue  # damaged, or of another configuration
+        if shard.journal_place is None:
+            continue
+        start, _ = shard.journal_place
+        kept = [record for offset, record in records if offset >= start]
+        if _reaches(log, _first_starts(kept)):
+            return shard, kept
+    raise StateError(
+        f"shard {number}: nothing can be verified. Neither the journal's beginning nor a kept "
+        "snapshot is followed by input that the topic still holds"
+    )
+
+
+def _was_trained(store: SnapshotStore) -> bool:
+    """Whether the state began with ``train``; only a snapshot can be its beginning then."""
+    for position in store.positions():
+        try:
+            if decode_snapshot(store.read(position)).meta.get("trained"):
+                return True
+        except StateError:
+            continue
+    return False
+
+
+def _first_starts(records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
+    starts: dict[TopicPartition, int] = {}
+    for record in records:
+        for one in record.ranges():
+            starts.setdefault(one.source, one.start)
+    return starts
+
+
+def _reaches(log: LogReader, starts: Mapping[TopicPartition, int]) -> bool:
+    return all(log.bounds(source)[0] <= start for source, start in starts.items())
+
+
+def _check_joins(shard: Shard, records: Sequence[JournalRecord], findings: Findings) -> None:
+    """Numbers count on; every range begins where the one before it, or a lost one, has ended."""
+    number = records[0].number if records else 0
+    ends: dict[TopicPartition, int] = {}
+    for record in records:
+        if record.number != number or record.shard != shard.number:
+            findings.gaps += 1
+            findings.say(f"journal record {record.number} stands where {number} should be")
+            number = record.number
+        number += 1
+        for one in (*record.lost, *record.ranges()):
+            if ends.setdefault(one.source, one.start) != one.start:
+                findings.gaps += 1
+                findings.say(
+                    f"journal record {record.number}: {one.source} goes on at {one.start} after "
+                    f"{ends[one.source]}"
+                )
+            ends[one.source] = one.end
+
+
+def _begin(shard: Shard, records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
+    """Give the shard its partitions; where each begins."""
+    starts = _first_starts(records)
+    for source, start in sorted(starts.items()):
+        shard.add(source, start)
+    shard.script = deque(records)
+    return starts
+
+
+def _follow(
+    shard: Shard,
+    records: Sequence[JournalRecord],
+    open_log: Callable[[], LogReader],
+    witness: Callable[[Outcome], None],
+) -> None:
+    """Read each partition once from end to end, as far ahead as the journal's step needs."""
+    ends = {r.source: r.end for record in records for r in record.ranges()}
+    logs = {source: open_log() for source in ends}
+    reading = {s: logs[s].read(s, shard.fetch_positions[s], end) for s, end in ends.items()}
+    exhausted: set[TopicPartition] = set()
+
+    def position(source: TopicPartition) -> int:
+        return ends[source] if source in exhausted else shard.fetch_positions[source]
+
+    try:
+        while shard.script:
+            shard.follow(position, witness)
+            for source in [s for s in ends if s not in exhausted and shard.needs(s)]:
+                fetched = next(reading[source], None)
+                if fetched is None:
+                    exhausted.add(source)
+                else:
+                    shard.take_in(Fetched(source, fetched))
+    finally:
+        for log in logs.values():
+            log.close()
+
+
+def _compare(
+    log: LogReader, topic: str, comparison: Comparison, meant: Callable[[Place], bool]
+) -> int:
+    found = 0
+    for source in log.partitions(topic):
+        start, end = log.bounds(source)
+        found += comparison.compare(log.read(source, start, end), meant)
+    comparison.finish()
+    return found

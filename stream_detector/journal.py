@@ -1,0 +1,135 @@
+"""The journal: what a shard did that its input does not determine, one record a commit.
+
+A record says which offset ranges were taken, in which order and merged with which, so that they
+can be processed again with the same result; it says nothing of the result but its fingerprint.
+Values are JSON:
+
+    {"version": 1, "shard": 0, "number": 17,
+     "steps": [[["events", 0, 100, 180], ["events", 1, 90, 170]], ...],
+     "lost": [], "sequence": 12345, "fingerprint": "9f...", "configuration": "52..."}
+
+A step's ranges (topic, partition, from, up to and without) are merged with one another by event
+time; the steps follow one after the other. Over all records the ranges of a partition join without
+a gap, but for those in ``lost``, which retention had deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from stream_detector.errors import StateError
+from stream_detector.events import TopicPartition
+
+_VERSION = 1
+
+
+class Range(NamedTuple):
+    """Offsets of a partition from ``start`` up to and without ``end``."""
+
+    source: TopicPartition
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRecord:
+    """One commit of one shard.
+
+    Attributes:
+        shard: the shard's number.
+        number: 1 for the first record of a state that began untrained, then one more each.
+        steps: ranges that were merged with one another, step after step.
+        lost: ranges that could not be read any more and were passed over before the first step.
+        sequence: events that the pipeline has accepted since it began, after this commit.
+        fingerprint: the pipeline's running hash after this commit.
+        configuration: fingerprint of the configuration that shaped the state.
+    """
+
+    shard: int
+    number: int
+    steps: tuple[tuple[Range, ...], ...]
+    lost: tuple[Range, ...]
+    sequence: int
+    fingerprint: str
+    configuration: str
+
+    def ranges(self) -> Iterator[Range]:
+        """The ranges of all steps, in order."""
+        for step in self.steps:
+            yield from step
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """A record as it is written."""
+
+    version: int
+    shard: int
+    number: int
+    steps: list[list[tuple[str, int, int, int]]]
+    lost: list[tuple[str, int, int, int]]
+    sequence: int
+    fingerprint: str
+    configuration: str
+
+
+_DECODER = msgspec.json.Decoder(_Written)
+
+
+def encode(record: JournalRecord) -> bytes:
+    """Bytes of a record; the same record gives the same bytes."""
+    written = _Written(
+        _VERSION,
+        record.shard,
+        record.number,
+        [_plain(step) for step in record.steps],
+        _plain(record.lost),
+        record.sequence,
+        record.fingerprint,
+        record.configuration,
+    )
+    return msgspec.json.encode(written)
+
+
+def decode(data: bytes) -> JournalRecord:
+    """The record in ``data``. Raises ``StateError`` where it is none of ours."""
+    try:
+        written = _DECODER.decode(data)
+    except msgspec.MsgspecError as error:
+        raise StateError(f"the journal holds something that is no record of it: {error}") from error
+    if written.version != _VERSION:
+        raise StateError(f"a journal record of version {written.version}; this reads {_VERSION}")
+    record = JournalRecord(
+        written.shard,
+        written.number,
+        tuple(_ranges(step) for step in written.steps),
+        _ranges(written.lost),
+        written.sequence,
+        written.fingerprint,
+        written.configuration,
+    )
+    if any(not 0 <= r.start <= r.end for r in (*record.ranges(), *record.lost)):
+        raise StateError(f"journal record {record.number} holds a range that ends before it begins")
+    return record
+
+
+def _plain(ranges: Iterable[Range]) -> list[tuple[str, int, int, int]]:
+    return [(r.source.topic, r.source.partition, r.start, r.end) for r in ranges]
+
+
+def _ranges(plain: Iterable[tuple[str, int, int, int]]) -> tuple[Range, ...]:
+    return tuple(Range(TopicPartition(t, p), start, end) for t, p, start, end in plain)
+
+
+def last_beginning(records: list[Any]) -> int | None:
+    """Index of the last record with number 1, where the present state began; None: none is held.
+
+    ``records`` are ``(offset, JournalRecord)`` in order.
+    """
+    for index in range(len(records) - 1, -1, -1):
+        if records[index][1].number == 1:
+            return index
+    return None

@@ -1,0 +1,157 @@
+"""Snapshots as files."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from stream_detector.errors import StateError
+from stream_detector.failpoints import failpoint
+from stream_detector.snapshots.format import MAX_SNAPSHOT_BYTES
+
+_STALE_SECONDS = 3600.0
+"""Age at which another machine's unfinished file is taken for abandoned."""
+
+_HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:100] or "host"
+
+
+class DirectoryStore:
+    """Snapshots as files of one directory, the last ``keep`` of them.
+
+    Several processes may have it open; each writes beside, into a file of its own name.
+    """
+
+    _NAME = re.compile(r"([0-9]{20})\.snapshot")
+    _PARTIAL = re.compile(r"[0-9]{20}\.(?:([A-Za-z0-9-]+)\.([0-9]{1,9})\.)?partial")
+    _ASIDE = re.compile(r"[0-9]{20}\.reverted")
+
+    def __init__(self, directory: Path, keep: int, *, make: bool = True) -> None:
+        """Open a directory; ``make`` it where it is missing.
+
+        Raises ``StateError`` where it cannot be made.
+        """
+        self._directory = directory
+        self._keep = keep
+        if make:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StateError(f"cannot make the state directory {directory}: {error}") from error
+
+    def write(self, position: int, data: bytes) -> None:
+        """Beside, fsync, rename, fsync the directory; then delete what is beyond ``keep``."""
+        target = self._path(position)
+        if len(data) > MAX_SNAPSHOT_BYTES:
+            raise StateError(f"a snapshot of {len(data)} bytes: {MAX_SNAPSHOT_BYTES} is the limit")
+        beside = self._directory / f"{position:020d}.{_HOST}.{os.getpid()}.partial"
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                # By the clock of the file system, which others who write there share.
+                now = os.fstat(file.fileno()).st_mtime
+            failpoint("snap_tmp")
+            beside.replace(target)
+            failpoint("snap_renamed")
+            self._sync()
+            for old in self.positions()[self._keep :]:
+                if old != position:
+                    self._path(old).unlink(missing_ok=True)
+            self._delete_stale(now)
+        except OSError as error:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise StateError(f"cannot write the snapshot {target}: {error}") from error
+
+    def positions(self) -> list[int]:
+        """Positions kept, newest first; none where there is no such directory."""
+        try:
+            names = self._names()
+        except OSError as error:
+            raise StateError(f"cannot read the directory {self._directory}: {error}") from error
+        found = map(self._NAME.fullmatch, names)
+        return sorted((int(match[1]) for match in found if match), reverse=True)
+
+    def read(self, position: int) -> bytes:
+        """Bytes of a snapshot."""
+        path = self._path(position)
+        try:
+            about = path.stat()
+            if not stat.S_ISREG(about.st_mode):
+                raise StateError(f"the snapshot {path} is not a file")
+            if about.st_size > MAX_SNAPSHOT_BYTES:
+                raise StateError(f"the snapshot {path} is larger than any that was written")
+            return path.read_bytes()
+        except OSError as error:
+            raise StateError(f"cannot read the snapshot {path}: {error}") from error
+
+    def set_aside(self, position: int) -> None:
+        """Rename one to ``.reverted``."""
+        path = self._path(position)
+        try:
+            path.replace(path.with_suffix(".reverted"))
+            self._sync()
+        except OSError as error:
+            raise StateError(f"cannot set the snapshot {path} aside: {error}") from error
+
+    def delete_all(self) -> None:
+        """Delete every snapshot of the directory."""
+        try:
+            for name in self._names():
+                if self._NAME.fullmatch(name) or self._ASIDE.fullmatch(name):
+                    (self._directory / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(f"cannot delete snapshots: {error}") from error
+
+    def _names(self) -> list[str]:
+        try:
+            return [path.name for path in self._directory.iterdir()]
+        except FileNotFoundError:
+            return []
+
+    def _path(self, position: int) -> Path:
+        return self._directory / f"{position:020d}.snapshot"
+
+    def _sync(self) -> None:
+        descriptor = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _delete_stale(self, now: float) -> None:
+        """Delete what writers that are gone have left unfinished."""
+        for name in self._names():
+            match = self._PARTIAL.fullmatch(name)
+            if match is None:
+                continue
+            path = self._directory / name
+            # Nobody else can look whether another machine's process is alive.
+            if match[1] == _HOST and match[2] is not None:
+                stale = int(match[2]) == os.getpid() or not _alive(int(match[2]))
+            else:
+                stale = _age(path, now) > _STALE_SECONDS
+            if stale:
+                path.unlink(missing_ok=True)
+
+
+def _age(path: Path, now: float) -> float:
+    try:
+        return now - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # its writer has just finished
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's: alive
+    return True

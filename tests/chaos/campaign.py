@@ -1,0 +1,244 @@
+"""A campaign of runs under faults, each judged when its input is worked off."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kafka_broker.broker import Broker
+from kafka_broker.clients import consume_all, produce
+
+from chaos.faults import POINTS, Fault, plan
+from chaos.judge import JournalFindings, Verdict, check_journal, compare, doubled_sources, written
+from chaos.run import Run, say, until_worked_off
+from chaos.stream import LiveProducer, create_input, events, settings
+from chaos.workers import FaultLog, Tally
+
+VERIFY_SECONDS = 600
+
+
+class Campaign:
+    """Runs phases and sums up what was wrong.
+
+    State: counts of everything done and found.
+    """
+
+    def __init__(self, directory: Path, seed: int, without: Collection[str] = ()) -> None:
+        self.directory, self.seed, self._without = directory, seed, without
+        self.log = FaultLog(directory / "faults.jsonl")
+        self.tally, self.verdict = Tally(), Verdict()
+        self.problems: list[str] = []
+        self.events = self.rounds = 0
+        self.gaps = self.states_differing = self.journal_records = 0
+
+    def close(self) -> None:
+        """Close the log of faults."""
+        self.log.close()
+
+    # --- phases ---
+
+    def backlog(
+        self,
+        broker: Broker,
+        phase: str,
+        shards: int,
+        count: int,
+        enough: Callable[[], bool],
+        faults: Iterator[Fault] | None = None,
+        slots: int | None = None,
+    ) -> None:
+        """Work the same input off without faults and then with them, again and again.
+
+        Args:
+            broker: a running one.
+            phase: name of the phase; decides the faults, together with the seed.
+            shards: number of shards.
+            count: events of the input.
+            enough: whether enough faults fell; asked before each.
+            faults: instead of the plan of the phase; ends the phase when it is exhausted.
+            slots: workers at once; default one for one shard, else three.
+        """
+        topic = create_input(broker.bootstrap)
+        produce(broker.bootstrap, topic, itertools.islice(events(self.seed), count))
+        say(f"{phase}: {count} events, reference run")
+        reference = self._run(broker, topic, f"{phase}-reference", shards, 1)
+        with reference:
+            reference.finish()
+        expected = self._outputs(reference)
+        clean = self._journal(reference)
+        say(f"{phase}: {len(expected[0])} alerts, {len(expected[1])} dead letters expected")
+        faults = self._plan(phase, several=shards > 1) if faults is None else faults
+        slots = slots or (1 if shards == 1 else 3)
+        for number in itertools.count(1):
+            run = self._run(broker, topic, f"{phase}-{number}", shards, slots)
+            with run:
+                until_worked_off(run, faults, enough)
+                run.finish()
+            self.events += count
+            found = Verdict()
+            for one, other in zip(expected, self._outputs(run), strict=True):
+                found.add(compare(one, other, shards))
+            findings = self._journal(run)
+            if findings.fingerprints != clean.fingerprints:
+                self.states_differing += 1
+                self._problem(run, f"state {findings.fingerprints}, not {clean.fingerprints}")
+            self._judged(run, found)
+            if enough():
+                return
+
+    def live(
+        self,
+        broker: Broker,
+        phase: str,
+        shards: int,
+        rate: float,
+        enough: Callable[[], bool],
+        faults: Iterator[Fault] | None = None,
+    ) -> None:
+        """Produce input while the faults fall; the journal and ``state verify`` judge."""
+        topic = create_input(broker.bootstrap)
+        faults = self._plan(phase, several=True) if faults is None else faults
+        say(f"{phase}: live input, {rate:g} events a second")
+        run = self._run(broker, topic, phase, shards, 3)
+        with run:
+            with LiveProducer(broker.bootstrap, topic, rate, self.seed) as producer:
+                while not enough():
+                    fault = next(faults, None)
+                    if fault is None:
+                        break
+                    run.disturb(fault)
+            run.finish()
+        ends = run.ends()
+        produced = sum(end - start for start, end in ends.values())
+        self.events += produced
+        say(f"{phase}: {produced} events in the log, {producer.refused} never got there")
+        found = Verdict()
+        for output in self._outputs(run):
+            found.doubled += doubled_sources(output)
+        findings = self._journal(run)
+        if not findings.records:
+            self._problem(run, "there is no journal to judge by")
+        for shard in range(shards):
+            self._verify(run, shard, findings, found)
+        self._judged(run, found)
+
+    def _plan(self, phase: str, *, several: bool) -> Iterator[Fault]:
+        return plan(self.seed, phase, several=several, without=self._without)
+
+    def _run(self, broker: Broker, topic: str, name: str, shards: int, slots: int) -> Run:
+        directory = self.directory / name
+        configuration = settings(broker.bootstrap, topic, directory, shards)
+        self.log.write(run=name, group=configuration["kafka"]["group"])
+        return Run(broker, configuration, directory, self.tally, self.log, slots)
+
+    # --- judgement ---
+
+    def _outputs(self, run: Run) -> list[list[Any]]:
+        kafka = run.settings["kafka"]
+        topics = (kafka["alerts"], kafka["dead_letters"])
+        return [written(consume_all(run.broker.bootstrap, topic, timeout=120)) for topic in topics]
+
+    def _journal(self, run: Run) -> JournalFindings:
+        """The journal against the logs, and the committed offsets against their ends."""
+        ends = run.ends()
+        for source, offset in run.committed().items():
+            if offset != ends[source][1]:
+                self._problem(run, f"{source}: committed {offset}, end {ends[source][1]}")
+        try:
+            records = consume_all(run.broker.bootstrap, f"{run.group}-journal", timeout=120)
+        except ValueError:
+            self.log.write(run=run.group, journal="absent")
+            return JournalFindings()
+        logs = {(source.topic, source.partition): both for source, both in ends.items()}
+        findings = check_journal(
+            ((each.partition, each.value) for each in records), logs, run.shards
+        )
+        self.journal_records += findings.records
+        self.gaps += len(findings.problems)
+        for problem in findings.problems[:10]:
+            self._problem(run, problem)
+        return findings
+
+    def _verify(self, run: Run, shard: int, findings: JournalFindings, found: Verdict) -> None:
+        config = next(run.directory.glob("worker*.yaml"))
+        command = [sys.executable, "-m", "stream_detector", "state", "verify", str(config)]
+        ran = subprocess.run(
+            [*command, "--shard", str(shard), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=VERIFY_SECONDS,
+            check=False,
+        )
+        try:
+            answer: Mapping[str, Any] = json.loads(ran.stdout)
+        except ValueError:
+            self._problem(run, f"state verify gives {ran.returncode}: {ran.stderr[-1000:]}")
+            return
+        self.log.write(run=run.group, shard=shard, verify=dict(answer))
+        found.expected += answer["alerts_expected"] + answer["dead_letters_expected"]
+        found.found += answer["alerts_found"]
+        found.lost += answer["lost"]
+        found.doubled += answer["doubled"]
+        found.differing += answer["differing"]
+        self.gaps += answer["gaps"]
+        self.states_differing += answer["fingerprint_mismatches"]
+        if ran.returncode:
+            self._problem(run, f"state verify, shard {shard}: {ran.stdout}")
+        if answer["fingerprint"] != findings.fingerprints.get(shard):
+            self.states_differing += 1
+            self._problem(run, f"state verify ends at another state than the journal of {shard}")
+
+    def _judged(self, run: Run, found: Verdict) -> None:
+        self.rounds += 1
+        self.verdict.add(found)
+        self.log.write(
+            run=run.directory.name,
+            lost=found.lost,
+            doubled=found.doubled,
+            differing=found.differing,
+            details=found.details,
+        )
+        say(
+            f"{run.directory.name}: {self.tally.kills} kills and {self.tally.broker_restarts} "
+            f"broker restarts so far; {found.found} of {found.expected} messages, {found.lost} "
+            f"lost, {found.doubled} doubled, {found.differing} differing"
+        )
+
+    def _problem(self, run: Run, text: str) -> None:
+        self.problems.append(f"{run.directory.name}: {text}")
+        self.log.write(run=run.directory.name, problem=text)
+
+    def result(self) -> dict[str, Any]:
+        """Everything counted, for JSON."""
+        tally, verdict = self.tally, self.verdict
+        return {
+            "kills": tally.kills,
+            "broker_restarts": tally.broker_restarts,
+            "broker_kills": tally.broker_kills,
+            "rebalances": tally.rebalances,
+            "events": self.events,
+            "runs": self.rounds,
+            "journal_records": self.journal_records,
+            "alerts_expected": verdict.expected,
+            "lost": verdict.lost,
+            "doubled": verdict.doubled,
+            "differing": verdict.differing,
+            "journal_gaps": self.gaps,
+            "states_differing": self.states_differing,
+            "problems": len(self.problems),
+            "faults": dict(sorted(tally.faults.items())),
+            "failpoints": {
+                point: f"{tally.fired[point]} of {tally.armed[point]} fired" for point in POINTS
+            },
+            "own_exits": tally.own_exits,
+            "unexpected_exits": tally.unexpected_exits,
+        }
+
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.verdict.sound and not (self.problems or self.tally.unexpected_exits)

@@ -1,0 +1,34 @@
+"""Failpoints: what they are called decides where a process ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stream_detector.failpoints import FailpointError, parse
+
+
+def test_names_counts_and_pauses_are_read() -> None:
+    assert parse("") == {}
+    assert parse("after_flush") == {"after_flush": (1, 0.0)}
+    assert parse("a:3, b:2:pause=1.5") == {"a": (3, 0.0), "b": (2, 1.5)}
+
+
+@pytest.mark.parametrize("text", ["a:x", "a:1:pause=y"])
+def test_what_cannot_be_read_is_an_error(text: str) -> None:
+    with pytest.raises(FailpointError):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("armed", "passed", "code"), [("here:3", 3, -9), ("here:3", 2, 0), ("", 9, 0)]
+)
+def test_the_process_is_killed_at_the_nth_pass(armed: str, passed: int, code: int) -> None:
+    passing = f"for _ in range({passed}): failpoint('here')"
+    program = "from stream_detector.failpoints import failpoint; exec(" + repr(passing) + ")"
+    environment = {**os.environ, "FAILPOINT": armed}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    assert ran.returncode == code

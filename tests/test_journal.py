@@ -1,0 +1,218 @@
+"""The journal: its records, and that following it gives what live work gave, however it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.streams import configuration, records
+
+from stream_detector.connectors.base import Commit, Fetched
+from stream_detector.daemon.shard import Shard
+from stream_detector.errors import StateError
+from stream_detector.events import PlainRecord, TopicPartition
+from stream_detector.journal import JournalRecord, Range, decode, encode, last_beginning
+from stream_detector.telemetry.metrics import Metrics
+
+PARTITIONS = [TopicPartition("events", number) for number in range(3)]
+CONFIG = configuration(detector={"kind": "loda"}, processing={"chunk_size": 64})
+
+
+def logs(count: int, seed: int = 0) -> dict[TopicPartition, list[PlainRecord]]:
+    """One stream over three partitions, with gaps in the offsets as transactions leave them."""
+    rng = np.random.default_rng(seed)
+    found: dict[TopicPartition, list[PlainRecord]] = {one: [] for one in PARTITIONS}
+    ends = dict.fromkeys(PARTITIONS, 0)
+    for record in records(count, seed):
+        one = PARTITIONS[int(rng.integers(3))]
+        found[one].append(record._replace(offset=ends[one]))
+        ends[one] += 1 + int(rng.random() < 0.1)
+    return found
+
+
+class Live:
+    """A shard fed at random, as a live topic feeds it: late partitions, early releases."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.logs = logs(count, seed)
+        self.shard = Shard(0, CONFIG, Metrics())
+        self.alerts: list[bytes | None] = []
+        for one in PARTITIONS:
+            self.shard.add(one, 0)
+
+    def commits(self) -> Iterator[Commit]:
+        """Work the logs off; what each commit would write."""
+        left = {one: list(records) for one, records in self.logs.items()}
+        number = 0
+        while any(left.values()) or self.shard.dirty:
+            for one in PARTITIONS:
+                take = int(self.rng.integers(0, 30))
+                if left[one] and take:
+                    self.shard.take_in(Fetched(one, left[one][:take]))
+                    del left[one][:take]
+            # Now and then a partition counts as being at its end although more is to come.
+            at_end = {one for one in PARTITIONS if not left[one] or self.rng.random() < 0.5}
+            self.shard.advance(at_end)
+            if self.shard.dirty and (self.rng.random() < 0.3 or not any(left.values())):
+                number += 1
+                commit = self.shard.prepare_commit(number, "a", "d")
+                self.alerts += [m.value for m in commit.messages[0][1]]
+                yield commit
+
+
+def follow(shard: Shard, script: list[JournalRecord], live: Live) -> list[bytes | None]:
+    """Read the logs as recovery does, and give the alerts that came out."""
+    shard.script.extend(script)
+    alerts: list[bytes | None] = []
+    left = {
+        one: [r for r in live.logs[one] if r.offset >= shard.fetch_positions[one]]
+        for one in PARTITIONS
+    }
+
+    def position(one: TopicPartition) -> int:
+        return left[one][0].offset if left[one] else 1 << 40
+
+    while shard.script:
+        shard.follow(position, lambda outcome: alerts.extend(m.value for m in outcome.alerts))
+        for one in PARTITIONS:
+            if shard.needs(one) and left[one]:
+                take = int(live.rng.integers(1, 40))
+                shard.take_in(Fetched(one, left[one][:take]))
+                del left[one][:take]
+    return alerts
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_following_the_journal_gives_the_state_and_the_alerts_of_live_work(seed: int) -> None:
+    live = Live(seed, 2000)
+    script = [decode(commit.journal) for commit in live.commits()]
+    again = Shard(0, CONFIG, Metrics())
+    for one in PARTITIONS:
+        again.add(one, 0)
+    assert follow(again, script, live) == live.alerts
+    assert len(live.alerts) > 5
+    assert again.mismatches == 0
+    assert again.pipeline.fingerprint == live.shard.pipeline.fingerprint
+    assert again.positions() == live.shard.positions()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_snapshot_and_the_journal_after_it_give_the_same(seed: int) -> None:
+    live = Live(seed, 2000)
+    script, kept = [], None
+    for count, commit in enumerate(live.commits(), start=1):
+        script.append(decode(commit.journal))
+        if count == 7:
+            kept = live.shard.snapshot({"written_at": 0.0, "journal": {"offset": 0, "number": 7}})
+            alerts_before = len(live.alerts)
+    assert kept is not None
+    again = Shard(0, CONFIG, Metrics())
+    again.restore(kept)
+    assert again.journal_place == (0, 7)
+    for one in PARTITIONS:
+        again.add(one, again.restored_position(one) or 0)
+    assert follow(again, script[7:], live) == live.alerts[alerts_before:]
+    assert again.mismatches == 0
+    assert again.pipeline.fingerprint == live.shard.pipeline.fingerprint
+
+
+def test_ranges_join_over_all_records_and_end_where_the_commit_says() -> None:
+    live = Live(3, 1500)
+    ends = dict.fromkeys(PARTITIONS, 0)
+    for number, commit in enumerate(live.commits(), start=1):
+        record = decode(commit.journal)
+        assert record.number == number
+        for one in record.ranges():
+            assert one.start == ends[one.source] < one.end
+            ends[one.source] = one.end
+        assert commit.offsets == ends
+    assert all(end == live.logs[one][-1].offset + 1 for one, end in ends.items())
+
+
+def test_a_backlog_is_one_step_however_it_is_polled() -> None:
+    steps = []
+    for seed in range(4):
+        shard, rng = Shard(0, CONFIG, Metrics()), np.random.default_rng(seed)
+        for one in PARTITIONS:
+            shard.add(one, 0)
+        left = logs(800)
+        while any(left.values()):
+            for one in PARTITIONS:
+                take = int(rng.integers(0, 50))
+                if left[one] and take:
+                    shard.take_in(Fetched(one, left[one][:take]))
+                    del left[one][:take]
+            shard.advance({one for one in PARTITIONS if not left[one]})
+        (step,) = decode(shard.prepare_commit(1, "a", "d").journal).steps
+        steps.append(step)
+    assert all(step == steps[0] for step in steps)
+
+
+def test_a_replay_that_goes_differently_is_noticed() -> None:
+    live = Live(1, 1500)
+    script = [decode(commit.journal) for commit in live.commits()]
+    other = configuration(detector={"kind": "loda", "seed": 5}, processing={"chunk_size": 64})
+    again = Shard(0, other, Metrics())
+    for one in PARTITIONS:
+        again.add(one, 0)
+    follow(again, script, live)
+    assert again.mismatches > 0
+
+
+ranges = st.builds(
+    lambda topic, partition, start, length: Range(
+        TopicPartition(topic, partition), start, start + length
+    ),
+    st.text(min_size=1, max_size=5),
+    st.integers(0, 100),
+    st.integers(0, 2**40),
+    st.integers(0, 1000),
+)
+journal_records = st.builds(
+    JournalRecord,
+    shard=st.integers(0, 100),
+    number=st.integers(1, 2**40),
+    steps=st.lists(st.lists(ranges, max_size=3).map(tuple), max_size=3).map(tuple),
+    lost=st.lists(ranges, max_size=2).map(tuple),
+    sequence=st.integers(0, 2**50),
+    fingerprint=st.text(max_size=8),
+    configuration=st.text(max_size=8),
+)
+
+
+@given(journal_records)
+@settings(max_examples=100, deadline=None)
+def test_a_record_comes_back_as_it_was_written(record: JournalRecord) -> None:
+    assert decode(encode(record)) == record
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(StateError):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"version":1', b'"version":2'), (b"100,180", b"100,80"), (b'"number":1', b'"number":"1"')],
+)
+def test_a_record_that_makes_no_sense_is_refused(old: bytes, new: bytes) -> None:
+    step = (Range(PARTITIONS[0], 100, 180),)
+    data = encode(JournalRecord(0, 1, (step,), (), 5, "f", "c"))
+    assert old in data
+    with pytest.raises(StateError):
+        decode(data.replace(old, new))
+
+
+def test_the_present_state_began_at_the_last_record_with_number_one() -> None:
+    def numbered(*numbers: int) -> list[tuple[int, JournalRecord]]:
+        return [(i, JournalRecord(0, n, (), (), 0, "", "")) for i, n in enumerate(numbers)]
+
+    assert last_beginning(numbered(1, 2, 3, 1, 2)) == 3
+    assert last_beginning(numbered(4, 5)) is None
+    assert last_beginning([]) is None

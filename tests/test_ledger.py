@@ -1,0 +1,176 @@
+"""The ledger: every doubt is settled by the journal, and nothing is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from stream_detector.connectors.base import Commit
+from stream_detector.daemon import ledger as ledger_module
+from stream_detector.daemon.ledger import Ledger
+from stream_detector.errors import (
+    CommitDoubtError,
+    CommitRefusedError,
+    ConnectorError,
+    ForeignCommitError,
+    OutputError,
+    RefusedError,
+)
+from stream_detector.telemetry.metrics import Metrics
+
+
+class Broker:
+    """A journal and an output in memory whose commits go wrong as told.
+
+    This stands in for a broker only where a real one cannot be made to fail on the very byte; the
+    tests of faults do the same with a real one.
+    """
+
+    atomic = True
+
+    def __init__(self, *happenings: str) -> None:
+        self.happenings = list(happenings)
+        self.journal: list[bytes] = []
+        self.openings = 0
+
+    def open(self) -> None:
+        self.openings += 1
+        if self.happenings[:1] == ["away"]:
+            self.happenings.pop(0)
+            raise ConnectorError("nobody there")
+
+    def commit(self, commit: Commit, membership: Any) -> int:
+        assert membership == "member"
+        what = self.happenings.pop(0) if self.happenings else "ok"
+        if what in ("ok", "landed"):
+            self.journal.append(commit.journal)
+        if what == "foreign":
+            self.journal.append(b"somebody else's")
+        if what in ("landed", "lost", "foreign"):
+            raise CommitDoubtError(what)
+        if what == "refused":
+            raise CommitRefusedError("moved on")
+        if what == "forbidden":
+            raise RefusedError("no right")
+        return len(self.journal)
+
+    def close(self) -> None: ...
+
+    def bounds(self, shard: int) -> tuple[int, int]:  # noqa: ARG002 - there is one
+        return 0, len(self.journal)
+
+    def read(self, shard: int, start: int) -> Iterator[tuple[int, bytes]]:  # noqa: ARG002
+        yield from enumerate(self.journal[start:], start)
+
+
+class Clock:
+    """Time that passes when one waits for it."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    monkeypatch.setattr(ledger_module, "time", found)
+    return found
+
+
+Make = Callable[..., tuple[Ledger, Broker, Metrics]]
+
+
+@pytest.fixture
+def make() -> Make:
+    def build(*happenings: str) -> tuple[Ledger, Broker, Metrics]:
+        broker, metrics = Broker(*happenings), Metrics()
+        made = Ledger(0, broker, broker, 60.0, metrics)
+        made.offset = 0
+        made.begin(Commit([], b"record 1", {}))
+        return made, broker, metrics
+
+    return build
+
+
+def write_until_done(ledger: Ledger, clock: Clock, attempts: int = 50) -> int:
+    for attempt in range(1, attempts + 1):
+        if ledger.write("member"):
+            return attempt
+        clock.now += 1.0
+    raise AssertionError("never done")
+
+
+def commits(metrics: Metrics, result: str) -> float | None:
+    return metrics.registry.get_sample_value("stream_detector_commits_total", {"result": result})
+
+
+@pytest.mark.parametrize(
+    ("happenings", "attempts"),
+    [
+        ((), 1),
+        (("landed",), 2),
+        (("lost",), 2),
+        (("lost", "lost", "landed"), 4),
+        (("lost", "away", "away", "ok"), 4),
+        (("refused", "refused"), 3),
+        (("refused", "landed"), 3),
+    ],
+)
+def test_whatever_happens_the_commit_is_written_once(
+    make: Make, clock: Clock, happenings: tuple[str, ...], attempts: int
+) -> None:
+    ledger, broker, metrics = make(*happenings)
+    assert write_until_done(ledger, clock) <= attempts + happenings.count("away")
+    assert broker.journal == [b"record 1"]
+    assert (ledger.number, ledger.offset, ledger.pending) == (1, 1, False)
+    assert commits(metrics, "ok") == 1
+    doubts = happenings.count("landed") + happenings.count("lost")
+    assert commits(metrics, "in_doubt") == doubts
+    # A doubt is settled by a new producer, a refusal is not one.
+    assert (broker.openings > 0) == (doubts > 0)
+    ledger.begin(Commit([], b"record 2", {}))
+    assert write_until_done(ledger, clock) == 1
+    assert broker.journal == [b"record 1", b"record 2"]
+
+
+def test_somebody_elses_record_ends_the_ownership(make: Make, clock: Clock) -> None:
+    ledger, broker, _ = make("foreign")
+    with pytest.raises(ForeignCommitError):
+        write_until_done(ledger, clock)
+    assert broker.journal == [b"somebody else's"]
+
+
+def test_what_waiting_cannot_cure_is_not_tried_again(make: Make, clock: Clock) -> None:
+    ledger, broker, metrics = make("forbidden")
+    with pytest.raises(RefusedError):
+        ledger.write("member")
+    assert broker.journal == []
+    assert commits(metrics, "failed") == 1
+
+
+def test_nothing_is_written_without_membership(make: Make, clock: Clock) -> None:
+    ledger, broker, _ = make()
+    assert not ledger.write(None)
+    assert broker.journal == []
+    assert ledger.write("member")
+
+
+def test_an_outage_is_sat_out_and_then_given_up(make: Make, clock: Clock) -> None:
+    ledger, _, metrics = make("lost", *["away"] * 1000)
+    with pytest.raises(OutputError, match="60 s"):
+        write_until_done(ledger, clock, attempts=1000)
+    assert 60 <= clock.now < 70
+    failing = metrics.registry.get_sample_value("stream_detector_output_failing", {"shard": "0"})
+    assert failing == 1
+
+
+def test_the_pauses_between_two_attempts_grow(make: Make, clock: Clock) -> None:
+    ledger, broker, _ = make("lost", *["away"] * 20)
+    for _ in range(200):
+        ledger.write("member")
+        clock.now += 0.1
+    assert broker.openings < 12
