@@ -17,6 +17,7 @@ from kafka.errors import (
 )
 
 from stream_detector.config.models import Kafka, KafkaSecurity
+from stream_detector.connectors.kafka import codecs
 from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
 
 
@@ -105,6 +106,7 @@ def transactional_settings(kafka: Kafka, shard: int) -> dict[str, Any]:
 
 def connection_settings(kafka: Kafka) -> dict[str, Any]:
     """What every client needs to reach the broker. Raises ``ConfigurationError`` on bad files."""
+    codecs.install()  # here, because every client comes by: none unpacks without the bound
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
     settings: dict[str, Any] = {"bootstrap_servers": servers}
     settings.update(security_settings(kafka.security))

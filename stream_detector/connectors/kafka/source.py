@@ -37,7 +37,6 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
-from stream_detector.connectors.kafka import codecs
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
@@ -115,7 +114,6 @@ class KafkaSource:
 
     def __init__(self, kafka: Kafka, *, shards: int, max_poll_records: int) -> None:
         """Connect and subscribe. Raises ``ConnectorError`` with the cause."""
-        codecs.install()
         self._kafka = kafka
         self._timeout_ms = max(1, int(kafka.request_timeout * 1000))
         self._max_poll_records = max_poll_records
