@@ -31,6 +31,9 @@ from kafka_broker.clients import Message, admin_client, create_topic, produce, u
 from kafka_broker.groups import join_group, poll_until
 from kafka_broker.proxy import Proxy
 
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.source import KafkaSource
+
 PATIENCE_SECONDS = 30.0
 
 
@@ -292,3 +295,41 @@ def test_a_listener_that_blocks_costs_the_membership_and_one_that_awaits_does_no
     assert (consumer.group_metadata().member_id == before.member_id) is survives
     assert not listener.lost
     _close(consumer)
+
+
+def _join_between_polls(consumer: KafkaConsumer, poll: Callable[[], Any]) -> int:
+    """Poll for a moment at a time until something is assigned; the generation that it took."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not consumer.assignment():
+        assert time.monotonic() < deadline
+        poll()
+        time.sleep(0.3)  # the group's answer arrives meanwhile
+    return int(consumer.group_metadata().generation_id)
+
+
+def test_a_join_that_ends_between_two_polls_is_thrown_away_unless_it_is_kept(
+    kafka, topic_factory
+) -> None:
+    """Each further join of a leader is a rebalance for all: ``KafkaSource`` keeps the answer."""
+    topic = topic_factory("joins")
+    bare = KafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, group_id=unique_name("group"), enable_auto_commit=False
+    )
+    bare.subscribe([topic])
+    assert bare.partitions_for_topic(topic) == {0}
+    with contextlib.closing(bare):
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and not bare.assignment():
+            bare.poll(timeout_ms=1)
+            time.sleep(0.3)
+        assert not bare.assignment(), "the client keeps it now: KafkaSource need not"
+    settings = Kafka(
+        bootstrap_servers=kafka.bootstrap,
+        topics=[topic],
+        group=unique_name("group"),
+        alerts="alerts",
+        dead_letters="dead-letters",
+    )
+    source = KafkaSource(settings, shards=1, max_poll_records=10)
+    with contextlib.closing(source):
+        assert _join_between_polls(source._consumer, lambda: source.poll(0.001)) == 1

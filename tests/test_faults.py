@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from chaos import stream
+from chaos.judge import Written, written
 from kafka import KafkaConsumer, TopicPartition
 from kafka_broker.broker import Broker
 from kafka_broker.clients import admin_client, consume_all, produce
@@ -24,7 +25,6 @@ from kafka_broker.proxy import END_TXN, PRODUCE, Proxy
 from support.process import DaemonProcess, wait_until
 
 EVENTS = 8000
-Written = list[tuple[bytes | None, bytes | None, tuple[Any, ...]]]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Scene:
     proxy: Proxy
     directory: Path
     topic: str = ""
-    expected: dict[str, Written] = field(default_factory=dict)
+    expected: dict[str, list[Written]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def settings(self, **kafka: Any) -> tuple[dict[str, Any], Path]:
@@ -47,13 +47,10 @@ class Scene:
         settings["kafka"] |= {"transaction_timeout": "4s", **kafka, "consumer": consumer}
         return settings, directory
 
-    def written(self, settings: dict[str, Any]) -> dict[str, Written]:
+    def written(self, settings: dict[str, Any]) -> dict[str, list[Written]]:
         """Alerts and dead letters as a reader with ``read_committed`` sees them."""
         return {
-            name: [
-                (record.key, record.value, tuple(record.headers))
-                for record in consume_all(self.broker.bootstrap, settings["kafka"][name])
-            ]
+            name: written(consume_all(self.broker.bootstrap, settings["kafka"][name]))
             for name in ("alerts", "dead_letters")
         }
 

@@ -98,6 +98,16 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             return noted
 
 
+class _Uncollected:
+    """A join's future that does not count as done before its result has been taken."""
+
+    is_done = False
+
+    def __init__(self, future: Any) -> None:
+        self.add_callback = future.add_callback
+        self.add_errback = future.add_errback
+
+
 def _ours(partition: Any) -> TopicPartition:
     return TopicPartition(partition.topic, partition.partition)
 
@@ -183,11 +193,15 @@ class KafkaSource:
 
         kafka-python 3.0.12 goes on with it only while ``need_rejoin`` says so, which it stops to do
         where the join was begun for new metadata and the leader has taken them in meanwhile: the
-        assignment would arrive and never be taken up.
+        assignment would arrive and never be taken up. And what has arrived between two polls it
+        throws away, to join once more, which costs the whole group a rebalance.
         """
         coordinator = self._consumer._coordinator  # noqa: SLF001 - there is no public way
         if coordinator.rejoining:
             coordinator.rejoin_needed = True
+            task = coordinator._join_task  # noqa: SLF001
+            if task is not None and not isinstance(task, _Uncollected):
+                coordinator._join_task = _Uncollected(task)  # noqa: SLF001
         elif self._assignor.take_incomplete():
             log.info("a topic was assigned before its partitions were known: once more")
             coordinator.request_rejoin()
