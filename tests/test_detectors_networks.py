@@ -13,7 +13,7 @@ from stream_detector.detectors.autoencoder import Autoencoder
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.mlp import FLUSH_EVERY
-from stream_detector.detectors.resampling import REMEMBERED, Resampler
+from stream_detector.detectors.replay import BATCH_ROWS, ReplayBuffer
 
 FEATURES = 6
 TINY = np.finfo(np.float64).tiny
@@ -61,7 +61,7 @@ def test_learning_draws_no_random_numbers_and_takes_one_step_a_pass() -> None:
 def test_the_forward_pass_is_that_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     detector = Autoencoder(FEATURES)
-    classifier = Classifier(FEATURES, min_positives=1, resampling="none")
+    classifier = Classifier(FEATURES, min_positives=1, replay=1, trees=False)
     for _ in range(20):
         events, labels = labelled(random, 256, 0.3)
         detector.learn(events)
@@ -127,7 +127,7 @@ def test_the_strangest_rows_are_not_learnt_once_enough_were_seen() -> None:
 def test_probabilities_are_corrected_for_the_resampling(resampling: str) -> None:
     random = np.random.default_rng(3)
     detector = Classifier(
-        FEATURES, resampling=resampling, positive_share=0.3, passes=1, learning_rate=0.005
+        FEATURES, resampling=resampling, positive_share=0.3, replay=2, trees=False, alpha=0.001
     )
     for _ in range(300):
         detector.learn(*labelled(random, 256, 0.03))
@@ -171,43 +171,42 @@ def test_unknown_labels_teach_the_network_nothing() -> None:
     np.testing.assert_array_equal(detector.state()["network"]["weights"], before)
 
 
-def test_oversampling_reaches_the_share_in_batches_without_a_positive() -> None:
-    resampler = Resampler(2, "over", positive_share=0.2, seed=0)
-    resampler.remember(np.full((3, 2), 9.0))
-    inputs, positive = resampler.draw(np.zeros((80, 2)), np.zeros(80, dtype=bool))
-    assert positive.sum() == 20
-    assert (inputs[positive] == 9.0).all()
-    assert (inputs[~positive] == 0.0).all()
-    assert not positive[-20:].all()  # mixed, not appended
+@pytest.mark.parametrize(
+    ("resampling", "share", "size"), [("none", 0.05, 256), ("over", 0.2, 256), ("under", 0.2, 65)]
+)
+def test_a_replayed_batch_has_the_share_of_positives_that_is_asked_for(
+    resampling: str, share: float, size: int
+) -> None:
+    buffer = ReplayBuffer(1, 2000, 20, resampling, 0.2, seed=0)
+    inputs = np.arange(2000.0)[:, None]
+    positive = inputs[:, 0] < 100
+    buffer.add(inputs, positive)
+    batches = []
+    while (batch := buffer.next_batch()) is not None:
+        batches.append(batch)
+    assert len(batches) == 2000 * 20 // BATCH_ROWS
+    for drawn, labels in batches:
+        assert (labels == (drawn[:, 0] < 100)).all()
+    labels = np.concatenate([labels for _, labels in batches])
+    assert labels.mean() == pytest.approx(share, rel=0.15)
+    assert len(labels) / len(batches) == pytest.approx(size, rel=0.15)
+    assert set(np.concatenate([drawn for drawn, _ in batches])[labels, 0]) == set(range(100))
 
 
-def test_undersampling_keeps_every_positive_and_reaches_the_share() -> None:
-    resampler = Resampler(1, "under", positive_share=0.2, seed=0)
-    inputs = np.arange(100.0)[:, None]
-    positive = np.arange(100) < 5
-    first, chosen = resampler.draw(inputs, positive)
-    assert set(first[chosen, 0]) == {0.0, 1.0, 2.0, 3.0, 4.0}
-    assert len(first) == 25
-    second, _ = resampler.draw(inputs, positive)
-    assert set(second[:, 0]) != set(first[:, 0])
-    assert len(resampler.draw(inputs, np.zeros(100, dtype=bool))[0]) == 0
-
-
-@given(st.lists(st.integers(0, 2 * REMEMBERED), max_size=6))
-def test_the_memory_holds_the_newest_positives(counts: list[int]) -> None:
-    resampler = Resampler(1, "over", positive_share=0.5, seed=0)
+@given(st.lists(st.integers(0, 700), max_size=6))
+def test_the_replay_holds_the_newest_rows(counts: list[int]) -> None:
+    buffer = ReplayBuffer(1, 300, 1, "none", 0.1, seed=0)
     values = np.arange(sum(counts), dtype=float)[:, None]
     start = 0
     for count in counts:
-        resampler.remember(values[start : start + count])
+        buffer.add(values[start : start + count], np.zeros(count, dtype=bool))
         start += count
-    held = resampler.state()["memory"][: min(start, REMEMBERED), 0]
-    assert sorted(held) == values[-REMEMBERED:, 0].tolist() if start else len(held) == 0
+    assert sorted(buffer.state()["inputs"][:, 0]) == values[-300:, 0].tolist()
 
 
 def test_a_long_batch_of_labels_is_learnt_in_bounded_steps() -> None:
     random = np.random.default_rng(6)
-    detector = Classifier(FEATURES, passes=1, resampling="none")
+    detector = Classifier(FEATURES, replay=2)
     detector.learn(*labelled(random, 5000, 0.1))
-    assert detector._network._model._optimizer.t == 20
-    assert detector._network.rows_learnt == 5000
+    assert detector._network._model._optimizer.t == 2 * 5000 // BATCH_ROWS
+    assert detector._network.rows_learnt == 2 * 5000 // BATCH_ROWS * BATCH_ROWS

@@ -25,7 +25,8 @@ FLOORS = {
     "failpoints": 0.0,
     "config": 0.5,  # the other rooms of its floor take their settings from it
     "detectors.base": 0.5,  # the contract; what explains a score speaks of it too
-    **dict.fromkeys(("decoding", "features", "scaling", "detectors", "labels"), 1.0),
+    "labels": 0.75,  # features count them
+    **dict.fromkeys(("decoding", "features", "scaling", "detectors"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     **dict.fromkeys(("pipeline", "merge"), 2.0),
     **dict.fromkeys(("connectors", "journal", "snapshots", "telemetry"), 3.0),

@@ -21,7 +21,16 @@ from stream_detector.features import FeatureExtractor
 from stream_detector.features.keys import LARGEST_CHUNK
 from stream_detector.features.texts import hash_texts, pack_texts, unpack_texts
 
-EVERYTHING = ["count", "sum", "mean", "deviation", "time_since_last", "distinct"]
+EVERYTHING = [
+    "count",
+    "sum",
+    "mean",
+    "deviation",
+    "ratio",
+    "burst",
+    "time_since_last",
+    "distinct",
+]
 HOUR = 3_600_000
 CHUNK = 64
 
@@ -121,11 +130,28 @@ def reference_row(
             deviation = max(-100.0, min(100.0, (amount - mean) / scale))
             deviation *= math.sqrt((number - 1) / (number + 1))
         columns["deviation"].append(deviation)
+        columns["ratio"].append(max(-100.0, min(100.0, amount / mean if history else 1.0)))
+        bursts = 0.0
+        for place, (time, one, _) in enumerate([*history, (now, amount, None)]):
+            excess = max(reference_ratio(history[:place], one, max(half_lives)) - 1, 0.0)
+            bursts += 2.0 ** (-(now - time) / half_life) * excess
+        columns["burst"].append(math.log(1 + bursts))
         columns["distinct"].append(math.log(1 + reference_distinct(history, now, half_life)))
     longest = 10 * max(half_lives) / 1000
     gap = (now - history[-1][0]) / 1000 if history else math.inf
     columns["time_since_last"] = [math.log(1 + min(gap, longest))]
     return [number for name in EVERYTHING for number in columns[name]]
+
+
+def reference_ratio(
+    history: list[tuple[float, float, str | None]], amount: float, half_life: int
+) -> float:
+    """The amount over the mean of the history, as it was then."""
+    if not history:
+        return 1.0
+    weights = [2.0 ** (-(history[-1][0] - time) / half_life) for time, _, _ in history]
+    total = sum(w * a for w, (_, a, _) in zip(weights, history, strict=True))
+    return max(-100.0, min(100.0, amount / (total / sum(weights))))
 
 
 def reference_distinct(

@@ -37,13 +37,25 @@ class Classifier(_DetectorModel):
         default=[32, 16], description="Hidden layer sizes."
     )
     learning_rate: float = Field(0.002, gt=0, le=1, description="Adam's step size.")
-    alpha: float = Field(0.001, ge=0, description="L2 penalty on the weights.")
-    passes: int = Field(3, ge=1, le=100, description="Steps of learning over each labelled batch.")
+    alpha: float = Field(0.01, ge=0, description="L2 penalty on the weights.")
+    replay: int = Field(
+        25, ge=1, le=1000, description="Rows drawn from those kept to learn for each new one."
+    )
+    replay_rows: int = Field(
+        20_000, ge=256, le=1_000_000, description="Labelled rows kept to be learnt again."
+    )
+    trees: bool = Field(
+        True,
+        description="Whether boosted trees, fitted again from time to time on the rows kept, score "
+        "beside the network; their weight follows from the losses of late.",
+    )
     positive_share: float = Field(
         0.1, gt=0, le=0.5, description="Share of positives in a batch, reached by resampling."
     )
     resampling: Literal["none", "over", "under"] = Field(
-        "over", description="How the positive share is reached."
+        "none",
+        description="How the positive share is reached where it is higher than the kept rows'; the "
+        "score is corrected for it. `none`: they are learnt as they come.",
     )
     min_positives: int = Field(
         20, ge=1, description="Positives to have seen before the classifier takes over."

@@ -130,7 +130,9 @@ Feature = Annotated[
     ),
 ]
 
-Statistic: TypeAlias = Literal["count", "sum", "mean", "deviation", "time_since_last", "distinct"]
+Statistic: TypeAlias = Literal[
+    "count", "sum", "mean", "deviation", "ratio", "burst", "time_since_last", "distinct"
+]
 
 
 class Window(Model):
@@ -151,7 +153,8 @@ class Window(Model):
     )
     compute: Annotated[list[Statistic], Field(min_length=1)] = Field(
         description="`count`, `sum`, `mean`; `deviation`: the value minus the key's own mean, in "
-        "the key's own standard deviations; `time_since_last`; `distinct`."
+        "the key's own standard deviations; `ratio`: the value over the key's own mean; `burst`: a "
+        "fading sum of how far values exceeded it; `time_since_last`; `distinct`."
     )
     max_keys: int = Field(
         100_000, ge=16, le=100_000_000, description="Keys remembered; least recently seen go first."
@@ -159,7 +162,7 @@ class Window(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Window:
-        needs = {"sum", "mean", "deviation"} & set(self.compute)
+        needs = {"sum", "mean", "deviation", "ratio", "burst"} & set(self.compute)
         if needs and self.value is None:
             raise ValueError(f"{', '.join(sorted(needs))} need `value`, a numeric field")
         if ("distinct" in self.compute) != (self.distinct_of is not None):

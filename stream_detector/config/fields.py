@@ -72,6 +72,9 @@ class FieldPlan:
                 required.add(window.value)
             if window.distinct_of is not None:
                 text[window.distinct_of] = None
+        for risk in config.labels.risk if config.labels is not None else []:
+            text[risk.key] = None
+            required.add(risk.key)
         if config.suppression is not None:
             text[config.suppression.key] = None
         if config.event.id is not None:

@@ -38,6 +38,7 @@ from stream_detector.config.kafka_models import (
     Kafka,
     KafkaSecurity,
 )
+from stream_detector.config.label_models import Labels, Risk
 from stream_detector.config.units import Budget, Duration
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Processing",
     "RandomFourier",
     "RatioFeature",
+    "Risk",
     "River",
     "StateStore",
     "Statistic",
@@ -74,22 +76,6 @@ __all__ = [
     "TimeFeature",
     "Window",
 ]
-
-
-class Labels(Model):
-    """Labels that come inside the event but may be used only later, as chargebacks are."""
-
-    field: Name = Field(description="Field: 1/true is anomalous, 0/false normal, absent unknown.")
-    positive: list[str] | None = Field(
-        None, description="Values that mean anomalous, for labels that are names."
-    )
-    negative: list[str] | None = Field(
-        None, description="Values that mean normal, all others being anomalous."
-    )
-    delay: Duration = Field(description="Event time after which a label is known.")
-    max_waiting: int = Field(
-        200_000, ge=1, description="Feature rows that wait for labels; the oldest go first."
-    )
 
 
 class Threshold(Model):

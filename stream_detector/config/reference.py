@@ -100,6 +100,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ),
     ),
     ("`labels`", "Labels", ()),
+    ("`labels.risk`", "Risk", ()),
     ("`threshold`", "Threshold", ()),
     ("`suppression`", "Suppression", ()),
     ("`processing`", "Processing", ()),

@@ -1,4 +1,4 @@
-"""Classifier that learns from late labels, and an unsupervised detector until there are some."""
+"""Network and trees that learn from late labels; an unsupervised detector until there are some."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, whole_blocks
+from stream_detector.detectors.boosted_trees import BoostedTrees
 from stream_detector.detectors.loda import Loda
+from stream_detector.detectors.mixture import Mixture
 from stream_detector.detectors.mlp import OnlineNetwork, adam
-from stream_detector.detectors.resampling import Resampler, Resampling
+from stream_detector.detectors.replay import ReplayBuffer, Resampling
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
 
-LARGEST_BATCH = 256
-"""Rows of one step of learning at most; a longer labelled batch is cut into equal parts."""
-
 
 class Classifier:
-    """``MLPClassifier`` on labelled rows; LODA has the word until enough positives were seen.
+    """A network and boosted trees on labelled rows; LODA has the word until there are enough.
 
     ``learn`` may be called with a chunk as it passed by (labels unknown) and again with those of
-    its rows whose labels became known. LODA learns every row that comes before the take-over, the
-    network every row with a label.
+    its rows whose labels became known. LODA learns every row that comes before the take-over. A row
+    with a label goes into two memories of the last such rows: scikit-learn's ``MLPClassifier``
+    takes steps on batches drawn from one, the trees are fitted again on the other now and then.
 
     Score, by ``score_regime``:
 
     - 0: LODA's rarity in nats.
-    - 1: logit of the probability of being positive, corrected for the resampling: the network's
-      own logit, minus the log odds of a positive among the rows it learnt, plus those among the
-      labelled rows seen (King and Zeng 2001, "Logistic regression in rare events data", eq. 7).
+    - 1: logit of the probability of being positive, a mixture of two. The network's is corrected
+      for the resampling: minus the log odds of a positive among the rows it learnt, plus those
+      among the labelled rows seen (King and Zeng 2001, "Logistic regression in rare events data",
+      eq. 7). The weight of the trees' follows from the losses of late.
 
     The two are on different scales and the change is a jump: a running quantile of scores has to
     start afresh there. The regime changes once, from 0 to 1, in ``learn``: when ``min_positives``
     positives and as many negatives have been seen.
 
-    State, of fixed size: network, LODA, remembered positives, and counts of labels.
+    State, bounded: network, LODA, trees, labelled rows remembered, and counts of labels.
     """
 
     block_rows = BLOCK_ROWS
@@ -48,10 +50,12 @@ class Classifier:
         *,
         hidden: Sequence[int] = (32, 16),
         learning_rate: float = 0.002,
-        alpha: float = 0.001,
-        passes: int = 3,
+        alpha: float = 0.01,
+        replay: int = 25,
+        replay_rows: int = 20_000,
+        trees: bool = True,
         positive_share: float = 0.1,
-        resampling: Resampling = "over",
+        resampling: Resampling = "none",
         min_positives: int = 20,
         clip: float = 20.0,
         seed: int = 0,
@@ -63,8 +67,10 @@ class Classifier:
         )
         self._network = OnlineNetwork(model, [features, *hidden, 1], seed)
         self._fallback = Loda(features, seed=seed)
-        self._resampler = Resampler(features, resampling, positive_share, seed)
-        self._passes = passes
+        self._replay = ReplayBuffer(features, replay_rows, replay, resampling, positive_share, seed)
+        self._trees = BoostedTrees(features, replay_rows if trees else 0, seed)
+        self._with_trees = trees
+        self._mixture = Mixture(0.75)
         self._min_positives = min_positives
         self._clip = clip
         self._positives_seen = 0
@@ -86,11 +92,18 @@ class Classifier:
         """Rarity in nats or corrected logit (see ``score_regime``), (events,) float64."""
         if self.score_regime == 0:
             return self._fallback.score(rows)
+        network = self._network_logits(rows)
+        share = self._mixture.share if self._trees.fits else 0.0
+        if share == 0.0:
+            return network
+        return (1.0 - share) * network + share * self._trees.logits(rows.features)
+
+    def _network_logits(self, rows: Rows) -> Float64:
         logits = self._network.forward(clipped(rows.standardised, self._clip))
         return logits[:, 0] + self._prior_correction()
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
-        """Take ``passes`` passes over the labelled rows; rows with NaN as label are not learnt.
+        """Remember the labelled rows and learn from memory; those with NaN as label are left out.
 
         Rows without labels are new: the unsupervised detector learns them, until the takeover.
         """
@@ -105,29 +118,20 @@ class Classifier:
         positive = labels[known] > 0
         self._positives_seen += int(positive.sum())
         self._negatives_seen += int((~positive).sum())
-        self._resampler.remember(inputs[positive])
-        for _ in range(self._passes):
-            self._learn_pass(*self._resampler.draw(inputs, positive))
-
-    def contributions(self, rows: Rows) -> Float64:
-        """How much each feature raised the score over what its mean would give, at least 0."""
-        if self.score_regime == 0:
-            return self._fallback.contributions(rows)
-        inputs = clipped(rows.standardised, self._clip)
-        products = self._network.first_layer(inputs)
-        logits = self._network.forward_from(products.copy())[:, 0]
-        shares = np.zeros(inputs.shape)
-        for feature, weights in enumerate(self._network.first_weights):
-            without = products - inputs[:, feature, None] * weights
-            shares[:, feature] = logits - self._network.forward_from(without)[:, 0]
-        return np.maximum(shares, 0.0, out=shares)
+        if self._with_trees:
+            self._learn_trees(rows.take(known), positive)
+        self._replay.add(inputs, positive)
+        while (batch := self._replay.next_batch()) is not None:
+            self._step(*batch)
 
     def state(self) -> State:
         """States of the parts, and the counts of labels."""
         return {
             "network": self._network.state(),
             "fallback": self._fallback.state(),
-            "resampler": self._resampler.state(),
+            "replay": self._replay.state(),
+            "trees": self._trees.state(),
+            "mixture": self._mixture.state(),
             "positives_seen": self._positives_seen,
             "negatives_seen": self._negatives_seen,
             "positives_learnt": self._positives_learnt,
@@ -139,26 +143,28 @@ class Classifier:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         self._network.restore(read_branch(state, "network"))
         self._fallback.restore(read_branch(state, "fallback"))
-        self._resampler.restore(read_branch(state, "resampler"))
+        self._replay.restore(read_branch(state, "replay"))
+        self._trees.restore(read_branch(state, "trees"))
+        self._mixture.restore(read_branch(state, "mixture"))
         self._positives_seen = read_count(state, "positives_seen")
         self._negatives_seen = read_count(state, "negatives_seen")
         self._positives_learnt = read_count(state, "positives_learnt")
         self._negatives_learnt = read_count(state, "negatives_learnt")
 
-    def _learn_pass(
-        self, inputs: Float64, positive: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    ) -> None:
+    def _learn_trees(self, rows: Rows, positive: NDArray[np.bool_]) -> None:
+        if self._trees.fits:
+            count = len(rows)
+            whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
+            network = self._network_logits(whole)[:count]
+            self._mixture.learn(network, self._trees.logits(rows.features), positive)
+        self._trees.learn(rows.features, positive)
+
+    def _step(self, inputs: Float64, positive: NDArray[np.bool_]) -> None:
         if len(inputs) == 0:
             return
         self._positives_learnt += int(positive.sum())
         self._negatives_learnt += int((~positive).sum())
-        parts = math.ceil(len(inputs) / LARGEST_BATCH)
-        targets = positive.astype(np.float64)
-        for part in range(parts):  # every parts-th row: batches of one size, give or take a row
-            self._network.step(
-                np.ascontiguousarray(inputs[part::parts]),
-                np.ascontiguousarray(targets[part::parts]),
-            )
+        self._network.step(inputs, positive.astype(np.float64))
 
     def _prior_correction(self) -> float:
         seen = (self._positives_seen + 0.5) / (self._negatives_seen + 0.5)

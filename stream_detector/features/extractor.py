@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,17 @@ import numpy as np
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import CategoricalFeature, Config, Feature, TimeFeature, Window
 from stream_detector.errors import StateMismatchError
-from stream_detector.events import EventBatch, Float64, State
+from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.categories import OneHotEncoder, RarityEncoder, category_encoder
-from stream_detector.features.columns import Encoder, FeatureGroup, undo_transform, unique_names
+from stream_detector.features.columns import (
+    Encoder,
+    FeatureGroup,
+    Remembers,
+    undo_transform,
+    unique_names,
+)
 from stream_detector.features.encoders import NumberEncoder, TimeEncoder
+from stream_detector.features.risk import RiskWindow
 from stream_detector.features.windows import KeyedWindow
 
 
@@ -36,7 +44,17 @@ class FeatureExtractor:
             label: KeyedWindow(window, plan.numeric, plan.text, label)
             for window, label in zip(config.windows, labels, strict=True)
         }
-        self._encoders: list[Encoder] = [*encoders, *self._windows.values()]
+        risks = config.labels.risk if config.labels is not None else []
+        self._risks = {
+            label: RiskWindow(risk, config.labels, plan.text)
+            for risk, label in zip(risks, unique_names([each.key for each in risks]), strict=True)
+            if config.labels is not None
+        }
+        self._encoders: list[Encoder] = [
+            *encoders,
+            *self._windows.values(),
+            *self._risks.values(),
+        ]
         self._tables = {
             str(position): encoder
             for position, encoder in enumerate(encoders)
@@ -79,7 +97,11 @@ class FeatureExtractor:
 
     def end_chunk(self) -> None:
         """A full chunk has been seen: let windows and tables forget what is too much."""
-        for remembering in (*self._tables.values(), *self._windows.values()):
+        for remembering in (
+            *self._tables.values(),
+            *self._windows.values(),
+            *self._risks.values(),
+        ):
             remembering.end_chunk()
 
     def describe(self, group: FeatureGroup, batch: EventBatch, row: int, x: Float64) -> Any:
@@ -102,15 +124,29 @@ class FeatureExtractor:
         """A number of a column (say, its running mean) with the column's transform undone."""
         return undo_transform(value, self._transforms[column])
 
+    def take_labels(self, now_ms: int) -> None:
+        """Count the labels that are known at ``now_ms`` of event time, between two chunks."""
+        for risk in self._risks.values():
+            risk.take_labels(now_ms)
+
+    def set_labels(self, ids: Int64, labels: Float64) -> None:
+        """Labels of earlier events: 1, 0 or NaN, each with the identity of its event."""
+        for risk in self._risks.values():
+            risk.set_labels(ids, labels)
+
     @property
     def keys_held(self) -> dict[str, int]:
         """Keys in memory, by window."""
-        return {label: window.keys_held for label, window in self._windows.items()}
+        return {label: each.keys_held for label, each in self._keyed().items()}
 
     @property
     def keys_evicted(self) -> dict[str, int]:
         """Keys forgotten since the beginning, by window."""
-        return {label: window.keys_evicted for label, window in self._windows.items()}
+        return {label: each.keys_evicted for label, each in self._keyed().items()}
+
+    def _keyed(self) -> dict[str, KeyedWindow | RiskWindow]:
+        risks = {f"{label}.risk": risk for label, risk in self._risks.items()}
+        return {**self._windows, **risks}
 
     def state(self) -> State:
         """Windows and tables of categories, and the names of the columns they make."""
@@ -118,6 +154,7 @@ class FeatureExtractor:
             "names": list(self.names),
             "tables": {name: table.state() for name, table in self._tables.items()},
             "windows": {label: window.state() for label, window in self._windows.items()},
+            "risks": {label: risk.state() for label, risk in self._risks.items()},
         }
 
     def restore(self, state: State) -> None:
@@ -133,11 +170,17 @@ class FeatureExtractor:
                 f"the state has {len(given)} features, the configuration {len(self.names)}; "
                 f"they differ in {', '.join(odd)}"
             )
-        for part, remembering in (("tables", self._tables), ("windows", self._windows)):
-            if set(state[part]) != set(remembering):
+        parts: dict[str, Mapping[str, Remembers]] = {
+            "tables": self._tables,
+            "windows": self._windows,
+            "risks": self._risks,
+        }
+        for part, remembering in parts.items():
+            given_part = state.get(part, {})  # states of older versions have no risks
+            if set(given_part) != set(remembering):
                 raise StateMismatchError(f"the state has other {part} than the configuration")
             for name, each in remembering.items():
-                each.restore(state[part][name])
+                each.restore(given_part[name])
 
 
 def _encoder(feature: Feature, plan: FieldPlan, time_field: str | None) -> Encoder:

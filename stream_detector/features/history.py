@@ -76,7 +76,8 @@ class Occurrences:
 class Histories:
     """For each slot and half-life: sum of weights, sum of their squares, mean, sum of squares.
 
-    ``moments``: (4 or 1, slots, half-lives) float64; without values only the sum of weights. The
+    ``moments``: (4 or 1, slots, half-lives) float64; without values only a sum of weights times
+    what each event adds (1, where the events are counted). The
     recurrence is that of West (1979) with fading weights: before an event of weight 1 comes, the
     weights are multiplied by the decay d since the last one.
     """
@@ -101,7 +102,7 @@ class Histories:
         Args:
             events: which of them share a slot.
             decay: (events, half-lives) sorted, from the key's previous event to this one.
-            values: (events,) sorted, within ±1e30.
+            values: (events,) sorted, within ±1e30; what each adds to the sum, where there is one.
 
         Returns:
             (4 or 1, events, half-lives) sorted: the moments just before each event, not yet
@@ -134,9 +135,9 @@ class Histories:
             history: list[tuple[float, ...]] = []
             if not with_values:
                 (weight,) = moments[:, column].tolist()
-                for fade in fades:
+                for fade, value in zip(fades, numbers, strict=True):
                     history.append((weight,))
-                    weight = weight * fade + 1.0
+                    weight = weight * fade + value
                 moments[0, column] = weight
             else:
                 weight, square, mean, spread = moments[:, column].tolist()
@@ -175,8 +176,10 @@ def _step(moments: Float64, decay: Float64, values: Float64) -> Float64:
     """The moments after one event each: (4 or 1, keys, half-lives)."""
     after = np.empty_like(moments)
     faded = moments[0] * decay
-    weight = np.add(faded, 1.0, out=after[0])
-    if len(moments) > 1:
+    if len(moments) == 1:
+        np.add(faded, values[:, None], out=after[0])
+    else:
+        weight = np.add(faded, 1.0, out=after[0])
         mean, spread = moments[2], moments[3]
         np.add(moments[1] * (decay * decay), 1.0, out=after[1])
         delta = values[:, None] - mean

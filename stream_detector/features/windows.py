@@ -36,7 +36,10 @@ LEAST_RELATIVE_DEVIATION = 1e-6
 same value, and suddenly another, is strange; one whose last digit rounds differently is not."""
 
 _NEW_KEY_HALF_LIVES = 10
-_TRANSFORMS: dict[Statistic, Transform] = {"count": "log", "sum": "log", "time_since_last": "log"}
+_LOGARITHMIC: frozenset[Statistic] = frozenset(
+    ("count", "sum", "burst", "time_since_last", "distinct")
+)
+_OF_VALUE: frozenset[Statistic] = frozenset(("sum", "mean", "deviation", "ratio", "burst"))
 
 
 class KeyedWindow:
@@ -49,15 +52,18 @@ class KeyedWindow:
     - ``mean``: the weighted mean; a key without history has the event's own value.
     - ``deviation``: (value - mean) / standard deviation, drawn towards 0 for few events, within
       ±100; 0 where unknown.
+    - ``ratio``: value / mean, within ±100; 1 for a key without history, or with the mean 0.
+    - ``burst``: log(1 + b), b the sum of weights times how far the value exceeded the mean by the
+      longest half-life, as a share of it (``ratio`` - 1 where above 0), this event's included.
     - ``distinct``: log(1 + d), d the weighted number of different values of ``distinct_of``.
     - ``time_since_last``: log(1 + seconds), one column; at most, and for a new key, that of ten
       times the longest half-life.
 
     An event older than the key's newest counts as if it came at the newest's time.
 
-    State: for each key 4 numbers a half-life (1 without ``value``), its last time and, for
-    ``distinct``, 32 times. At most ``max_keys`` keys, and a chunk's more within a chunk; the least
-    recently seen go at the end of a chunk.
+    State: for each key 4 numbers a half-life (1 without ``value``, 5 with ``burst``), its last
+    time and, for ``distinct``, 32 times. At most ``max_keys`` keys, and a chunk's more within a
+    chunk; the least recently seen go at the end of a chunk.
     """
 
     def __init__(
@@ -66,6 +72,8 @@ class KeyedWindow:
         """``numeric``, ``text``: the fields of the plan; ``label``: begins the column names."""
         half_lives = tuple(dict.fromkeys(window.half_lives))
         self._statistics = tuple(dict.fromkeys(window.compute))
+        self._burst = "burst" in self._statistics
+        self._with_ratio = bool({"ratio", "burst"} & set(self._statistics))
         self._key = text.index(window.key)
         self._value = None if window.value is None else numeric.index(window.value)
         self._distinct = None if window.distinct_of is None else text.index(window.distinct_of)
@@ -74,6 +82,8 @@ class KeyedWindow:
         self._longest_gap_ms = _NEW_KEY_HALF_LIVES * max(half_lives) * 1000.0
         self._table = KeyTable(window.max_keys)
         self._histories = Histories(len(half_lives), with_values=self._value is not None)
+        self._bursts = Histories(len(half_lives), with_values=False)
+        self._longest = half_lives.index(max(half_lives))
         self._last_time: Float64 = np.empty(0)
         self._sketches: Float64 = np.empty((0, SKETCH_SLOTS))
         self._grow()
@@ -85,16 +95,13 @@ class KeyedWindow:
         transforms: list[Transform] = []
         spans = [_span(half_life) for half_life in self._half_lives]
         for statistic in self._statistics:
-            field = {"sum": window.value, "mean": window.value, "deviation": window.value}.get(
-                statistic, window.distinct_of if statistic == "distinct" else window.key
-            )
+            field = window.value if statistic in _OF_VALUE else window.key
+            field = window.distinct_of if statistic == "distinct" else field
             one = statistic == "time_since_last"
             for name in [statistic] if one else [f"{statistic}_{span}" for span in spans]:
                 groups.append(FeatureGroup(f"{label}.{name}", (len(columns),), "window", field))
                 columns.append(f"{label}.{name}")
-                transforms.append(
-                    "log" if statistic == "distinct" else _TRANSFORMS.get(statistic, "none")
-                )
+                transforms.append("log" if statistic in _LOGARITHMIC else "none")
         self.columns = tuple(columns)
         self.groups = tuple(groups)
         self.transforms: tuple[Transform, ...] = tuple(transforms)
@@ -120,11 +127,16 @@ class KeyedWindow:
         last, time_ms = events.newest_times(self._last_time[events.slots], batch.time_ms[order])
         gap_ms = time_ms - last
         decay = np.exp2(gap_ms[:, None] * self._rates)
-        values = np.zeros(len(batch))
+        values = np.ones(len(batch))
         if self._value is not None:
             values = batch.numeric[order, self._value]
             values = np.minimum(np.maximum(values, -LARGEST_VALUE), LARGEST_VALUE)
         before = self._histories.advance(events, decay, values)
+        ratio = _ratio(before, values) if self._with_ratio else before[0]
+        bursts = before[0]
+        if self._burst:
+            excess = np.maximum(ratio[:, self._longest] - 1.0, 0.0)
+            bursts = self._bursts.advance(events, decay, excess)[0] * decay + excess[:, None]
         distinct = None
         if self._distinct is not None:
             touched = sketch_slots(batch.text[self._distinct][order].tolist())
@@ -133,7 +145,8 @@ class KeyedWindow:
         ends = events.starts + events.lengths - 1
         self._last_time[events.slots[ends]] = time_ms[ends]
         self._table.touch(events.slots[ends], order[ends], len(batch))
-        out[order] = self._features(before, decay, gap_ms, values, distinct)
+        extra = {"ratio": ratio, "burst": bursts}
+        out[order] = self._features(before, decay, gap_ms, values, extra, distinct)
 
     def _features(
         self,
@@ -141,6 +154,7 @@ class KeyedWindow:
         decay: Float64,
         gap_ms: Float64,
         values: Float64,
+        extra: dict[str, Float64],
         distinct: Float64 | None,
     ) -> Float64:
         """(events, columns). ``before``: (moments, events, half-lives) at the key's last event."""
@@ -156,6 +170,10 @@ class KeyedWindow:
                     parts.append(np.where(before[0] > 0, before[2], values[:, None]))
                 case "deviation":
                     parts.append(_deviation(before, values))
+                case "ratio":
+                    parts.append(extra["ratio"])
+                case "burst":
+                    parts.append(np.log1p(extra["burst"]))
                 case "time_since_last":
                     seconds = np.minimum(gap_ms, self._longest_gap_ms) / 1000.0
                     parts.append(np.log1p(seconds)[:, None])
@@ -173,6 +191,8 @@ class KeyedWindow:
         freed = self._table.evict()
         if len(freed):
             self._histories.clear(freed)
+            if self._burst:
+                self._bursts.clear(freed)
             self._last_time[freed] = NEVER
             if self._distinct is not None:
                 self._sketches[freed] = NEVER
@@ -180,6 +200,7 @@ class KeyedWindow:
     def _grow(self) -> None:
         rows = self._table.rows
         self._histories.grow(rows)
+        self._bursts.grow(rows if self._burst else 0)
         self._last_time = grown(self._last_time, rows, NEVER)
         if self._distinct is not None:
             self._sketches = grown(self._sketches, rows, NEVER)
@@ -191,6 +212,7 @@ class KeyedWindow:
             "half_lives": list(self._half_lives),
             "table": table,
             "moments": self._histories.moments[:, slots],
+            "bursts": self._bursts.moments[0, slots if self._burst else slots[:0]],
             "last_time": self._last_time[slots],
             "sketches": self._sketches[slots if self._distinct is not None else slots[:0]],
         }
@@ -204,10 +226,13 @@ class KeyedWindow:
         moments = np.asarray(state["moments"], dtype=np.float64)
         last_time = np.asarray(state["last_time"], dtype=np.float64)
         sketches = np.asarray(state["sketches"], dtype=np.float64)
+        none = np.empty((0, len(self._half_lives)))
+        bursts = np.asarray(state.get("bursts", none), dtype=np.float64)  # since format 2
         keys, held = len(last_time), self._histories.moments.shape
         expected = {
             "moments": (moments.shape, (held[0], keys, held[2])),
             "sketches": (sketches.shape, (keys * (self._distinct is not None), SKETCH_SLOTS)),
+            "bursts": (bursts.shape, (keys * self._burst, held[2])),
             "keys": ((len(state["table"]["last_used"]),), (keys,)),
         }
         for name, (given, wanted) in expected.items():
@@ -217,7 +242,17 @@ class KeyedWindow:
         self._histories.moments = moments.copy()
         self._last_time = last_time.copy()
         self._sketches = sketches.copy()
+        self._bursts.moments = bursts[None].copy()
         self._grow()
+
+
+def _ratio(before: Float64, values: Float64) -> Float64:
+    """(events, half-lives): the value over the key's own mean, 1 where there is none."""
+    mean = before[2]
+    known = (before[0] > 0) & (mean != 0)
+    with np.errstate(over="ignore"):
+        ratio = np.where(known, values[:, None], 1.0) / np.where(known, mean, 1.0)
+    return np.minimum(np.maximum(ratio, -LARGEST_DEVIATION), LARGEST_DEVIATION)
 
 
 def _deviation(before: Float64, values: Float64) -> Float64:

@@ -23,7 +23,7 @@ from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
 from stream_detector.events import NO_TIMESTAMP, EventBatch, Float64, Rejection, State
 from stream_detector.features import FeatureExtractor
-from stream_detector.labels import PendingLabels
+from stream_detector.labels import WaitingRows
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.chunk import Chunk
 from stream_detector.scaling import RunningScaler
@@ -90,10 +90,9 @@ class Pipeline:
         self.detector = build_detector(config.detector, width)
         self.threshold = AlertThreshold(config.threshold)
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
-        self.pending: PendingLabels | None = None
+        self.pending: WaitingRows | None = None
         if config.labels is not None and getattr(self.detector, "uses_labels", False):
-            delay, most = config.labels.delay, config.labels.max_waiting
-            self.pending = PendingLabels(width, delay, most)
+            self.pending = WaitingRows(config.labels, width, config.detector.seed)
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
@@ -223,16 +222,24 @@ class Pipeline:
         features = self.scaler.impute(chunk.raw)
         regime = getattr(self.detector, "score_regime", 0)
         self.detector.learn(Rows(features, self.scaler.standardise(features)))
+        # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
+        self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
         if self.pending is not None:
-            self.pending.add(chunk.times_ms, features, chunk.labels)
-            # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
-            self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
+            self.pending.offer(
+                chunk.times_ms,
+                np.zeros(chunk.size, dtype=np.int64),
+                features,
+                chunk.labels,
+                chunk.scores,
+                self.sequence - chunk.size,
+            )
             rows, labels = self.pending.mature(self._learned_ms)
             if len(labels):
                 self.detector.learn(Rows(rows, self.scaler.standardise(rows)), labels)
         self.threshold.learn(chunk.scores, chunk.raised, chunk.times_ms)
         if getattr(self.detector, "score_regime", 0) != regime:
             self.threshold.reset()
+        self.features.take_labels(self._learned_ms)
         self.features.end_chunk()
         self.chunks += 1
         self.rows_learned += chunk.size

@@ -1,0 +1,213 @@
+"""How often the events of a key turned out to be anomalous, as far as labels are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.config.models import Labels, Risk
+from stream_detector.config.units import format_duration
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import EventBatch, Float64, Int64, State
+from stream_detector.features.columns import FeatureGroup, Transform, undo_transform
+from stream_detector.features.distinct import NEVER
+from stream_detector.features.history import Histories, Occurrences
+from stream_detector.features.keys import KeyTable, grown
+from stream_detector.labels import DelayQueue
+
+_LONGEST_HALF_LIVES = 10
+_SINGLE = ("time_since_positive", "time_since_first_positive", "positives_run", "negatives_run")
+
+
+class RiskWindow:
+    """The features of one ``Risk`` of the configuration.
+
+    A label counts when ``labels.delay`` has passed since its event, and as old as its event then:
+    an event at time t is told of the events up to t - delay, with ages counted from t - delay.
+    Columns, the first two for each half-life:
+
+    - ``positives``: log(1 + p), p the sum of weights 2**(-age / half-life) of positive events.
+    - ``positive_share``: p / (n + 1), n the sum of weights of all events with a known label.
+    - ``time_since_positive``, ``time_since_first_positive``: log(1 + seconds) since the last and
+      the first known positive; at most, and where there is none, ten times the longest half-life.
+    - ``positives_run``, ``negatives_run``: log(1 + how many of that kind came last in a row).
+
+    State: per key 2 numbers a half-life and 5 more, at most ``max_keys`` keys (and a chunk's more);
+    the events of the last ``delay``, 32 bytes each, at most ``max_events``.
+    """
+
+    def __init__(self, risk: Risk, labels: Labels, text: tuple[str, ...]) -> None:
+        self._half_lives = tuple(dict.fromkeys(risk.half_lives))
+        self._key = text.index(risk.key)
+        self._delay_ms = int(labels.delay * 1000)
+        self._absent = 0.0 if labels.absent == "normal" else np.nan
+        self._rates: Float64 = -1.0 / (np.array(self._half_lives) * 1000.0)
+        self._longest_ms = _LONGEST_HALF_LIVES * max(self._half_lives) * 1000.0
+        self._table = KeyTable(risk.max_keys)
+        self._known = Histories(len(self._half_lives), with_values=False)
+        self._positive = Histories(len(self._half_lives), with_values=False)
+        self._marks: Float64 = np.empty((0, 3))  # newest known event, last and first positive
+        self._runs: Float64 = np.empty((0, 2))  # positives and negatives that came last in a row
+        self._owner: Int64 = np.empty(0, dtype=np.int64)  # counts how often a slot was given away
+        self._grow()
+        self._queue = DelayQueue(
+            labels.delay, risk.max_events, {"slot": (np.int64, 0), "owner": (np.int64, 0)}
+        )
+        spans = [format_duration(half_life) for half_life in self._half_lives]
+        names = [f"{kind}_{span}" for kind in ("positives", "positive_share") for span in spans]
+        self.columns = tuple(f"{risk.key}.{name}" for name in (*names, *_SINGLE))
+        self.groups = tuple(
+            FeatureGroup(name, (column,), "risk", risk.key)
+            for column, name in enumerate(self.columns)
+        )
+        self.transforms: tuple[Transform, ...] = tuple(
+            "none" if ".positive_share_" in name else "log" for name in self.columns
+        )
+
+    @property
+    def keys_held(self) -> int:
+        """Keys in memory now."""
+        return len(self._table)
+
+    @property
+    def keys_evicted(self) -> int:
+        """Keys forgotten since the beginning."""
+        return self._table.evicted
+
+    @property
+    def waiting(self) -> int:
+        """Events whose label may still come."""
+        return self._queue.waiting
+
+    def encode(self, batch: EventBatch, out: Float64) -> None:
+        """(events, columns): what is known of each event's key; the events begin to wait."""
+        if len(batch) == 0:
+            return
+        slots = self._table.slots_of(batch.text[self._key].tolist())
+        self._grow()
+        self._table.touch(slots, np.arange(len(batch)), len(batch))
+        now = batch.time_ms.astype(np.float64) - self._delay_ms
+        marks = self._marks[slots]
+        fade = np.exp2(np.maximum(now - marks[:, 0], 0.0)[:, None] * self._rates)
+        known = self._known.moments[0, slots] * fade
+        positive = self._positive.moments[0, slots] * fade
+        seconds = np.minimum(np.maximum(now[:, None] - marks[:, 1:], 0.0), self._longest_ms) / 1000
+        parts = (np.log1p(positive), positive / (known + 1.0), np.log1p(seconds))
+        out[:] = np.concatenate([*parts, np.log1p(self._runs[slots])], axis=1)
+        columns = {"slot": slots, "owner": self._owner[slots]}
+        ids = np.zeros(len(batch), dtype=np.int64)
+        self._queue.add(batch.time_ms, ids, batch.label, columns)
+
+    def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is
+        """The feature's number, its logarithm undone."""
+        return undo_transform(float(x[group]), self.transforms[group])
+
+    def set_labels(self, ids: Int64, labels: Float64) -> None:
+        """Labels of events that still wait."""
+        self._queue.set_labels(ids, labels)
+
+    def take_labels(self, now_ms: int) -> None:
+        """Count the labels of the events whose delay is over at ``now_ms`` of event time."""
+        due = self._queue.mature(now_ms)
+        labels = due["label"].astype(np.float64)
+        labels[np.isnan(labels)] = self._absent
+        slots = due["slot"].astype(np.int64)
+        # A key that was forgotten meanwhile has lost what waited, whoever has its slot now.
+        kept = ~np.isnan(labels) & (slots >= 0)
+        kept &= self._owner[np.maximum(slots, 0)] == due["owner"]
+        if kept.any():
+            self._count(slots[kept], due["due"][kept].astype(np.int64), labels[kept])
+
+    def end_chunk(self) -> None:
+        """Forget the least recently seen keys, if there are too many."""
+        freed = self._table.evict()
+        if len(freed):
+            self._known.clear(freed)
+            self._positive.clear(freed)
+            self._marks[freed] = NEVER
+            self._runs[freed] = 0.0
+            self._owner[freed] += 1
+
+    def _count(self, slots: Int64, due_ms: Int64, labels: Float64) -> None:
+        events = Occurrences.of(slots)
+        order = events.order
+        times = due_ms[order] - self._delay_ms
+        last, newest = events.newest_times(self._marks[events.slots, 0], times)
+        decay = np.exp2((newest - last)[:, None] * self._rates)
+        positive = labels[order] > 0
+        self._known.advance(events, decay, np.ones(len(order)))
+        self._positive.advance(events, decay, positive.astype(np.float64))
+        keys = events.slots[events.starts]
+        ends = events.starts + events.lengths - 1
+        self._marks[keys, 0] = newest[ends]
+        place = np.arange(len(order))
+        runs = []
+        for kind, breaks in ((0, ~positive), (1, positive)):
+            last_break = np.maximum.reduceat(np.where(breaks, place, -1), events.starts)
+            unbroken = last_break < events.starts
+            before = np.where(unbroken, self._runs[keys, kind], 0.0)
+            since = np.where(unbroken, events.lengths, ends - last_break)
+            runs.append(before + since)
+        self._runs[keys] = np.stack(runs, axis=1)
+        hit = np.where(positive, newest, NEVER)
+        self._marks[keys, 1] = np.maximum(
+            self._marks[keys, 1], np.maximum.reduceat(hit, events.starts)
+        )
+        first = np.minimum.reduceat(np.where(positive, newest, np.inf), events.starts)
+        unset = self._marks[keys, 2] == NEVER
+        self._marks[keys, 2] = np.where(unset & np.isfinite(first), first, self._marks[keys, 2])
+
+    def _grow(self) -> None:
+        rows = self._table.rows
+        self._known.grow(rows)
+        self._positive.grow(rows)
+        self._marks = grown(self._marks, rows, NEVER)
+        self._runs = grown(self._runs, rows, 0.0)
+        if len(self._owner) < rows:
+            more: NDArray[np.int64] = np.zeros(rows - len(self._owner), dtype=np.int64)
+            self._owner = np.concatenate([self._owner, more])
+
+    def state(self) -> State:
+        """The keys, least recently seen first, their numbers in that order; the waiting events."""
+        table, slots = self._table.state()
+        places: Int64 = np.full(len(self._owner), -1, dtype=np.int64)
+        places[slots] = np.arange(len(slots))
+        queue = dict(self._queue.state())
+        # Slots are no part of a state: an event names its key's place in it, -1 if it has none.
+        waits = queue["slot"]
+        current = (waits >= 0) & (self._owner[np.maximum(waits, 0)] == queue["owner"])
+        queue["slot"] = np.where(current, places[np.maximum(waits, 0)], -1)
+        queue["owner"] = np.zeros(len(waits), dtype=np.int64)
+        return {
+            "half_lives": list(self._half_lives),
+            "table": table,
+            "known": self._known.moments[:, slots],
+            "positive": self._positive.moments[:, slots],
+            "marks": self._marks[slots],
+            "runs": self._runs[slots],
+            "queue": queue,
+        }
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where shapes or half-lives differ."""
+        if tuple(state["half_lives"]) != self._half_lives:
+            raise StateMismatchError(
+                f"risk has half-lives {state['half_lives']}, expected {list(self._half_lives)}"
+            )
+        keys = len(state["table"]["last_used"])
+        shapes: dict[str, tuple[int, ...]] = {"marks": (keys, 3), "runs": (keys, 2)}
+        shapes |= dict.fromkeys(("known", "positive"), (1, keys, len(self._half_lives)))
+        arrays = {name: np.array(state[name], dtype=np.float64) for name in shapes}
+        for name, wanted in shapes.items():
+            if arrays[name].shape != wanted:
+                raise StateMismatchError(
+                    f"risk has {name} of shape {arrays[name].shape}, expected {wanted}"
+                )
+        self._table.restore(state["table"])
+        self._known.moments, self._positive.moments = arrays["known"], arrays["positive"]
+        self._marks, self._runs = arrays["marks"], arrays["runs"]
+        self._owner = np.zeros(keys, dtype=np.int64)
+        self._grow()
+        self._queue.restore(state["queue"])

@@ -1,0 +1,122 @@
+"""Rows that wait until their label may be known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import Float64, Int64, State
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+class DelayQueue:
+    """Columns of rows in event order, each row held until ``delay`` of event time has passed.
+
+    Every row has an ``id`` (int64, a hash of the event's; 0 where labels come with the events) and
+    a ``label`` (1, 0 or NaN unknown), which a message may still set while the row waits.
+
+    State: the rows. Bounded by ``most``: the oldest leave first, counted in ``dropped``.
+    """
+
+    def __init__(
+        self, delay_seconds: float, most: int, columns: Mapping[str, tuple[type, int]]
+    ) -> None:
+        """``columns``: of each further column, the type and the width (0: one number a row)."""
+        self._delay_ms = int(delay_seconds * 1000)
+        self._most = most
+        own: dict[str, tuple[type, int]] = {
+            "due": (np.int64, 0),
+            "id": (np.int64, 0),
+            "label": (np.float64, 0),
+        }
+        self._shapes = {**own, **columns}
+        self._blocks: list[dict[str, NDArray[Any]]] = []
+        self.waiting = 0
+        self.dropped = 0
+
+    def add(self, times_ms: Int64, ids: Int64, labels: Float64, columns: Columns) -> None:
+        """Let rows wait. ``times_ms``: (rows,) event times; the columns likewise, row by row."""
+        if not len(times_ms):
+            return
+        block = {"due": times_ms + self._delay_ms, "id": ids, "label": labels, **columns}
+        self._blocks.append({name: np.array(column) for name, column in block.items()})
+        self.waiting += len(times_ms)
+        while self.waiting > self._most:
+            excess = min(self.waiting - self._most, len(self._blocks[0]["due"]))
+            self._leave(excess)
+            self.dropped += excess
+
+    def mature(self, now_ms: int) -> dict[str, NDArray[Any]]:
+        """Take out the rows, oldest first, whose delay is over at ``now_ms`` of event time."""
+        taken = [self._empty()]
+        while self._blocks:
+            due: NDArray[Any] = self._blocks[0]["due"]
+            # In event order, not in order of due time: a late event waits for its elders.
+            held = np.flatnonzero(due > now_ms)
+            count = int(held[0]) if len(held) else len(due)
+            whole = count == len(due)
+            taken.append({name: column[:count] for name, column in self._blocks[0].items()})
+            self._leave(count)
+            if not whole:
+                break
+        return {name: np.concatenate([each[name] for each in taken]) for name in self._shapes}
+
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Set the labels of waiting rows by id, a later one over an earlier; which were found."""
+        newest: dict[int, float] = dict(zip(ids.tolist(), labels.tolist(), strict=True))
+        wanted = np.array(sorted(newest), dtype=np.int64)
+        values = np.array([newest[each] for each in wanted.tolist()])
+        found = np.zeros(len(wanted), dtype=bool)
+        for block in self._blocks if len(wanted) else ():
+            at = np.minimum(np.searchsorted(wanted, block["id"]), len(wanted) - 1)
+            rows = np.flatnonzero(wanted[at] == block["id"])
+            block["label"][rows] = values[at[rows]]
+            found[at[rows]] = True
+        return found[np.searchsorted(wanted, ids)] if len(wanted) else found
+
+    def replace(self, name: str, mapping: Int64) -> None:
+        """Put ``mapping[value]`` in place of each value of an integer column, -1 staying -1."""
+        for block in self._blocks:
+            column = block[name].astype(np.int64)
+            block[name] = np.where(column < 0, -1, mapping[np.maximum(column, 0)])
+
+    def state(self) -> State:
+        """All rows as one block."""
+        blocks = [self._empty(), *self._blocks]
+        rows = {name: np.concatenate([each[name] for each in blocks]) for name in self._shapes}
+        return {**rows, "dropped": self.dropped}
+
+    def restore(self, state: State) -> None:
+        """Take ``state`` in. Raises ``StateMismatchError`` where columns do not fit."""
+        block: dict[str, NDArray[Any]] = {}
+        count = len(state["due"])
+        for name, (kind, width) in self._shapes.items():
+            column: NDArray[Any] = np.array(state[name], dtype=kind)
+            wanted = (count, width) if width else (count,)
+            if column.shape != wanted:
+                raise StateMismatchError(
+                    f"rows waiting for labels: {name} has shape {column.shape}, expected {wanted}"
+                )
+            block[name] = column
+        self._blocks = [block] if count else []
+        self.waiting, self.dropped = count, int(state["dropped"])
+
+    def _leave(self, count: int) -> None:
+        """The first ``count`` rows of the first block leave."""
+        first = self._blocks[0]
+        self.waiting -= count
+        if count == len(first["due"]):
+            self._blocks.pop(0)
+        else:
+            self._blocks[0] = {name: column[count:] for name, column in first.items()}
+
+    def _empty(self) -> dict[str, NDArray[Any]]:
+        return {
+            name: np.empty((0, width) if width else 0, dtype=kind)
+            for name, (kind, width) in self._shapes.items()
+        }

@@ -1,0 +1,94 @@
+"""Boosted trees beside the network: the arrays are the trees, and the better one is heard."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from stream_detector.detectors import boosted_trees
+from stream_detector.detectors.base import Rows
+from stream_detector.detectors.boosted_trees import LEAST_NEW, NEW_SHARE, BoostedTrees
+from stream_detector.detectors.classifier import Classifier
+from stream_detector.detectors.mixture import HALF_LIFE_ROWS, Mixture
+from stream_detector.explanation import contributions
+from stream_detector.features.columns import FeatureGroup
+
+FEATURES = 5
+
+
+def both_high(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """A corner that no single feature gives away, 4 % of the rows."""
+    values = random.normal(size=(count, FEATURES))
+    return values, (values[:, 0] > 0.84) & (values[:, 1] > 0.84)
+
+
+def test_the_arrays_give_what_scikit_learn_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = []
+
+    class Noting(HistGradientBoostingClassifier):
+        def fit(self, *arguments: object) -> object:
+            models.append(self)
+            return super().fit(*arguments)
+
+    monkeypatch.setattr(boosted_trees, "HistGradientBoostingClassifier", Noting)
+    random = np.random.default_rng(0)
+    trees = BoostedTrees(FEATURES, 3000, seed=0)
+    trees.learn(*both_high(random, 3000))
+    (model,) = models
+    probe = np.concatenate([both_high(random, 500)[0], np.full((1, FEATURES), 1e300)])
+    expected = model.decision_function(np.clip(probe, -1e30, 1e30))
+    np.testing.assert_allclose(trees.logits(probe), expected, rtol=1e-12)
+    one_by_one = np.concatenate([trees.logits(row[None]) for row in probe])
+    assert one_by_one.tobytes() == trees.logits(probe).tobytes()
+
+
+def test_they_are_fitted_when_an_eighth_is_new_and_never_without_both_labels() -> None:
+    random = np.random.default_rng(1)
+    trees = BoostedTrees(FEATURES, 4000, seed=0)
+    trees.learn(random.normal(size=(1000, FEATURES)), np.zeros(1000, dtype=bool))
+    assert trees.fits == 0
+    assert (trees.logits(np.zeros((3, FEATURES))) == 0).all()
+    trees.learn(*both_high(random, 3000))
+    assert trees.fits == 1
+    for _ in range(10):
+        trees.learn(*both_high(random, LEAST_NEW))
+    assert trees.fits == 1 + 10 * LEAST_NEW // (4000 // NEW_SHARE + LEAST_NEW)
+
+
+def test_the_mixture_follows_the_losses_of_late() -> None:
+    random = np.random.default_rng(2)
+    mixture = Mixture(0.75)
+    assert mixture.share == 0.75
+    positive = random.random(500) < 0.3
+    right = np.where(positive, 3.0, -3.0)
+    noise = random.normal(size=500)
+    mixture.learn(right, noise, positive)
+    assert mixture.share == 0.0
+    for _ in range(int(3 * HALF_LIFE_ROWS / 500)):
+        mixture.learn(noise, right, positive)
+    assert mixture.share == 1.0
+    whole, parts = Mixture(0.75), Mixture(0.75)
+    whole.learn(noise, right, positive)
+    for begin in range(0, 500, 50):
+        cut = slice(begin, begin + 50)
+        parts.learn(noise[cut], right[cut], positive[cut])
+    np.testing.assert_allclose(whole.state()["losses"], parts.state()["losses"], rtol=1e-12)
+
+
+def test_where_the_corner_is_what_counts_the_trees_are_heard_and_explain_it() -> None:
+    random = np.random.default_rng(3)
+    detector = Classifier(FEATURES, replay=2)
+    for _ in range(40):
+        values, positive = both_high(random, 256)
+        detector.learn(Rows(values, values), positive.astype(float))
+    assert detector.state()["trees"]["fits"] > 3
+    values, positive = both_high(random, 2048)
+    scores = detector.score(Rows(values, values))
+    assert np.quantile(scores[positive], 0.05) > np.quantile(scores[~positive], 0.99)
+    groups = [FeatureGroup(str(n), (n,), "numeric", None) for n in range(FEATURES)]
+    first_two = [
+        set(np.argsort(-contributions(detector, groups, Rows(row, row), np.zeros(FEATURES)))[:2])
+        for row in values[positive][:30, None]
+    ]
+    assert sum(pair == {0, 1} for pair in first_two) >= 27
