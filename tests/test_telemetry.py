@@ -67,6 +67,8 @@ def exercised() -> Metrics:
     metrics.add_learning(0, 1, 256, 12)
     metrics.set_keys(0, "card", 10)
     metrics.add_evicted_keys(0, "card", 2)
+    metrics.add_labels(0, 3, 1)
+    metrics.set_labels_waiting(0, 40)
     for stage in STAGES:
         with metrics.stage(stage):
             pass
@@ -259,6 +261,8 @@ def record_shard(metrics: Metrics, shard: int) -> None:
     metrics.add_learning(shard, 1, 200 + shard, shard)
     metrics.set_keys(shard, "card", 1000 + shard)
     metrics.add_evicted_keys(shard, "card", shard)
+    metrics.add_labels(shard, 10 + shard, shard)
+    metrics.set_labels_waiting(shard, shard)
     metrics.set_output_failing(shard, failing=bool(shard % 2))
     metrics.add_replay(shard, 10 + shard, shard, 5 + shard)
     metrics.set_newest_snapshot(shard, 500.0 + shard, 4096 + shard)

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     missing = [topic for topic in wanted if topic not in counts]
     if missing:
         raise InputMissingError(f"missing topics: {', '.join(missing)}")
-    most = max(counts[topic] for topic in kafka.topics)
+    most = max(counts[topic] for topic in kafka.input_topics)
     if config.processing.shards > most:
         print(f"  note: {config.processing.shards} shards, but only {most} partitions")
     return 0

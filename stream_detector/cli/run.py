@@ -116,7 +116,7 @@ def _work(
     metrics.set_waiting_for_input(False)
     if stop():
         return
-    log.info("reading %s", ", ".join(f"{t} ({counts[t]} partitions)" for t in kafka.topics))
+    log.info("reading %s", ", ".join(f"{t} ({counts[t]} partitions)" for t in kafka.input_topics))
     processing = config.processing
     exactly_once = kafka.delivery == "exactly_once"
     if exactly_once:

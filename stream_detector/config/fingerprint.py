@@ -30,13 +30,18 @@ def state_shape(config: Config) -> dict[str, Any]:
         "windows": parts["windows"],
         "detector": parts["detector"],
         # Other detectors never look at labels; rows wait for them only where they are learnt.
-        "labels": parts["labels"] if config.detector.kind in _USE_LABELS else None,
+        "labels": parts["labels"] if _uses_labels(config) else None,
         "threshold": "score" if budget is None else "share" if budget.share else "rate",
         "processing": {
             "chunk_size": config.processing.chunk_size,
             "shards": config.processing.shards,
         },
     }
+
+
+def _uses_labels(config: Config) -> bool:
+    risk = config.labels is not None and bool(config.labels.risk)
+    return risk or config.detector.kind in _USE_LABELS
 
 
 def state_fingerprint(config: Config) -> str:

@@ -48,6 +48,12 @@ class Kafka(Model):
     group: Name = Field(description="Consumer group; also names the stored state.")
     alerts: Topic = Field(description="Topic that alerts are written to.")
     dead_letters: Topic = Field(description="Topic that records which cannot be used go to, whole.")
+    labels: Topic | None = Field(
+        None,
+        description="Topic of labels that come later: `event_id`, `label`, and `time` if it is not "
+        "the record's own. With `processing.shards` it has the partitions of the topics, and a "
+        "label goes to the partition of its event.",
+    )
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where a group without a committed offset begins."
     )
@@ -95,6 +101,11 @@ class Kafka(Model):
     producer: dict[str, Any] = Field(
         default_factory=dict, description="Any setting of kafka-python's KafkaProducer, likewise."
     )
+
+    @property
+    def input_topics(self) -> list[str]:
+        """Topics of events, and that of labels."""
+        return [*self.topics, *([self.labels] if self.labels is not None else [])]
 
     @property
     def journal_topic(self) -> str:

@@ -29,9 +29,13 @@ class Risk(Model):
 
 
 class Labels(Model):
-    """Labels that come inside the event but may be used only later, as chargebacks are."""
+    """Labels that are known only later, as chargebacks are: in the event, or on `kafka.labels`."""
 
-    field: Name = Field(description="Field: 1/true is anomalous, 0/false normal, absent unknown.")
+    field: Name | None = Field(
+        None,
+        description="Field of the event: 1/true is anomalous, 0/false normal, absent unknown. "
+        "Not looked at before `delay` has passed.",
+    )
     positive: list[str] | None = Field(
         None, description="Values that mean anomalous, for labels that are names."
     )

@@ -222,4 +222,11 @@ class Config(Model):
             raise ValueError(NOTHING_TO_SEE)
         if isinstance(self.detector, Classifier) and self.labels is None:
             raise ValueError(NEEDS_LABELS)
+        on_topic = self.kafka is not None and self.kafka.labels is not None
+        if self.labels is None and on_topic:
+            raise ValueError("kafka.labels needs `labels`, with a delay")
+        if on_topic and self.event.id is None:
+            raise ValueError("kafka.labels needs `event.id`: labels name their event by it")
+        if self.labels is not None and self.labels.field is None and not on_topic:
+            raise ValueError("labels need `field`, or a topic in `kafka.labels`")
         return self

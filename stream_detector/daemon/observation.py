@@ -30,6 +30,8 @@ class Observation:
         self._increase(shard, "chunks", pipeline.chunks)
         self._increase(shard, "learned", pipeline.rows_learned)
         self._increase(shard, "refused", getattr(pipeline.detector, "rows_refused", 0))
+        self._increase(shard, "labels", pipeline.labels_taken)
+        self._increase(shard, "unmatched", pipeline.labels_unmatched)
         for key, evicted in pipeline.features.keys_evicted.items():
             self._increase(shard, f"evicted {key}", evicted)
 
@@ -70,6 +72,11 @@ class Observation:
         """Set what a shard holds: its threshold, and the keys of its windows."""
         number, pipeline = shard.number, shard.pipeline
         self._metrics.set_threshold(number, pipeline.threshold.value)
+        if pipeline.pending is not None:
+            self._metrics.set_labels_waiting(number, pipeline.pending.waiting)
+            taken = self._increase(shard, "labels", pipeline.labels_taken)
+            unmatched = self._increase(shard, "unmatched", pipeline.labels_unmatched)
+            self._metrics.add_labels(number, taken - unmatched, unmatched)
         for key, held in pipeline.features.keys_held.items():
             self._metrics.set_keys(number, key, held)
         for key, evicted in pipeline.features.keys_evicted.items():

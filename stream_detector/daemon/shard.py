@@ -12,7 +12,7 @@ from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import describe_difference, state_fingerprint, state_shape
 from stream_detector.config.models import Config
 from stream_detector.connectors.base import Commit, Fetched
-from stream_detector.decoding import Decoder
+from stream_detector.decoding import Decoder, LabelDecoder
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, TopicPartition
 from stream_detector.failpoints import failpoint
@@ -51,6 +51,10 @@ class Shard:
         self._metrics = metrics
         self._configuration = state_fingerprint(config)
         self._decoder = Decoder(config, FieldPlan.of(config))
+        self._labels_topic = config.kafka.labels if config.kafka is not None else None
+        self._label_decoder: Decoder | LabelDecoder = self._decoder
+        if config.labels is not None and self._labels_topic is not None:
+            self._label_decoder = LabelDecoder(config.labels, FieldPlan.of(config))
         self.merger = Merger(record_steps=True)
         self.pipeline = Pipeline(config, self._configuration, metrics.stage)
         self.alerts: list[Outgoing] = []
@@ -98,7 +102,9 @@ class Shard:
     def take_in(self, fetched: Fetched) -> None:
         """Decode records and let them wait for their turn."""
         with self._metrics.stage("decode"):
-            batch = self._decoder.decode(fetched.source, fetched.records)
+            of_labels = fetched.source.topic == self._labels_topic
+            decoder = self._label_decoder if of_labels else self._decoder
+            batch = decoder.decode(fetched.source, fetched.records)
         self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
         self.merger.push(batch)
 

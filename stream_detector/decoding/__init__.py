@@ -1,6 +1,7 @@
 """From bytes to columns."""
 
 from stream_detector.decoding.decoder import LARGEST_NUMBER, REASONS, Decoder, read_label
+from stream_detector.decoding.label_decoder import LabelDecoder
 from stream_detector.decoding.times import LATEST_TIME_MS, read_time
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "LATEST_TIME_MS",
     "REASONS",
     "Decoder",
+    "LabelDecoder",
     "read_label",
     "read_time",
 ]

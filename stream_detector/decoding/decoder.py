@@ -47,6 +47,9 @@ REASONS = (
 LARGEST_NUMBER = 1e100
 """A number beyond this is refused: its square must stay finite in every running moment."""
 
+_POSITIVE = frozenset(("1", "1.0", "true", "yes", "fraud", "anomalous"))
+_NEGATIVE = frozenset(("0", "0.0", "false", "no", "normal", "genuine"))
+
 _NUMBER = float | None
 _TEXT = str | int | float | bool | None
 
@@ -72,7 +75,8 @@ class Decoder:
             fields[name] = (bool | int | None) if name in plan.boolean else _NUMBER
         wide = [*plan.text, config.event.id]
         wide.append(config.event.time.field if config.event.time else None)
-        wide.append(config.labels.field if config.labels else None)
+        self._label_field = config.labels.field if config.labels else None
+        wide.append(self._label_field)
         for wide_name in wide:
             if wide_name is not None:
                 fields[wide_name] = _TEXT
@@ -207,9 +211,9 @@ class Decoder:
         return times
 
     def _label(self, events: list[Any]) -> Float64:
-        if self._labels is None:
+        if self._labels is None or self._label_field is None:
             return np.full(len(events), np.nan)
-        values = map(self._getters[self._labels.field], events)
+        values = map(self._getters[self._label_field], events)
         return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
 
 
@@ -222,9 +226,9 @@ def read_label(value: Any, labels: Labels) -> float:
     if labels.negative is not None:
         return 0.0 if _text_of(value) in labels.negative else 1.0
     text = str(_text_of(value)).lower()
-    if text in ("1", "1.0", "true", "yes"):
+    if text in _POSITIVE:
         return 1.0
-    return 0.0 if text in ("0", "0.0", "false", "no") else np.nan
+    return 0.0 if text in _NEGATIVE else np.nan
 
 
 def _number_or_nan(value: Any) -> float:

@@ -44,9 +44,10 @@ class FeatureExtractor:
             label: KeyedWindow(window, plan.numeric, plan.text, label)
             for window, label in zip(config.windows, labels, strict=True)
         }
+        by_id = config.kafka is not None and config.kafka.labels is not None
         risks = config.labels.risk if config.labels is not None else []
         self._risks = {
-            label: RiskWindow(risk, config.labels, plan.text)
+            label: RiskWindow(risk, config.labels, plan.text, by_id=by_id)
             for risk, label in zip(risks, unique_names([each.key for each in risks]), strict=True)
             if config.labels is not None
         }

@@ -15,7 +15,7 @@ from stream_detector.features.columns import FeatureGroup, Transform, undo_trans
 from stream_detector.features.distinct import NEVER
 from stream_detector.features.history import Histories, Occurrences
 from stream_detector.features.keys import KeyTable, grown
-from stream_detector.labels import DelayQueue
+from stream_detector.labels import DelayQueue, identities
 
 _LONGEST_HALF_LIVES = 10
 _SINGLE = ("time_since_positive", "time_since_first_positive", "positives_run", "negatives_run")
@@ -38,7 +38,11 @@ class RiskWindow:
     the events of the last ``delay``, 32 bytes each, at most ``max_events``.
     """
 
-    def __init__(self, risk: Risk, labels: Labels, text: tuple[str, ...]) -> None:
+    def __init__(
+        self, risk: Risk, labels: Labels, text: tuple[str, ...], *, by_id: bool = False
+    ) -> None:
+        """``text``: fields of the plan; ``by_id``: labels come later and name their event's id."""
+        self._by_id = by_id
         self._half_lives = tuple(dict.fromkeys(risk.half_lives))
         self._key = text.index(risk.key)
         self._delay_ms = int(labels.delay * 1000)
@@ -97,7 +101,8 @@ class RiskWindow:
         parts = (np.log1p(positive), positive / (known + 1.0), np.log1p(seconds))
         out[:] = np.concatenate([*parts, np.log1p(self._runs[slots])], axis=1)
         columns = {"slot": slots, "owner": self._owner[slots]}
-        ids = np.zeros(len(batch), dtype=np.int64)
+        count = len(batch)
+        ids = identities(batch.event_id.tolist()) if self._by_id else np.zeros(count, np.int64)
         self._queue.add(batch.time_ms, ids, batch.label, columns)
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.config.models import Labels
 from stream_detector.events import Float64, Int64, State
@@ -60,9 +61,9 @@ class WaitingRows:
         self.seen += len(scores)
         self.most_waiting = max(self.most_waiting, self._queue.waiting)
 
-    def set_labels(self, ids: Int64, labels: Float64) -> int:
-        """Labels of waiting rows, by identity; how many found theirs."""
-        return int(self._queue.set_labels(ids, labels).sum())
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Labels of waiting rows, by identity; which of them found theirs."""
+        return self._queue.set_labels(ids, labels)
 
     def mature(self, now_ms: int) -> tuple[Float64, Float64]:
         """Take out the rows whose delay is over at ``now_ms`` and whose label is known.

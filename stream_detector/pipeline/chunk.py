@@ -22,6 +22,7 @@ class Chunk:
         self.raised = np.zeros(size, dtype=bool)
         self.times_ms = np.zeros(size, dtype=np.int64)
         self.labels = np.full(size, np.nan)
+        self.ids = np.zeros(size, dtype=np.int64)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Every column by name: what a snapshot keeps of the rows filled."""
@@ -33,4 +34,5 @@ class Chunk:
             "raised": self.raised,
             "times_ms": self.times_ms,
             "labels": self.labels,
+            "ids": self.ids,
         }

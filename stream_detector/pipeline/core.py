@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,20 +22,25 @@ from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
-from stream_detector.events import NO_TIMESTAMP, EventBatch, Float64, Rejection, State
+from stream_detector.events import (
+    NO_TIMESTAMP,
+    EventBatch,
+    Float64,
+    Int64,
+    Rejection,
+    State,
+)
 from stream_detector.features import FeatureExtractor
-from stream_detector.labels import WaitingRows
+from stream_detector.labels import WaitingRows, identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.chunk import Chunk
+from stream_detector.pipeline.order import EventOrder
 from stream_detector.scaling import RunningScaler
 from stream_detector.threshold import AlertThreshold
 
 EARLY_EVENTS = 2048
 EARLY_CHUNK = 32
 """Chunks of 32 until 2,048 events have been seen: a young model has much to gain from each."""
-
-_FILE_JUMP_MS = 366 * 86_400_000
-"""Without a record timestamp to hold it against, a leap of a year is taken for a wrong date."""
 
 Stage = Callable[[str], AbstractContextManager[Any]]
 
@@ -90,16 +96,24 @@ class Pipeline:
         self.detector = build_detector(config.detector, width)
         self.threshold = AlertThreshold(config.threshold)
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
+        self._labels_topic = config.kafka.labels if config.kafka is not None else None
+        self.labels_taken = 0
+        self.labels_unmatched = 0
         self.pending: WaitingRows | None = None
         if config.labels is not None and getattr(self.detector, "uses_labels", False):
             self.pending = WaitingRows(config.labels, width, config.detector.seed)
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
-        self.watermark_ms = NO_TIMESTAMP
+        self._order = EventOrder(config.event.max_behind)
         self._learned_ms = NO_TIMESTAMP
         self._running = b"\0" * 16
         self._chunk = Chunk(EARLY_CHUNK, width)
+
+    @property
+    def watermark_ms(self) -> int:
+        """Time of the newest accepted event."""
+        return self._order.watermark_ms
 
     @property
     def fingerprint(self) -> str:
@@ -107,10 +121,14 @@ class Pipeline:
         return self._running.hex()
 
     def process(self, batch: EventBatch) -> Outcome:
-        """Score a batch and learn what chunks it fills. Any cut of a stream gives the same."""
-        self._reject_by_time(batch)
+        """Score a batch and learn what chunks it fills. Any cut of a stream gives the same.
+
+        Labels among the events are taken in at their place in the order.
+        """
         count = len(batch)
         outcome = Outcome(np.full(count, np.nan), np.zeros(count, dtype=bool))
+        of_labels = self._rows_of_labels(batch)
+        self._order.reject(batch, of_labels)
         accepted = batch.rejection == None  # noqa: E711 - elementwise on an object array
         if not accepted.all():
             for row in np.flatnonzero(~accepted):
@@ -124,42 +142,58 @@ class Pipeline:
             events = batch.take(rows)
         else:
             rows, events = np.arange(count), batch
+        if of_labels is None:
+            self._process_events(events, rows, outcome)
+        else:
+            self._process_mixed(events, rows, of_labels[rows], outcome)
+        return outcome
+
+    def _process_events(self, events: EventBatch, rows: NDArray[np.intp], outcome: Outcome) -> None:
         start = 0
         while start < len(events):
             stop = min(start + self._chunk.size - self._chunk.filled, len(events))
             self._advance(events.take(slice(start, stop)), rows[start:stop], outcome)
             start = stop
-        return outcome
 
-    def _reject_by_time(self, batch: EventBatch) -> None:
-        """Reject what is too late, or absurdly early, by the newest accepted event before it."""
-        times = np.where(batch.rejection == None, batch.time_ms, NO_TIMESTAMP)  # noqa: E711
-        if not len(times):
-            return
-        before = np.maximum.accumulate(np.concatenate([[self.watermark_ms], times]))
-        behind_ms = int(self._config.event.max_behind * 1000)
-        if (times < before[:-1] - behind_ms).any() or (np.diff(before) > _FILE_JUMP_MS).any():
-            self._reject_one_by_one(batch, behind_ms)
-        else:
-            self.watermark_ms = int(before[-1])
-
-    def _reject_one_by_one(self, batch: EventBatch, behind_ms: int) -> None:
-        for row, time_ms in enumerate(batch.time_ms.tolist()):
-            if batch.rejection[row] is not None:
+    def _process_mixed(
+        self,
+        events: EventBatch,
+        rows: NDArray[np.intp],
+        of_labels: NDArray[np.bool_],
+        outcome: Outcome,
+    ) -> None:
+        """Events and labels in turn, each stretch of one kind as a whole."""
+        bounds = np.flatnonzero(np.diff(of_labels)) + 1
+        for start, stop in pairwise([0, *bounds.tolist(), len(events)]):
+            if start == stop:
                 continue
-            lead = time_ms - self.watermark_ms
-            if self.watermark_ms >= 0 and lead < -behind_ms:
-                reason, message = "time_behind", f"{-lead / 1000:g} s behind the newest event"
-            elif (
-                self.watermark_ms >= 0
-                and lead > _FILE_JUMP_MS
-                and batch.record[row].timestamp == NO_TIMESTAMP
-            ):
-                reason, message = "time_ahead", f"{lead / 1000:g} s after the newest event"
+            stretch = events.take(slice(start, stop))
+            if of_labels[start]:
+                self._take_labels(identities(stretch.event_id.tolist()), stretch.label)
             else:
-                self.watermark_ms = max(self.watermark_ms, time_ms)
-                continue
-            batch.rejection[row] = Rejection("order", reason, message)
+                self._process_events(stretch, rows[start:stop], outcome)
+
+    def _rows_of_labels(self, batch: EventBatch) -> NDArray[np.bool_] | None:
+        """Which rows are labels; None where there are none."""
+        if self._labels_topic is None:
+            return None
+        topics = (source.topic for source in batch.source)
+        found = np.array([topic == self._labels_topic for topic in topics], dtype=bool)
+        return found if found.any() else None
+
+    def _take_labels(self, ids: Int64, labels: Float64) -> None:
+        """Labels of earlier events: those of the chunk in hand, those that wait, those learnt."""
+        chunk = self._chunk
+        self.features.set_labels(ids, labels)
+        found = np.zeros(len(ids), dtype=bool)
+        for place, (identity, label) in enumerate(zip(ids.tolist(), labels.tolist(), strict=True)):
+            rows = np.flatnonzero(chunk.ids[: chunk.filled] == identity)
+            chunk.labels[rows] = label
+            found[place] = len(rows) > 0
+        if self.pending is not None:
+            found |= self.pending.set_labels(ids, labels)
+        self.labels_taken += len(ids)
+        self.labels_unmatched += int((~found).sum())
 
     def _advance(self, events: EventBatch, batch_rows: NDArray[np.intp], outcome: Outcome) -> None:
         """Put events, at most what the chunk has room for, through all stages."""
@@ -185,6 +219,8 @@ class Pipeline:
         chunk.raised[first:last] = raised
         chunk.times_ms[first:last] = events.time_ms
         chunk.labels[first:last] = events.label
+        if self._labels_topic is not None:
+            chunk.ids[first:last] = identities(events.event_id.tolist())
         outcome.scores[batch_rows] = scores
         outcome.raised[batch_rows] = raised
         self.sequence += len(events)
@@ -227,7 +263,7 @@ class Pipeline:
         if self.pending is not None:
             self.pending.offer(
                 chunk.times_ms,
-                np.zeros(chunk.size, dtype=np.int64),
+                chunk.ids,
                 features,
                 chunk.labels,
                 chunk.scores,
@@ -255,7 +291,7 @@ class Pipeline:
             "sequence": self.sequence,
             "chunks": self.chunks,
             "rows_learned": self.rows_learned,
-            "watermark_ms": self.watermark_ms,
+            "watermark_ms": self._order.watermark_ms,
             "learned_ms": self._learned_ms,
             "running": self._running.hex(),
             "chunk": {"size": chunk.size, "filled": filled},
@@ -265,6 +301,8 @@ class Pipeline:
             "threshold": self.threshold.state(),
             "alerts": self._writer.state(),
             "pending": self.pending.state() if self.pending else None,
+            "labels_taken": self.labels_taken,
+            "labels_unmatched": self.labels_unmatched,
         }
 
     def restore(self, state: State) -> None:
@@ -278,11 +316,14 @@ class Pipeline:
             self.pending.restore(state["pending"])
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
-        self.watermark_ms = int(state["watermark_ms"])
+        self._order.watermark_ms = int(state["watermark_ms"])
         self._learned_ms = int(state["learned_ms"])
         self._running = bytes.fromhex(state["running"])
+        self.labels_taken = int(state.get("labels_taken", 0))
+        self.labels_unmatched = int(state.get("labels_unmatched", 0))
         self._chunk = Chunk(int(state["chunk"]["size"]), len(self.features.names))
         filled = state["chunk"]["filled"]
         self._chunk.filled = len(filled["scores"])
         for name, column in self._chunk.columns().items():
-            column[: self._chunk.filled] = filled[name]
+            if name in filled:  # states of older versions have no ids
+                column[: self._chunk.filled] = filled[name]

@@ -151,6 +151,17 @@ class Metrics:
         with self._lock:
             self._series.add("keys_evicted_total", count, (*_shard(shard), key))
 
+    def add_labels(self, shard: int, matched: int, unmatched: int) -> None:
+        """Labels from their topic that met a waiting row, and those that met none."""
+        with self._lock:
+            for result, count in (("matched", matched), ("unmatched", unmatched)):
+                self._series.add("labels_total", count, (*_shard(shard), result))
+
+    def set_labels_waiting(self, shard: int, waiting: int) -> None:
+        """Rows that wait for their label."""
+        with self._lock:
+            self._series.set("labels_waiting", waiting, _shard(shard))
+
     # --- time spent ---
 
     def stage(self, stage: str) -> AbstractContextManager[None]:

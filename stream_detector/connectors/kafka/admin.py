@@ -50,7 +50,7 @@ def admin_client(kafka: Kafka) -> Iterator[Any]:
 def rights_of_daemon(kafka: Kafka) -> Rights:
     """What the daemon does with its topics; the journal, which it may make itself, is not here."""
     return {
-        **dict.fromkeys(kafka.topics, ("READ",)),
+        **dict.fromkeys(kafka.input_topics, ("READ",)),
         kafka.alerts: ("WRITE",),
         kafka.dead_letters: ("WRITE",),
     }

@@ -138,8 +138,8 @@ class KafkaSource:
                 **settings, partition_assignment_strategy=[self._assignor]
             )
             self._listener.consumer = self._consumer
-            self._consumer.subscribe(kafka.topics, listener=self._listener)
-            for topic in kafka.topics:  # so that the first assignment is made with them known
+            self._consumer.subscribe(kafka.input_topics, listener=self._listener)
+            for topic in kafka.input_topics:  # so that the first assignment is made with them known
                 self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout_seconds: float) -> list[Fetched]:

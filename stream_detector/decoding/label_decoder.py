@@ -1,0 +1,116 @@
+"""Labels that come on a topic of their own: the id of an event, and what it turned out to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream_detector.config.fields import FieldPlan
+from stream_detector.config.models import Labels
+from stream_detector.decoding.decoder import read_label
+from stream_detector.decoding.times import read_time
+from stream_detector.events import (
+    NO_TIMESTAMP,
+    EventBatch,
+    Record,
+    Rejection,
+    TopicPartition,
+    object_column,
+)
+
+MAX_BYTES = 16_384
+_MAX_ID = 1024
+
+
+class _Message(msgspec.Struct):
+    """``time`` is when the label became known; without it the record's timestamp counts."""
+
+    event_id: str | int
+    label: str | int | float | bool
+    time: str | int | float | None = None
+
+
+class LabelDecoder:
+    """Decodes the records of the labels' topic into rows that merge with events. Holds no state."""
+
+    def __init__(self, labels: Labels, plan: FieldPlan) -> None:
+        self._labels = labels
+        self._plan = plan
+        self._decode = msgspec.json.Decoder(_Message).decode
+
+    def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
+        """Rows with ``event_id``, ``time_ms`` and ``label``; all else missing."""
+        count = len(records)
+        ids: list[str | None] = []
+        rejections: list[Rejection | None] = []
+        labels, times = np.full(count, np.nan), np.full(count, NO_TIMESTAMP, dtype=np.int64)
+        for row, record in enumerate(records):
+            try:
+                message = self._read(record)
+                labels[row] = self._label(message.label)
+                times[row] = record.timestamp
+                if message.time is not None:
+                    times[row] = _time(message.time)
+            except _BadLabelError as error:
+                ids.append(None)
+                rejections.append(Rejection("decode", error.reason, str(error)))
+                times[row] = NO_TIMESTAMP
+            else:
+                ids.append(str(message.event_id))
+                rejections.append(None)
+        source_column = np.empty(count, dtype=object)
+        source_column.fill(source)
+        nothing = object_column([None] * count)
+        return EventBatch(
+            source=source_column,
+            offset=np.fromiter((r.offset for r in records), np.int64, count),
+            time_ms=times,
+            record=object_column(records),
+            rejection=object_column(rejections),
+            event_id=object_column(ids),
+            numeric=np.full((count, len(self._plan.numeric)), np.nan),
+            text=tuple(nothing for _ in self._plan.text),
+            label=labels,
+        )
+
+    def _label(self, value: Any) -> float:
+        label = read_label(value, self._labels)
+        if np.isnan(label):
+            raise _BadLabelError("wrong_type", f"the label is {value!r:.80}")
+        return label
+
+    def _read(self, record: Record) -> _Message:
+        value = record.value
+        if value is None:
+            raise _BadLabelError("tombstone", "the record has no value")
+        if not value:
+            raise _BadLabelError("empty", "the value is empty")
+        if len(value) > MAX_BYTES:
+            raise _BadLabelError("too_large", f"{len(value)} bytes, the limit is {MAX_BYTES}")
+        try:
+            message = self._decode(value)
+        except msgspec.ValidationError as error:
+            raise _BadLabelError("wrong_type", str(error)[:300]) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise _BadLabelError("malformed", str(error)[:300]) from error
+        if len(str(message.event_id)) > _MAX_ID:
+            raise _BadLabelError("text_too_long", "event_id is too long")
+        return message
+
+
+class _BadLabelError(Exception):
+    """Why a record is no label. Never leaves this module."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _time(value: Any) -> int:
+    try:
+        return read_time(value, "auto")
+    except (ValueError, OverflowError) as error:
+        raise _BadLabelError("time_invalid", f"time is none: {str(error)[:200]}") from error
