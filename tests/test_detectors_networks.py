@@ -201,7 +201,7 @@ def test_the_replay_holds_the_newest_rows(counts: list[int]) -> None:
     for count in counts:
         buffer.add(values[start : start + count], np.zeros(count, dtype=bool))
         start += count
-    assert sorted(buffer.state()["inputs"][:, 0]) == values[-300:, 0].tolist()
+    assert sorted(buffer.state()["memory"]["rows"][:, 0]) == values[-300:, 0].tolist()
 
 
 def test_a_long_batch_of_labels_is_learnt_in_bounded_steps() -> None:

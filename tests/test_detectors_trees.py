@@ -76,6 +76,23 @@ def test_the_mixture_follows_the_losses_of_late() -> None:
     np.testing.assert_allclose(whole.state()["losses"], parts.state()["losses"], rtol=1e-12)
 
 
+def test_a_corrected_label_counts_in_the_next_fit() -> None:
+    random = np.random.default_rng(4)
+    values, positive = both_high(random, 1000)
+    ids = np.arange(1, 1001)
+    corrected = Classifier(FEATURES, replay=1, replay_rows=2000, min_positives=5)
+    corrected.learn(Rows(values, values, ids), np.zeros(1000))
+    assert corrected.score_regime == 0
+    found = corrected.correct(np.append(ids[positive], 5000), np.ones(positive.sum() + 1))
+    assert found.tolist() == [True] * int(positive.sum()) + [False]
+    more, more_positive = both_high(random, 300)
+    corrected.learn(Rows(more, more, np.zeros(300, dtype=np.int64)), more_positive.astype(float))
+    assert corrected.state()["trees"]["fits"] == 1
+    assert corrected.state()["trees"]["memory"]["positive"].sum() == (
+        positive.sum() + more_positive.sum()
+    )
+
+
 def test_where_the_corner_is_what_counts_the_trees_are_heard_and_explain_it() -> None:
     random = np.random.default_rng(3)
     detector = Classifier(FEATURES, replay=2)

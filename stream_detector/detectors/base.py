@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.events import Float64, State
+from stream_detector.events import Float64, Int64, State
 
 BLOCK_ROWS = 32
 """Rows of a scoring block. A matrix product over 17 rows differs in its last bits from the same
@@ -26,13 +26,16 @@ class Rows:
 
     features: Float64
     standardised: Float64
+    ids: Int64 | None = None
+    """(events,) identities of labelled rows whose label may be corrected; None: it may not."""
 
     def __len__(self) -> int:
         return len(self.features)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
         """The events at ``rows``."""
-        return Rows(self.features[rows], self.standardised[rows])
+        ids = self.ids[rows] if self.ids is not None else None
+        return Rows(self.features[rows], self.standardised[rows], ids)
 
 
 class Detector(Protocol):
@@ -95,6 +98,18 @@ class UsesLabels(Protocol):
     @property
     def uses_labels(self) -> bool:
         """Whether ``learn`` makes anything of labels; a detector without this does not."""
+
+
+class CorrectsLabels(Protocol):
+    """A detector that remembers labelled rows and takes another label for one that it learnt."""
+
+    def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """(labels,) which of them met a remembered row.
+
+        Args:
+            ids: (labels,) identities of events.
+            labels: (labels,) 1 or 0.
+        """
 
 
 class ChangesRegime(Protocol):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from stream_detector.detectors.stored import read_array, read_count, read_float
+from stream_detector.detectors.memory import LARGEST, LabelledMemory
+from stream_detector.detectors.stored import read_array, read_branch, read_count, read_float
 from stream_detector.events import Float64, Int64, State
 
 TREES, LEAVES, DEPTH, LEARNING_RATE = 60, 12, 8, 0.2
@@ -22,9 +23,6 @@ LEAST_OF_EACH = 10
 LEAST_NEW = 64
 NEW_SHARE = 8
 """A fit when an eighth of the rows held are new: what it costs a row does not grow with them."""
-
-LARGEST = 1e30
-"""Values are clipped at ± this: the rows are kept in float32."""
 
 
 class BoostedTrees:
@@ -39,10 +37,8 @@ class BoostedTrees:
 
     def __init__(self, features: int, rows: int, seed: int) -> None:
         """``rows``: how many labelled rows are kept, the oldest leave."""
-        self._rows: NDArray[np.float32] = np.zeros((rows, features), dtype=np.float32)
-        self._positive: NDArray[np.bool_] = np.zeros(rows, dtype=bool)
+        self._memory = LabelledMemory(features, rows)
         self._seed = seed
-        self._added = 0
         self._new = 0
         self.fits = 0
         self._base = 0.0
@@ -56,25 +52,25 @@ class BoostedTrees:
         self._first: Int64 = np.arange(TREES * NODES, dtype=np.int64)
         self._value: Float64 = np.zeros(TREES * NODES)
 
-    def learn(self, features: Float64, positive: NDArray[np.bool_]) -> None:
+    def learn(
+        self, features: Float64, positive: NDArray[np.bool_], ids: Int64 | None = None
+    ) -> None:
         """Remember labelled rows; fit when enough of them are new."""
-        capacity = len(self._positive)
-        first = max(len(features) - capacity, 0)
-        places = np.arange(self._added + first, self._added + len(features)) % capacity
-        self._rows[places] = np.clip(features[first:], -LARGEST, LARGEST)
-        self._positive[places] = positive[first:]
-        self._added += len(features)
+        self._memory.add(features, positive, ids)
         self._new += len(features)
-        held = min(self._added, capacity)
-        positives = int(self._positive[:held].sum())
+        held, positives = len(self._memory), int(self._memory.positive.sum())
         if (
             self._new >= max(LEAST_NEW, held // NEW_SHARE)
             and min(positives, held - positives) >= LEAST_OF_EACH
         ):
-            self._fit(held)
+            self._fit()
             self._new = 0
 
-    def _fit(self, held: int) -> None:
+    def correct(self, ids: Int64, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Set labels of rows remembered, for the next fit; which were found."""
+        return self._memory.correct(ids, positive)
+
+    def _fit(self) -> None:
         model: Any = HistGradientBoostingClassifier(  # type: ignore[no-untyped-call]
             max_iter=TREES,
             max_leaf_nodes=LEAVES,
@@ -87,7 +83,7 @@ class BoostedTrees:
         )
         # Sums of several threads might come in any order.
         with threadpool_limits(1):  # type: ignore[no-untyped-call]
-            model.fit(self._rows[:held].astype(np.float64), self._positive[:held])
+            model.fit(self._memory.rows.astype(np.float64), self._memory.positive)
         self._forget_trees()
         self._base = float(model._baseline_prediction[0, 0])  # noqa: SLF001 - no public way
         for number, (tree,) in enumerate(model._predictors):  # noqa: SLF001
@@ -130,11 +126,8 @@ class BoostedTrees:
 
     def state(self) -> State:
         """Rows held, trees, counters."""
-        held = min(self._added, len(self._positive))
         return {
-            "rows": self._rows[:held].copy(),
-            "positive": self._positive[:held].copy(),
-            "added": self._added,
+            "memory": self._memory.state(),
             "new": self._new,
             "fits": self.fits,
             "base": self._base,
@@ -146,16 +139,12 @@ class BoostedTrees:
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
-        added = read_count(state, "added")
-        held = min(added, len(self._positive))
-        rows = read_array(state, "rows", (held, self._rows.shape[1]), np.float32)
-        positive = read_array(state, "positive", (held,), np.bool_)
         size = (TREES * NODES,)
         feature = read_array(state, "feature", size, np.int64)
         threshold, value = read_array(state, "threshold", size), read_array(state, "value", size)
         first = read_array(state, "first", size, np.int64)
         new, fits = read_count(state, "new"), read_count(state, "fits")
         base = read_float(state, "base")
-        self._rows[:held], self._positive[:held] = rows, positive
+        self._memory.restore(read_branch(state, "memory"))
         self._feature, self._threshold, self._first, self._value = feature, threshold, first, value
-        self._added, self._new, self.fits, self._base = added, new, fits, base
+        self._new, self.fits, self._base = new, fits, base

@@ -16,7 +16,7 @@ from stream_detector.detectors.mixture import Mixture
 from stream_detector.detectors.mlp import OnlineNetwork, adam
 from stream_detector.detectors.replay import ReplayBuffer, Resampling
 from stream_detector.detectors.stored import read_branch, read_count
-from stream_detector.events import Float64, State
+from stream_detector.events import Float64, Int64, State
 
 
 class Classifier:
@@ -120,9 +120,20 @@ class Classifier:
         self._negatives_seen += int((~positive).sum())
         if self._with_trees:
             self._learn_trees(rows.take(known), positive)
-        self._replay.add(inputs, positive)
+        ids = rows.ids[known] if rows.ids is not None else None
+        self._replay.add(inputs, positive, ids)
         while (batch := self._replay.next_batch()) is not None:
             self._step(*batch)
+
+    def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Take other labels for rows remembered: from now on they are drawn and fitted with these.
+
+        What the network has learnt from them it forgets by and by.
+        """
+        found = self._replay.correct(ids, labels > 0)
+        if self._with_trees:
+            found |= self._trees.correct(ids, labels > 0)
+        return found
 
     def state(self) -> State:
         """States of the parts, and the counts of labels."""
@@ -157,7 +168,7 @@ class Classifier:
             whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
             network = self._network_logits(whole)[:count]
             self._mixture.learn(network, self._trees.logits(rows.features), positive)
-        self._trees.learn(rows.features, positive)
+        self._trees.learn(rows.features, positive, rows.ids)
 
     def _step(self, inputs: Float64, positive: NDArray[np.bool_]) -> None:
         if len(inputs) == 0:

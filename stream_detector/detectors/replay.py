@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detectors.draws import frozen_stream
-from stream_detector.detectors.stored import read_array, read_count
-from stream_detector.events import Float64, State
+from stream_detector.detectors.memory import LabelledMemory
+from stream_detector.detectors.stored import read_branch, read_count
+from stream_detector.events import Float64, Int64, State
 
 Resampling: TypeAlias = Literal["none", "over", "under"]
 
@@ -34,24 +35,22 @@ class ReplayBuffer:
         self, features: int, rows: int, times: int, resampling: Resampling, share: float, seed: int
     ) -> None:
         """``rows``: capacity; ``times``: rows drawn for each new one."""
-        self._inputs: NDArray[np.float32] = np.zeros((rows, features), dtype=np.float32)
-        self._positive: NDArray[np.bool_] = np.zeros(rows, dtype=bool)
+        self._memory = LabelledMemory(features, rows)
         self._times = times
         self._resampling = resampling
         self._share = share
         self._seed = seed
-        self._added = 0
         self._owed = 0
         self._draws = 0
 
-    def add(self, inputs: Float64, positive: NDArray[np.bool_]) -> None:
+    def add(self, inputs: Float64, positive: NDArray[np.bool_], ids: Int64 | None = None) -> None:
         """Take rows in; the oldest leave where there are too many."""
-        capacity = len(self._positive)
-        first = max(len(inputs) - capacity, 0)
-        places = np.arange(self._added + first, self._added + len(inputs)) % capacity
-        self._inputs[places], self._positive[places] = inputs[first:], positive[first:]
-        self._added += len(inputs)
+        self._memory.add(inputs, positive, ids)
         self._owed += self._times * len(inputs)
+
+    def correct(self, ids: Int64, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Set labels of rows held; which were found."""
+        return self._memory.correct(ids, positive)
 
     def next_batch(self) -> tuple[Float64, NDArray[np.bool_]] | None:
         """A batch to learn, and which of its rows are positive; None when enough were drawn.
@@ -61,10 +60,10 @@ class ReplayBuffer:
         if self._owed < BATCH_ROWS:
             return None
         self._owed -= BATCH_ROWS
-        held = min(self._added, len(self._positive))
+        known = self._memory.positive
+        held = len(known)
         random = frozen_stream(self._seed, "replay", self._draws)
         self._draws += 1
-        known = self._positive[:held]
         rare = 0 < np.count_nonzero(known) < self._share * held
         if rare and self._resampling == "over":
             wanted = round(self._share * BATCH_ROWS)
@@ -78,25 +77,14 @@ class ReplayBuffer:
             positives, negatives = chosen[known[chosen]], chosen[~known[chosen]]
             wanted = round(len(positives) * (1.0 - self._share) / self._share)
             chosen = np.concatenate([positives, negatives[:wanted]])
-        return self._inputs[chosen].astype(np.float64), self._positive[chosen]
+        return self._memory.rows[chosen].astype(np.float64), known[chosen]
 
     def state(self) -> State:
         """The rows held, and the counters."""
-        held = min(self._added, len(self._positive))
-        return {
-            "inputs": self._inputs[:held].copy(),
-            "positive": self._positive[:held].copy(),
-            "added": self._added,
-            "owed": self._owed,
-            "draws": self._draws,
-        }
+        return {"memory": self._memory.state(), "owed": self._owed, "draws": self._draws}
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
-        added = read_count(state, "added")
-        held = min(added, len(self._positive))
-        inputs = read_array(state, "inputs", (held, self._inputs.shape[1]), np.float32)
-        positive = read_array(state, "positive", (held,), np.bool_)
-        self._inputs[:held], self._positive[:held] = inputs, positive
-        self._added, self._owed = added, read_count(state, "owed")
+        self._memory.restore(read_branch(state, "memory"))
+        self._owed = read_count(state, "owed")
         self._draws = read_count(state, "draws")

@@ -65,18 +65,18 @@ class WaitingRows:
         """Labels of waiting rows, by identity; which of them found theirs."""
         return self._queue.set_labels(ids, labels)
 
-    def mature(self, now_ms: int) -> tuple[Float64, Float64]:
+    def mature(self, now_ms: int) -> tuple[Float64, Float64, Int64]:
         """Take out the rows whose delay is over at ``now_ms`` and whose label is known.
 
         Returns:
-            (rows, features) and (rows,) labels; empty where there is none.
+            (rows, features), (rows,) labels and (rows,) ids; empty where there is none.
         """
         due = self._queue.mature(now_ms)
         labels = due["label"].astype(np.float64)
         labels[np.isnan(labels)] = self._absent
         known = ~np.isnan(labels)
         features: Float64 = due["features"].astype(np.float64)
-        return features[known], labels[known]
+        return features[known], labels[known], due["id"].astype(np.int64)[known]
 
     def state(self) -> State:
         """The rows and the counters."""

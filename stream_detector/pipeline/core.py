@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stream_detector.alerts import Outgoing, dead_letter
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
-from stream_detector.detectors.base import Rows
+from stream_detector.detectors.base import CorrectsLabels, Rows
 from stream_detector.detectors.registry import build_detector
 from stream_detector.events import (
     NO_TIMESTAMP,
@@ -192,6 +192,8 @@ class Pipeline:
             found[place] = len(rows) > 0
         if self.pending is not None:
             found |= self.pending.set_labels(ids, labels)
+            if hasattr(self.detector, "correct"):
+                found |= cast("CorrectsLabels", self.detector).correct(ids, labels)
         self.labels_taken += len(ids)
         self.labels_unmatched += int((~found).sum())
 
@@ -269,9 +271,9 @@ class Pipeline:
                 chunk.scores,
                 self.sequence - chunk.size,
             )
-            rows, labels = self.pending.mature(self._learned_ms)
+            rows, labels, ids = self.pending.mature(self._learned_ms)
             if len(labels):
-                self.detector.learn(Rows(rows, self.scaler.standardise(rows)), labels)
+                self.detector.learn(Rows(rows, self.scaler.standardise(rows), ids), labels)
         self.threshold.learn(chunk.scores, chunk.raised, chunk.times_ms)
         if getattr(self.detector, "score_regime", 0) != regime:
             self.threshold.reset()
