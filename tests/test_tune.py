@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from support.commands import run
 from support.streams import SETTINGS, SOURCE, bytes_of, configuration, new_pipeline, run_in_cuts
 from support.streams import records as strange_records
 
+from stream_detector.cli.evidence import Data, summary
 from stream_detector.config.load import parse
 from stream_detector.config.models import DetectorConfig
 from stream_detector.config.rewrite import NotRewritableError, rewrite_detector
@@ -21,6 +23,7 @@ from stream_detector.connectors.memory import MemorySource
 from stream_detector.detectors.registry import DETECTORS
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation import tuning
+from stream_detector.evaluation.comparison import Estimate
 from stream_detector.evaluation.replay import Recording, record, replay
 from stream_detector.evaluation.search_space import SPACES, changes, draw_detector, log_uniform
 from stream_detector.evaluation.tuning import tune
@@ -224,6 +227,26 @@ def test_labels_of_a_later_part_choose_nothing_before_it(slow_tuned, part):
         assert found.detector == found.original.detector
 
 
+def test_what_is_better_is_what_the_criterion_says(slow):
+    found = tune(slow, trials=3, criterion="roc_auc")
+    assert found.original.figures[-1] > 0.3  # chance is .5 for ROC AUC, .1 for average precision
+    assert found.reason == f"trial {found.best.number} is better on the confirmation part"
+    with pytest.raises(ConfigurationError, match="no time"):
+        tune(slow, trials=3, criterion="precision_at_100_per_day")
+
+
+def test_a_held_out_part_that_disagrees_is_pointed_out(slow_tuned):
+    data = Data("x.csv", 1, "0", 6000, "label", None)
+    assert "Beware" not in summary(slow_tuned, data)
+    turned = {
+        pair: {name: Estimate(-e.value, -e.high, -e.low) for name, e in values.items()}
+        for pair, values in slow_tuned.held_out.differences.items()
+    }
+    disagrees = replace(slow_tuned, held_out=replace(slow_tuned.held_out, differences=turned))
+    assert "Beware" in summary(disagrees, data)
+    assert "new parameters" in summary(disagrees, data)  # said, but not decided by
+
+
 def test_where_labels_are_chance_the_original_stays():
     x, labels = learnable(3000)
     labels = np.random.default_rng(5).permutation(labels)
@@ -413,9 +436,9 @@ def test_two_runs_of_as_many_trials_say_the_same(slow_file):
     assert "learning_rate: 1e-06 ->" in first.stdout
 
 
-def test_minutes_are_kept(slow_file):
+def test_minutes_are_spent_on_candidates(slow_file):
     config, data = slow_file
-    done = run("tune", config, "--data", data, "--minutes", "0.1", "--json")
+    done = run("tune", config, "--data", data, "--minutes", "0.2", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["trials"]) >= 2
 
