@@ -112,6 +112,7 @@ def as_json(result: Tuning, data: Data, seed: int) -> dict[str, Any]:
 def _lines(result: Tuning, data: Data) -> list[str]:
     limit = f", its first {data.limit:,} records" if data.limit is not None else ""
     finished = sum(trial.finished for trial in result.trials)
+    folds = f"folds {FOLDS // 2 + 1} to {FOLDS}"
     outcome = "new parameters" if result.better else "the original is kept"
     lines = [
         f"data: {data.name}{limit}, {data.size_bytes:,} bytes,",
@@ -122,7 +123,7 @@ def _lines(result: Tuning, data: Data) -> list[str]:
         f"result: {outcome}: {result.reason}",
         *_changed(result),
         "",
-        f"search part, {result.parts[0]:,} events: mean of folds 2 to {FOLDS}, used to choose",
+        f"search part, {result.parts[0]:,} events: mean of {folds}, used to choose",
         *(_standing(trial) for trial in _best(result)),
     ]
     if result.confirmation is not None:

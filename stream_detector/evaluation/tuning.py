@@ -56,8 +56,8 @@ class Trial:
         number: counted from 1.
         detector: its parameters.
         changed: those in which it differs from the original.
-        figures: mean over the folds of each rung it went through.
-        folds: figures of the single folds of the last rung; NaN where a class is absent.
+        figures: mean over the later folds of each rung it went through.
+        folds: figures of the single ones of the last rung; NaN where a class is absent.
     """
 
     number: int
@@ -168,7 +168,7 @@ class _Search:
 
     def _judge(self, trial: Trial, scores: Float64, rung: int) -> None:
         trial.folds = []
-        for start, stop in itertools.pairwise(self.edges[1 : rung + 1]):
+        for start, stop in itertools.pairwise(self.edges[rung // 2 : rung + 1]):
             rows = slice(int(start), int(stop))
             if np.isfinite(scores[rows]).all():
                 events, (known,) = _part(self._recording, rows, [scores])
