@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from kafka_broker.clients import Message, create_topic, produce, unique_name
+from support.commands import run
 from support.process import DaemonProcess
 from support.streams import SETTINGS, records
 
 from stream_detector.cli import build_parser
 from stream_detector.cli.alerts import readable
-
-
-def run(*arguments: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stream_detector", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "100"},
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -53,8 +39,8 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 def test_every_command_that_is_promised_is_there() -> None:
-    wanted = {"demo", "run", "check", "evaluate", "train", "simulate", "alerts", "schema", "init"}
-    assert wanted <= set(commands())
+    wanted = {"demo", "run", "check", "evaluate", "tune", "train", "simulate", "alerts", "init"}
+    assert wanted | {"schema"} <= set(commands())
 
 
 @pytest.mark.parametrize("name", sorted(commands()))

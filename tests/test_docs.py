@@ -6,6 +6,8 @@ import argparse
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -293,6 +295,30 @@ def test_every_command_line_is_one_that_the_programme_takes(document):
 def test_the_readme_shows_the_way_from_a_file_to_alerts():
     shown = [line[0] for line in command_lines((REPOSITORY / "README.md").read_text())]
     assert [*dict.fromkeys(shown)][:6] == ["init", "evaluate", "train", "check", "run", "alerts"]
+
+
+def test_the_commands_of_the_page_on_evaluation_run_as_they_stand(tmp_path):
+    page = (REPOSITORY / "docs" / "evaluation.md").read_text()
+    (block,) = [text for language, text in FENCE.findall(page) if language == "sh"]
+    # Less of it: a small file and few candidates.
+    smaller = {"--count 200000": "--count 30000", "--minutes 10": "--trials 2"}
+    for long, short in smaller.items():
+        assert long in block
+        block = block.replace(long, short)
+    programme = f"{shlex.quote(sys.executable)} -m stream_detector"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'stream-detector() {{ {programme} "$@"; }}\n{block}'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "learns.yaml against now.yaml" in done.stdout
+    assert "held-out part" in done.stdout
+    tuned = (tmp_path / "tuned.yaml").read_text()
+    assert "# result: " in tuned
+    assert "kind: classifier" in tuned
 
 
 def test_a_wrong_command_line_would_be_found():

@@ -18,6 +18,7 @@ from stream_detector.cli import (
     simulate,
     state,
     train,
+    tune,
 )
 
 COMMANDS: tuple[Callable[[Any], None], ...] = (
@@ -26,6 +27,7 @@ COMMANDS: tuple[Callable[[Any], None], ...] = (
     check.add_parser,
     run.add_parser,
     evaluate.add_parser,
+    tune.add_parser,
     train.add_parser,
     simulate.add_parser,
     alerts.add_parser,

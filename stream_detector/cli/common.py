@@ -44,9 +44,14 @@ def add_command(
     return parser
 
 
-def add_configuration(parser: argparse.ArgumentParser) -> None:
-    """The CONFIG argument and ``--set``."""
-    parser.add_argument("config", metavar="CONFIG", help="configuration file (YAML)")
+def add_configuration(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """The CONFIG argument (a list of them for ``several``) and ``--set``."""
+    if several:
+        parser.add_argument(
+            "config", metavar="CONFIG", nargs="+", help="configuration file (YAML), or several"
+        )
+    else:
+        parser.add_argument("config", metavar="CONFIG", help="configuration file (YAML)")
     parser.add_argument(
         "--set",
         action="append",
@@ -56,21 +61,28 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def configuration(arguments: argparse.Namespace) -> Config:
-    """Load the configuration, with logging set as it says and its secrets hidden from the log.
-
-    Raises ``ConfigurationError`` listing every mistake.
-    """
-    overrides: dict[str, str] = {}
+def overrides(arguments: argparse.Namespace) -> dict[str, str]:
+    """The values of ``--set`` by key. Raises ``ConfigurationError`` where one has no value."""
+    result: dict[str, str] = {}
     for item in arguments.set:
         key, sign, value = item.partition("=")
         if not sign:
             raise ConfigurationError(f"--set {item}: expected KEY=VALUE")
-        overrides[key] = value
+        result[key] = value
+    return result
+
+
+def configuration(arguments: argparse.Namespace, path: str | None = None) -> Config:
+    """Load the configuration, with logging set as it says and its secrets hidden from the log.
+
+    ``path`` is one of several that the command was given.
+
+    Raises ``ConfigurationError`` listing every mistake.
+    """
     config = load_config(
-        arguments.config,
+        path or arguments.config,
         os.environ,
-        overrides,
+        overrides(arguments),
         KafkaSettings(consumer=CONSUMER_KEYS, producer=PRODUCER_KEYS),
     )
     configure_logging(config.logging.format, config.logging.level)

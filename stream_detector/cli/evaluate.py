@@ -1,20 +1,25 @@
-"""``stream-detector evaluate``: a prequential back-test over a file."""
+"""``stream-detector evaluate``: prequential back-tests over a file, one beside the other."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from stream_detector.cli.common import add_command, add_configuration, configuration
+from stream_detector.cli.comparison import as_json, as_table
 from stream_detector.cli.progress import progress_bar
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models import Labels
 from stream_detector.config.units import parse_duration
 from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation.backtest import backtest
+from stream_detector.evaluation.backtest import Scored, backtest
+from stream_detector.evaluation.bootstrap import RESAMPLES
+from stream_detector.evaluation.comparison import compare
 from stream_detector.evaluation.figures import figures
 
 
@@ -24,10 +29,12 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "evaluate",
         run,
-        "Back-test a configuration on a file: every event is scored before it is learnt.",
-        "stream-detector evaluate config/transactions.yaml --data history.csv.gz --label TX_FRAUD",
+        "Back-test a configuration on a file: every event is scored before it is learnt. Several "
+        "are compared, with bootstrap intervals.",
+        "stream-detector evaluate config/transactions.yaml --data history.csv.gz --label TX_FRAUD\n"
+        "  stream-detector evaluate now.yaml tuned.yaml --data history.csv.gz",
     )
-    add_configuration(parser)
+    add_configuration(parser, several=True)
     add_data(parser)
     parser.add_argument("--label", metavar="COLUMN", help="column of the label, 1 = anomalous")
     parser.add_argument(
@@ -35,6 +42,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--skip", type=int, default=0, metavar="N", help="leave the first N events out of figures"
+    )
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=RESAMPLES,
+        metavar="N",
+        help=f"of the bootstrap, for several configurations (default: {RESAMPLES:,})",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
@@ -84,20 +98,58 @@ def with_label(config: Config, column: str | None, delay: str | None) -> Config:
     return config.model_copy(update={"labels": labels})
 
 
+def share_read(source: FileSource) -> Callable[[], float | None]:
+    """How much of a file was read, 0 to 1; None for a pipe."""
+
+    def share() -> float | None:
+        size, read = source.size_hint(), source.progress()
+        return read / size if size and read is not None else None
+
+    return share
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
-    config = with_label(configuration(arguments), arguments.label, arguments.label_delay)
+    paths: list[str] = arguments.config
+    if len(paths) > 1 and not Path(arguments.data).is_file():
+        raise ConfigurationError(f"--data {arguments.data}: several configurations need a file")
+    if arguments.resamples < 1:
+        raise ConfigurationError("--resamples must be at least 1")
+    configs = [
+        with_label(configuration(arguments, path), arguments.label, arguments.label_delay)
+        for path in paths
+    ]
+    scored, results = [], []
+    for number, config in enumerate(configs, start=1):
+        title = "evaluating" if len(paths) == 1 else f"evaluating {number} of {len(paths)}"
+        run_scored, result = _evaluate(config, arguments, title)
+        scored.append(run_scored)
+        results.append(result)
+    if len(paths) == 1:
+        print(json.dumps(results[0]) if arguments.json else _table(results[0]))
+        return 0
+    comparison = compare(scored, skip=arguments.skip, resamples=arguments.resamples)
+    if arguments.json:
+        print(json.dumps(as_json(comparison, paths, results)))
+    else:
+        print(as_table(comparison, paths, results))
+    return 0
+
+
+def _evaluate(
+    config: Config, arguments: argparse.Namespace, title: str
+) -> tuple[Scored, dict[str, Any]]:
     source = file_source(config, arguments)
     started = time.perf_counter()
-    with progress_bar("evaluating", source.progress) as update:
+    with progress_bar(title, share_read(source)) as update:
         scored = backtest(config, source, progress=update)
     seconds = time.perf_counter() - started
     source.close()
+    scored.alerts.clear()
     result = figures(scored, skip=arguments.skip)
     result["seconds"] = round(seconds, 3)
     result["events_per_second"] = round(result["events"] / seconds) if seconds else None
-    print(json.dumps(result) if arguments.json else _table(result))
-    return 0
+    return scored, result
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_detector.alerts import SEVERITIES
 from stream_detector.cli.common import add_command, add_configuration, configuration
-from stream_detector.cli.evaluate import add_data, file_source, with_label
+from stream_detector.cli.evaluate import add_data, file_source, share_read, with_label
 from stream_detector.cli.progress import progress_bar
 from stream_detector.config import FieldPlan
 from stream_detector.daemon.shard import Shard
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     decoder = Decoder(config, FieldPlan.of(config))
     source = file_source(config, arguments)
     events = 0
-    with progress_bar("training", source.progress) as update:
+    with progress_bar("training", share_read(source)) as update:
         while not source.exhausted():
             for fetched in source.poll(1.0):
                 batch = decoder.decode(fetched.source, fetched.records)

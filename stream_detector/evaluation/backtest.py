@@ -27,6 +27,7 @@ class Scored:
         labels: (events,) 1, 0 or NaN unknown.
         raised: (events,) bool, above the threshold of that moment.
         times_ms: (events,) event time.
+        rows: (events,) number of the record in the file, from 0; rejected records are counted.
         has_time: whether the times are the events' own.
         rejected: records that were rejected, by reason.
         suppressed: alerts held back.
@@ -38,6 +39,7 @@ class Scored:
     labels: Float64
     raised: NDArray[np.bool_]
     times_ms: Int64
+    rows: Int64
     has_time: bool
     rejected: dict[str, int] = field(default_factory=dict)
     suppressed: int = 0
@@ -78,8 +80,9 @@ def backtest(
     """
     if pipeline is None:
         pipeline = Pipeline(config, state_fingerprint(config))
-    result = Scored(np.empty(0), np.empty(0), np.empty(0, bool), np.empty(0, np.int64), False)
-    columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64]] = []
+    none = np.empty(0, np.int64)
+    result = Scored(np.empty(0), np.empty(0), np.empty(0, bool), none, none, False)
+    columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64, Int64]] = []
     stamped = False
     events = 0
     for batch, outcome in batches(config, source, pipeline):
@@ -90,6 +93,7 @@ def backtest(
                 batch.label[kept],
                 outcome.raised[kept],
                 batch.time_ms[kept],
+                events + np.flatnonzero(kept),
             )
         )
         for rejection in outcome.rejections:
@@ -101,8 +105,9 @@ def backtest(
         events += len(batch)
         progress(events)
     if columns:
-        scores, labels, raised, times_ms = zip(*columns, strict=True)
+        scores, labels, raised, times_ms, rows = zip(*columns, strict=True)
         result.scores, result.labels = np.concatenate(scores), np.concatenate(labels)
         result.raised, result.times_ms = np.concatenate(raised), np.concatenate(times_ms)
+        result.rows = np.concatenate(rows)
     result.has_time = stamped or config.event.time is not None
     return result

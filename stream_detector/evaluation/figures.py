@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.events import Float64, Int64
 
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 _TOP = 100
 
 
@@ -81,13 +81,22 @@ def precision_per_day(
     As in the Fraud Detection Handbook's card precision at k, but of events: a day with fewer than
     ``top`` events counts with those it has. None where there is no day.
     """
-    days = times_ms // _DAY_MS
+    values = precision_of_days(labels, scores, times_ms, top)
+    return float(values.mean()) if len(values) else None
+
+
+def precision_of_days(
+    labels: Float64, scores: Float64, times_ms: Int64, top: int = _TOP
+) -> Float64:
+    """(days,) share of positives among the ``top`` scores of each day (UTC) that has events."""
+    days = times_ms // DAY_MS
+    by_day = np.argsort(days, kind="stable")
+    starts = np.flatnonzero(np.diff(days[by_day])) + 1
     values = []
-    for day in np.unique(days):
-        rows = np.flatnonzero(days == day)
+    for rows in np.split(by_day, starts) if len(days) else []:
         best = rows[np.argsort(-scores[rows], kind="stable")[:top]]
         values.append(float(labels[best].mean()))
-    return float(np.mean(values)) if values else None
+    return np.array(values)
 
 
 def _ratio(part: int, whole: int) -> float | None:
