@@ -30,7 +30,7 @@ from stream_detector.evaluation.tuning import tune
 from stream_detector.events import PlainRecord
 
 LABELS = {"field": "label", "delay": "1m"}
-SLOW = {"kind": "classifier", "learning_rate": 1e-06, "min_positives": 5}
+SLOW = {"kind": "classifier", "trees": False, "learning_rate": 1e-06, "min_positives": 5}
 """A classifier that hardly learns: anything else is better."""
 
 
@@ -60,7 +60,16 @@ def test_every_kind_but_river_has_a_space_and_the_parameters_that_matter():
     assert set(SPACES) == set(DETECTORS) - {"river"}
     wanted = {
         "autoencoder": {"hidden", "learning_rate", "alpha", "passes", "refuse_share", "clip"},
-        "classifier": {"hidden", "learning_rate", "alpha", "passes", "positive_share", "clip"},
+        "classifier": {
+            "hidden",
+            "learning_rate",
+            "alpha",
+            "replay",
+            "resampling",
+            "positive_share",
+            "trees",
+            "clip",
+        },
         "ensemble": {"half_life", "autoencoder", "refuse_share"},
     }
     for kind, names in wanted.items():
@@ -268,9 +277,9 @@ def test_a_search_that_is_out_of_time_keeps_the_original_and_says_so(slow):
 
 
 def test_a_small_space_is_searched_to_its_end(slow, monkeypatch):
-    monkeypatch.setitem(tuning.SPACES, "classifier", {"passes": lambda _random: 1})
+    monkeypatch.setitem(tuning.SPACES, "classifier", {"replay": lambda _random: 1})
     found = tune(slow)
-    assert [trial.changed for trial in found.trials] == [{"passes": 1}]
+    assert [trial.changed for trial in found.trials] == [{"replay": 1}]
 
 
 def test_folds_without_both_classes_are_left_out():

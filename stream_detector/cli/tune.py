@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         size_bytes=Path(arguments.data).stat().st_size,
         fingerprint=_fingerprint(arguments.data),
         events=len(recording),
-        label=config.labels.field if config.labels is not None else "",
+        label=(config.labels.field or "") if config.labels is not None else "",
         limit=arguments.limit,
     )
     how = (

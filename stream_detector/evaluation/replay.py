@@ -66,6 +66,9 @@ class _Recorder:
         self._file.write(features.tobytes())
         return features
 
+    def take_labels(self, now_ms: int) -> None:
+        self._extractor.take_labels(now_ms)
+
     def end_chunk(self) -> None:
         self._extractor.end_chunk()
 
@@ -81,6 +84,9 @@ class _Stored:
     def extract(self, batch: EventBatch) -> Float64:
         start, self._next = self._next, self._next + len(batch)
         return np.array(self._features[start : self._next])
+
+    def take_labels(self, now_ms: int) -> None:
+        """Whatever they tell stands in the features already."""
 
     def end_chunk(self) -> None:
         """Nothing to forget."""

@@ -52,7 +52,9 @@ SPACES: dict[str, dict[str, Draw]] = {
         "learning_rate": log_uniform(1e-4, 3e-2),
         "alpha": log_uniform(1e-6, 1e-1),
         "positive_share": one_of([0.02, 0.05, 0.1, 0.2, 0.3, 0.5]),
-        "passes": one_of([1, 2, 3, 5, 8]),
+        "resampling": one_of(["none", "over", "under"]),
+        "replay": one_of([5, 10, 25, 50]),
+        "trees": one_of([True, False]),
         "clip": _INPUT_CLIP,
     },
     "ensemble": {
