@@ -8,7 +8,7 @@ TESTS ?= tests
 MINUTES ?= 10
 JOBS ?= 3
 
-.PHONY: help demo test test-fast lint format chaos soak bench lock clean
+.PHONY: help demo test test-fast lint format chaos soak quality bench lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,11 @@ chaos: $(VENV)/.development  ## Kill daemon and broker by the dozen, judge every
 
 soak: $(VENV)/.development  ## Watch memory, descriptors, threads (MINUTES=30 ARGS="--broker-restart 60")
 	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos.soak --minutes $(MINUTES) $(ARGS)
+
+quality: $(VENV)/.development  ## Detectors on public data beside their peers, for docs/quality.md (hours)
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
+	@cd benchmarks && ../$(BIN)/python labelled.py --json results/labelled.json
+	@cd benchmarks && ../$(BIN)/python card_quality.py
 
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import river
 import sklearn
-from detectors_quick import data_directory
+from quality.data import data_directory
 from river import ensemble, forest, linear_model, preprocessing, tree
 from sklearn.metrics import average_precision_score, roc_auc_score
 

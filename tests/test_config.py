@@ -662,6 +662,7 @@ def test_the_fingerprint_follows_what_shapes_state_and_nothing_else() -> None:
         ("detector.seed", 8),
         ("event.time.format", "iso8601"),
         ("processing.chunk_size", 256),
+        ("processing.learn_first", 5000),
         ("processing.shards", 3),
         ("threshold", "{score: 3}"),
         ("threshold.budget", "5 per day"),

@@ -168,9 +168,14 @@ def test_the_default_is_the_weighted_sum_of_its_members() -> None:
             detector.learn(normal(seed))
     events = normal(99)
     forest, loda, fourier = (member.score(events) for member in members)
-    np.testing.assert_allclose(plain.score(events), forest + 2 * loda + 0.5 * fourier)
+    moments = plain._distance_moments
+    distance = np.maximum((fourier - moments.mean) / moments.deviation, 0)
+    weight = 0.3 * plain._rarity_moments.deviation
+    np.testing.assert_allclose(plain.score(events), forest + 2 * loda + weight * distance)
+    assert (distance > 0).any()
+    assert (distance == 0).any()  # a small distance excuses nothing
     surprise = full.score(events) - plain.score(events)
     assert (surprise > -1e-12).all()
     low = full._autoencoder.score(events) < full._error_moments.mean
-    assert np.abs(surprise[low]).max() < 1e-12  # a small error excuses nothing
+    assert np.abs(surprise[low]).max() < 1e-12  # nor does a small error
     assert (surprise[~low] > 0).all()

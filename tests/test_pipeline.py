@@ -59,6 +59,24 @@ def test_a_restart_at_any_point_goes_on_with_the_same_bytes(kind: str, stop: int
     assert encode(Snapshot({}, second.state())) == encode(Snapshot({}, straight.state()))
 
 
+def test_learning_ends_where_the_configuration_says() -> None:
+    plain, ending = configuration(), configuration(processing={"learn_first": 1024})
+    always, once = new_pipeline(plain), new_pipeline(ending)
+    for pipeline, config in ((always, plain), (once, ending)):
+        run_in_cuts(pipeline, config, STREAM[:1024], [])
+    # To here both have learnt the same, and from here one of them nothing.
+    state = encode(Snapshot({}, {"detector": once.detector.state(), "scaler": once.scaler.state()}))
+    assert once.fingerprint == always.fingerprint
+    scored = run_in_cuts(once, ending, STREAM[1024:], [])
+    run_in_cuts(always, plain, STREAM[1024:], [])
+    after = {"detector": once.detector.state(), "scaler": once.scaler.state()}
+    assert encode(Snapshot({}, after)) == state
+    assert (once.rows_learned, once.sequence) == (1024, len(STREAM))
+    assert always.rows_learned > 2048
+    assert once.fingerprint != always.fingerprint
+    assert sum(len(outcome.alerts) for outcome in scored) > 0  # the threshold goes on
+
+
 LATE_LABELS = {
     "detector": {"kind": "classifier", "min_positives": 5},
     "labels": {"field": "label", "delay": "1h", "max_waiting": 400},

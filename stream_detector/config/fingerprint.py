@@ -24,6 +24,9 @@ def state_shape(config: Config) -> dict[str, Any]:
         mode="json", include={"features", "windows", "detector", "event", "labels"}
     )
     budget = config.threshold.budget
+    processing = config.processing
+    # Named only where it is set: states made before there was such a setting fit as they are.
+    first = {} if processing.learn_first is None else {"learn_first": processing.learn_first}
     return {
         "event": {"time": parts["event"]["time"]},
         "features": parts["features"],
@@ -33,8 +36,9 @@ def state_shape(config: Config) -> dict[str, Any]:
         "labels": parts["labels"] if _uses_labels(config) else None,
         "threshold": "score" if budget is None else "share" if budget.share else "rate",
         "processing": {
-            "chunk_size": config.processing.chunk_size,
-            "shards": config.processing.shards,
+            "chunk_size": processing.chunk_size,
+            "shards": processing.shards,
+            **first,
         },
     }
 

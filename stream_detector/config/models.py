@@ -166,6 +166,13 @@ class Processing(Model):
     chunk_size: Literal[64, 128, 256, 512, 1024, 2048] = Field(
         512, description="Events learnt at a time, once 2,048 have been seen (32 before)."
     )
+    learn_first: int | None = Field(
+        None,
+        ge=1,
+        description="Events after which scaler and detector learn no more without labels, for a "
+        "clean history (`train --normal-only`) before a stream where anomalies may be the crowd. "
+        "Default: they always learn.",
+    )
     max_poll_records: int = Field(5000, ge=1, description="Records taken from the client at once.")
     max_buffered_records: int = Field(
         20_000, ge=1, description="Records of a partition held back by the merge before it pauses."

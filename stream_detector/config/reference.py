@@ -53,9 +53,9 @@ file that begins with
 ## What may change without losing what was learnt
 
 A snapshot fits a configuration that agrees with its own in `features`, `windows`, `detector`,
-`event.time`, `processing.chunk_size`, `processing.shards`, in whether the threshold is a share, a
-rate or a score, and, for detectors that learn from labels, in `labels`. Otherwise the start is
-refused with the fields that differ. Everything else may change at any time.
+`event.time`, `processing.chunk_size`, `processing.learn_first`, `processing.shards`, in whether
+the threshold is a share, a rate or a score, and, for detectors that learn from labels, in `labels`.
+Otherwise the start is refused with the fields that differ. Everything else may change at any time.
 
 ## Settings of the Kafka client
 

@@ -256,10 +256,15 @@ class Pipeline:
     def _learn(self) -> None:
         """Learn the full chunk and begin the next."""
         chunk = self._chunk
-        self.scaler.learn(chunk.raw)
+        first = self._config.processing.learn_first
+        learns = first is None or self.sequence <= first
+        if learns:
+            self.scaler.learn(chunk.raw)
+            self.rows_learned += chunk.size
         features = self.scaler.impute(chunk.raw)
         regime = getattr(self.detector, "score_regime", 0)
-        self.detector.learn(Rows(features, self.scaler.standardise(features)))
+        if learns:
+            self.detector.learn(Rows(features, self.scaler.standardise(features)))
         # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
         self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
         if self.pending is not None:
@@ -280,7 +285,6 @@ class Pipeline:
         self.features.take_labels(self._learned_ms)
         self.features.end_chunk()
         self.chunks += 1
-        self.rows_learned += chunk.size
         self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
         size = self._config.processing.chunk_size if self.sequence >= EARLY_EVENTS else EARLY_CHUNK
         self._chunk = Chunk(size, chunk.raw.shape[1])

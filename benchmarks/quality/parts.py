@@ -1,0 +1,154 @@
+"""What is measured: the comparison, seeds, members, warm-up and the autoencoder's ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import data
+from .peers import PEERS
+
+Settings = dict[str, Any]
+
+SMALL = ("cardio", "satimage-2", "pendigits", "mammography", "ionosphere", "pima")
+SEEDS = (2, 3, 4)
+WARM_UP_ROWS = 2048
+WARM_UP = ("nsl_kdd", "kdd99_flipped", "cover")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to measure.
+
+    Attributes:
+        part: the table that it is for.
+        detector: what the table calls it.
+        stream: a name that ``data.load`` knows.
+        settings: sections of our configuration; the rest is left out.
+        peer: a name out of ``PEERS`` instead of ours.
+        seed: of a peer.
+        warm_up: so many normal rows come first, chosen by their label, and are not scored.
+        rows: only so many first rows.
+    """
+
+    part: str
+    detector: str
+    stream: str
+    settings: Settings | None = None
+    peer: str | None = None
+    seed: int = 1
+    warm_up: int = 0
+    rows: int | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.part, self.detector, self.stream
+
+
+def comparison(streams: Sequence[str]) -> Iterator[Task]:
+    """The default and every peer."""
+    for stream in streams:
+        yield Task("comparison", "ensemble", stream, {})
+    for name in PEERS:
+        for stream in streams:
+            yield Task("comparison", name, stream, peer=name)
+
+
+def seeds(streams: Sequence[str]) -> Iterator[Task]:
+    """The default and River's trees with other seeds: how far chance alone moves the figures."""
+    for seed in SEEDS:
+        section = {"detector": {"kind": "ensemble", "seed": seed}}
+        for stream in streams:
+            yield Task("seeds", f"ensemble, seed {seed}", stream, section)
+    for name in ("river-hst", "river-hst-25x10"):
+        for seed in SEEDS:
+            for stream in streams:
+                if stream in SMALL:
+                    yield Task("seeds", f"{name}, seed {seed}", stream, peer=name, seed=seed)
+
+
+def members(streams: Sequence[str]) -> Iterator[Task]:
+    """The members of the default alone, and it without its autoencoder."""
+    sections: dict[str, Settings] = {
+        kind: {"kind": kind}
+        for kind in ("half_space_forest", "loda", "random_fourier", "autoencoder")
+    }
+    sections["ensemble without autoencoder"] = {"kind": "ensemble", "autoencoder": False}
+    for name, section in sections.items():
+        for stream in streams:
+            yield Task("members", name, stream, {"detector": section})
+
+
+def warm_up(streams: Sequence[str]) -> Iterator[Task]:
+    """Normal rows first, as MemStream is evaluated; then learning goes on, or ends."""
+    frozen = {"processing": {"learn_first": WARM_UP_ROWS}}
+    short = {"detector": {"kind": "ensemble", "half_life": 1000}}
+    for name, settings, rows in (
+        ("no warm-up", {}, 0),
+        ("goes on learning", {}, WARM_UP_ROWS),
+        ("goes on learning, half-life 1,000", short, WARM_UP_ROWS),
+        ("learns no more", frozen, WARM_UP_ROWS),
+    ):
+        for stream in WARM_UP:
+            if stream in streams or stream == "kdd99_flipped":
+                yield Task("warm_up", name, stream, settings, warm_up=rows)
+
+
+ABLATION: dict[str, Settings] = {
+    "default": {},
+    "alpha 0": {"alpha": 0.0},
+    "alpha .001": {"alpha": 0.001},
+    "alpha .01": {"alpha": 0.01},
+    "alpha .1": {"alpha": 0.1},
+    "hidden 4": {"hidden": [4]},
+    "hidden 32, 8, 32": {"hidden": [32, 8, 32]},
+    "hidden 64, 32, 64": {"hidden": [64, 32, 64]},
+    "learning rate .0003": {"learning_rate": 0.0003},
+    "learning rate .003": {"learning_rate": 0.003},
+    "3 passes": {"passes": 3},
+    "refuse nothing": {"refuse_share": 0.0},
+    "refuse 10 %": {"refuse_share": 0.1},
+    "refuse 20 %": {"refuse_share": 0.2},
+}
+"""Changes to the defaults of the autoencoder, one at a time."""
+
+
+def ablation(streams: Sequence[str]) -> Iterator[Task]:
+    """The autoencoder alone, so that what a setting does is not hidden by the other members."""
+    for name, change in ABLATION.items():
+        section = {"detector": {"kind": "autoencoder", **change}}
+        for stream in streams:
+            yield Task("ablation", name, stream, section)
+
+
+PARTS: dict[str, Callable[[Sequence[str]], Iterator[Task]]] = {
+    "comparison": comparison,
+    "seeds": seeds,
+    "members": members,
+    "warm_up": warm_up,
+    "ablation": ablation,
+}
+
+
+def tasks(
+    parts: Sequence[str], detectors: Sequence[str] | None, streams: Sequence[str]
+) -> list[Task]:
+    """All tasks of some parts; of the comparison only some detectors, where they are named.
+
+    Raises ``SystemExit`` for a name that does not exist.
+    """
+    for given, known in (
+        (parts, list(PARTS)),
+        (detectors or (), ["ensemble", *PEERS]),
+        (streams, list(data.SETS)),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise SystemExit(f"no {', '.join(unknown)}; there are {', '.join(known)}")
+    return [
+        task
+        for part in parts
+        for task in PARTS[part](streams)
+        if part != "comparison" or detectors is None or task.detector in detectors
+    ]
