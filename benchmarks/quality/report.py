@@ -79,12 +79,12 @@ def comparison(records: Records, prefix: str, title: str) -> str:
     best_peer = max(peers, key=means.__getitem__)
     gaps = {s: auc[OURS][s] - max(auc[name][s] for name in peers) for s in streams}
     worst = min(gaps, key=gaps.__getitem__)
-    lines += [
-        "",
-        f"Ours is {means[OURS] - means[best_peer]:+.3f} from the best peer's mean "
-        f"({_title(best_peer)}); the worst gap to the best peer on one stream is "
-        f"{gaps[worst]:+.3f} ({worst}).",
-    ]
+    margin = means[OURS] - means[best_peer]
+    verdict = (
+        f"Ours is {margin:+.3f} from the best peer's mean ({_title(best_peer)}); the worst gap to "
+        f"the best peer on one stream is {gaps[worst]:+.3f} ({worst})."
+    )
+    lines += ["", verdict]
     return "\n".join(lines)
 
 
