@@ -8,7 +8,7 @@ TESTS ?= tests
 MINUTES ?= 10
 JOBS ?= 3
 
-.PHONY: help demo test test-fast lint format chaos soak quality bench lock clean
+.PHONY: help demo test test-fast lint format chaos soak bench quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,16 +33,21 @@ chaos: $(VENV)/.development  ## Kill daemon and broker by the dozen, judge every
 soak: $(VENV)/.development  ## Watch memory, descriptors, threads (MINUTES=30 ARGS="--broker-restart 60")
 	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos.soak --minutes $(MINUTES) $(ARGS)
 
-quality: $(VENV)/.development  ## Detectors on public data beside their peers, for docs/quality.md (hours)
-	@$(BIN)/python -m benchmarks.quality $(ARGS)
-	@cd benchmarks && ../$(BIN)/python labelled.py --json results/labelled.json
-	@cd benchmarks && ../$(BIN)/python card_quality.py
+labelled: $(VENV)/.runtime  ## Detection quality with late labels (docs/quality.md)
+	@cd benchmarks && ../$(BIN)/python labelled.py
+	@cd benchmarks && ../$(BIN)/python card_quality.py $(ARGS)
 
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .
 
 bench: $(VENV)/.runtime  ## Measure throughput (needs benchmarks/throughput.py)
 	@$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
+	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
+	@$(PIP) install -r requirements.lock -r requirements-peers.txt
 
 # The package itself is installed in place, so a change in its code needs no new installation.
 $(VENV)/.runtime: requirements.lock pyproject.toml

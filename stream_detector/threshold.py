@@ -28,6 +28,14 @@ _REFRESH = 4
 """A full window is read again after this many chunks: 2 % of it is new by then."""
 
 
+_EVENTS_TO_CORRECT, _ALERTS_TO_CORRECT = 1000, 4
+"""Alerts of so many events (but of four alerts at least) that are missing or too many change the
+share that is read off by a factor of e. With 10,000 events a drift stays for three windows of
+10,000; below 600 the count of rare alerts follows chance."""
+
+_LARGEST_OFFSET = 6.0
+
+
 class RunningTail:
     """The last scores and the shape of their upper tail.
 
@@ -123,7 +131,8 @@ class RunningTail:
 class AlertThreshold:
     """Decides which scores alert.
 
-    State: the running tail, the events and alerts of late (decayed), the pace of event time.
+    State: the running tail, its correction, the events and alerts of late (decayed), the pace of
+    event time.
     """
 
     def __init__(self, config: Threshold) -> None:
@@ -136,6 +145,7 @@ class AlertThreshold:
         self._alerts = 0.0
         self._seconds = 0.0
         self._paced = 0.0
+        self._offset = 0.0
         self._last_ms = -1
         self._value = math.inf if self._fixed is None else self._fixed
 
@@ -191,18 +201,27 @@ class AlertThreshold:
         if self._fixed is None:
             share = self.share
             if share is not None and self._tail.size:
-                self._value = self._tail.quantile(share * self._correction(share))
+                if self._seen > self._burn_in + count and math.isfinite(self._value):
+                    self._correct(share, count, int(np.count_nonzero(flags)))
+                self._value = self._tail.quantile(min(share * math.exp(self._offset), 0.5))
 
-    def _correction(self, share: float) -> float:
-        """Factor on the share that makes up for alerts raised too often or too rarely of late."""
-        prior = 10.0 / share  # ten alerts' worth of doubt before the count is believed
-        wanted = share * (self._events + prior)
-        return float(np.clip(2.0 - (self._alerts + 10.0) / wanted, 0.25, 2.0))
+    def _correct(self, share: float, count: int, alerts: int) -> None:
+        """Move the quantile by the alerts that a chunk had too many or too few.
+
+        An integral controller on the logarithm of the share that is read off: scores drift as a
+        model learns, and the tail of the last 50,000 lags behind them. A chunk's own error would
+        chase chance; its sum cannot stay away from the budget.
+        """
+        error = share * count - alerts
+        gain = 1.0 / max(share * _EVENTS_TO_CORRECT, _ALERTS_TO_CORRECT)
+        moved = self._offset + gain * error
+        self._offset = min(max(moved, -_LARGEST_OFFSET), _LARGEST_OFFSET)
 
     def reset(self) -> None:
         """Forget the scores: another model gives them from now on."""
         self._tail = RunningTail()
         self._seen = 0
+        self._offset = 0.0
         self._value = math.inf if self._fixed is None else self._fixed
 
     def state(self) -> State:
@@ -214,6 +233,7 @@ class AlertThreshold:
             "alerts": self._alerts,
             "seconds": self._seconds,
             "paced": self._paced,
+            "offset": self._offset,
             "last_ms": self._last_ms,
             "value": np.array(self._value),
         }
@@ -224,5 +244,6 @@ class AlertThreshold:
         self._seen, self._last_ms = int(state["seen"]), int(state["last_ms"])
         self._events, self._alerts = float(state["events"]), float(state["alerts"])
         self._seconds, self._paced = float(state["seconds"]), float(state["paced"])
+        self._offset = float(state.get("offset", 0.0))  # states of older versions have none
         if self._fixed is None:
             self._value = float(state["value"])

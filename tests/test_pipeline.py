@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.streams import bytes_of, configuration, decode, new_pipeline, records, run_in_cuts
 
+from stream_detector.config.models import Threshold
+from stream_detector.config.units import Budget
 from stream_detector.events import NO_TIMESTAMP, PlainRecord
 from stream_detector.snapshots import Snapshot, encode
 from stream_detector.snapshots import decode as decode_snapshot
+from stream_detector.threshold import AlertThreshold
 
 STREAM = records(3000)
 DETECTORS = ["ensemble", "autoencoder", "half_space_forest", "loda"]
@@ -241,3 +244,24 @@ def test_one_alert_a_key_and_period_with_the_count_of_what_it_held_back() -> Non
         key = alert["suppression"]["key"]
         assert last.get(key, "") < alert["event_time"]
         last[key] = alert["event_time"]
+
+
+def test_the_budget_is_kept_while_scores_drift_and_again_after_a_jump() -> None:
+    """The tail of the last 50,000 scores alone would raise a third of the budget, or three times."""
+    random = np.random.default_rng(0)
+    drifting = random.exponential(size=40_000) - np.log(np.arange(1, 40_001)) * 0.8
+    jumped = np.concatenate(
+        [random.exponential(size=20_000), 3 + 2 * random.exponential(size=30_000)]
+    )
+    for scores, windows in (
+        (drifting, (10_000, 20_000, 30_000)),
+        (jumped, (10_000, 30_000, 40_000)),
+    ):
+        threshold = AlertThreshold(Threshold(budget=Budget.parse("1 %"), score=None, burn_in=1000))
+        raised = np.zeros(len(scores), dtype=bool)
+        for start in range(0, len(scores), 500):
+            chunk = slice(start, start + 500)
+            raised[chunk] = threshold.exceeded(scores[chunk], start)
+            threshold.learn(scores[chunk], raised[chunk], np.arange(start, start + 500) * 1000)
+        for first in windows:
+            assert 80 <= raised[first : first + 10_000].sum() <= 125

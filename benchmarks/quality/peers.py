@@ -143,7 +143,7 @@ def pysad_peer(name: str, **parameters: Any) -> Build:
 PEERS = {
     "river-hst": Peer("River HalfSpaceTrees", "river", river_trees()),
     "river-hst-25x10": Peer(
-        "River HalfSpaceTrees 25x10", "river", river_trees(n_trees=25, height=10), SLOW
+        "River HalfSpaceTrees 25x10", "river", river_trees(n_trees=25, height=10)
     ),
     "river-ocsvm": Peer("River OneClassSVM", "river", river_one_class_svm),
     "capymoa-aif": Peer(
@@ -152,9 +152,9 @@ PEERS = {
         capymoa_peer("AdaptiveIsolationForest", "seed"),
         SLOW,
     ),
-    "capymoa-hst": Peer("CapyMOA HalfSpaceTrees", "capymoa", capymoa_peer("HalfSpaceTrees"), SLOW),
-    "pysad-loda": Peer("PySAD LODA", "pysad", pysad_peer("LODA"), SLOW),
-    "pysad-kitnet": Peer("PySAD KitNet", "pysad", pysad_peer("KitNet"), SLOW),
+    "capymoa-hst": Peer("CapyMOA HalfSpaceTrees", "capymoa", capymoa_peer("HalfSpaceTrees")),
+    "pysad-loda": Peer("PySAD LODA", "pysad", pysad_peer("LODA")),
+    "pysad-kitnet": Peer("PySAD KitNet", "pysad", pysad_peer("KitNet")),
     "pysad-xstream": Peer("PySAD xStream", "pysad", pysad_peer("xStream"), SLOW),
     "capymoa-oif": Peer(
         "CapyMOA OnlineIsolationForest",
