@@ -247,7 +247,7 @@ def test_one_alert_a_key_and_period_with_the_count_of_what_it_held_back() -> Non
 
 
 def test_the_budget_is_kept_while_scores_drift_and_again_after_a_jump() -> None:
-    """The tail of the last 50,000 scores alone would raise a third of the budget, or three times."""
+    """The tail of the last 50,000 scores alone raises a third of the budget, or three times it."""
     random = np.random.default_rng(0)
     drifting = random.exponential(size=40_000) - np.log(np.arange(1, 40_001)) * 0.8
     jumped = np.concatenate(
