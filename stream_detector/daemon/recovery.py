@@ -159,7 +159,7 @@ def begin(
     _check_ids(shard, source.topic_ids({one.topic for one in sources}))
     beginnings, ends = source.ask_beginnings(sources), source.ask_ends(sources)
     latest = kafka.start == "latest" and not shard.known
-    starts = _first_starts(records)
+    starts = first_starts(records)
     stops = {r.source: r.end for record in records for r in (*record.lost, *record.ranges())}
     places: dict[TopicPartition, Place] = {}
     for one in sources:
@@ -208,7 +208,8 @@ def _check_ids(shard: Shard, ids: Mapping[str, str]) -> None:
             )
 
 
-def _first_starts(records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
+def first_starts(records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
+    """Where the records' first range of each partition begins."""
     starts: dict[TopicPartition, int] = {}
     for record in records:
         for one in record.ranges():

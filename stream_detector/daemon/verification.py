@@ -12,6 +12,7 @@ from typing import Protocol
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import Fetched, Journal
 from stream_detector.daemon.comparison import Comparison, Findings, Place
+from stream_detector.daemon.recovery import first_starts
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import Record, TopicPartition
@@ -112,7 +113,7 @@ def _basis(
     if beginning is not None:
         kept = [record for _, record in records[beginning:]]
         shard = Shard(number, config, Metrics())
-        if _reaches(log, _first_starts(kept)) and not _was_trained(store):
+        if _reaches(log, first_starts(kept)) and not _was_trained(store):
             return shard, kept
     for position in reversed(store.positions()):
         try:
@@ -125,7 +126,7 @@ def _basis(
             continue
         start, _ = shard.journal_place
         kept = [record for offset, record in records if offset >= start]
-        if _reaches(log, _first_starts(kept)):
+        if _reaches(log, first_starts(kept)):
             return shard, kept
     raise StateError(
         f"shard {number}: nothing can be verified. Neither the journal's beginning nor a kept "
@@ -142,14 +143,6 @@ def _was_trained(store: SnapshotStore) -> bool:
         except StateError:
             continue
     return False
-
-
-def _first_starts(records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
-    starts: dict[TopicPartition, int] = {}
-    for record in records:
-        for one in record.ranges():
-            starts.setdefault(one.source, one.start)
-    return starts
 
 
 def _reaches(log: LogReader, starts: Mapping[TopicPartition, int]) -> bool:
@@ -178,7 +171,7 @@ def _check_joins(shard: Shard, records: Sequence[JournalRecord], findings: Findi
 
 def _begin(shard: Shard, records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
     """Give the shard its partitions; where each begins."""
-    starts = _first_starts(records)
+    starts = first_starts(records)
     for source, start in sorted(starts.items()):
         shard.add(source, start)
     shard.script = deque(records)

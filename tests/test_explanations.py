@@ -1,0 +1,45 @@
+"""The first reason of an alert is the feature in which the anomaly was planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream_detector.detectors.base import Rows
+from stream_detector.detectors.ensemble import Ensemble
+from stream_detector.detectors.random_fourier import RandomFourier
+from stream_detector.explanation import contributions, rank_reasons
+from stream_detector.features.columns import FeatureGroup
+
+WIDTH = 6
+
+
+def correlated(random: np.random.Generator, count: int) -> np.ndarray:
+    """Pairs with a correlation of .95."""
+    common = np.repeat(random.normal(size=(count, WIDTH // 2)), 2, axis=1)
+    return np.sqrt(0.95) * common + np.sqrt(0.05) * random.normal(size=(count, WIDTH))
+
+
+@pytest.mark.parametrize(
+    ("kind", "relation"), [(Ensemble, False), (RandomFourier, False), (RandomFourier, True)]
+)
+def test_the_planted_feature_is_first_in_nine_of_ten(kind: type, relation: bool) -> None:
+    random = np.random.default_rng(0)
+    detector = kind(WIDTH)
+    for _ in range(40):
+        crowd = correlated(random, 256)
+        detector.learn(Rows(crowd, crowd))
+    groups = [FeatureGroup(f"f{column}", (column,), "numeric", None) for column in range(WIDTH)]
+    first = 0
+    for row in correlated(random, 50)[:, None, :]:
+        feature = int(random.integers(WIDTH))
+        expected = {feature}
+        if relation:
+            row[0, feature], row[0, feature ^ 1] = 1.5, -1.5
+            expected.add(feature ^ 1)
+        else:
+            row[0, feature] += 8.0
+        event = Rows(row, row)
+        parts = contributions(detector, groups, event, np.zeros(WIDTH))
+        first += rank_reasons(parts, groups, event)[0].group in expected
+    assert first >= 45
