@@ -31,7 +31,7 @@ from stream_detector.events import (
     State,
 )
 from stream_detector.features import FeatureExtractor
-from stream_detector.labels import WaitingRows, identities
+from stream_detector.labels import Feedback, WaitingRows, identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.chunk import Chunk
 from stream_detector.pipeline.order import EventOrder
@@ -58,6 +58,7 @@ class Outcome:
         raised: (events,) bool, above the threshold (before suppression).
         alerts: messages for the alert topic, in event order.
         severities: severity of each alert.
+        reasons: the feature that contributed most to each alert that could be explained.
         dead_letters: messages for the dead-letter topic, in event order.
         rejections: why, one for each dead letter.
         suppressed: alerts held back.
@@ -67,6 +68,7 @@ class Outcome:
     raised: NDArray[np.bool_]
     alerts: list[Outgoing] = field(default_factory=list)
     severities: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     dead_letters: list[Outgoing] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     suppressed: int = 0
@@ -102,6 +104,7 @@ class Pipeline:
         self.pending: WaitingRows | None = None
         if config.labels is not None and getattr(self.detector, "uses_labels", False):
             self.pending = WaitingRows(config.labels, width, config.detector.seed)
+        self.feedback = Feedback(config.labels, config.detector.seed) if config.labels else None
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
@@ -190,6 +193,8 @@ class Pipeline:
             rows = np.flatnonzero(chunk.ids[: chunk.filled] == identity)
             chunk.labels[rows] = label
             found[place] = len(rows) > 0
+        if self.feedback is not None:
+            found |= self.feedback.set_labels(ids, labels)
         if self.pending is not None:
             found |= self.pending.set_labels(ids, labels)
             if hasattr(self.detector, "correct"):
@@ -252,6 +257,7 @@ class Pipeline:
         else:
             outcome.alerts.append(made[0])
             outcome.severities.append(made[1])
+            outcome.reasons.extend(made[2])
 
     def _learn(self) -> None:
         """Learn the full chunk and begin the next."""
@@ -267,6 +273,11 @@ class Pipeline:
             self.detector.learn(Rows(features, self.scaler.standardise(features)))
         # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
         self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
+        first_sequence = self.sequence - chunk.size
+        if self.feedback is not None:
+            columns = (chunk.times_ms, chunk.ids, chunk.labels, chunk.scores, chunk.raised)
+            self.feedback.offer(*columns, first_sequence)
+            self.feedback.judge(self._learned_ms)
         if self.pending is not None:
             self.pending.offer(
                 chunk.times_ms,
@@ -274,7 +285,7 @@ class Pipeline:
                 features,
                 chunk.labels,
                 chunk.scores,
-                self.sequence - chunk.size,
+                first_sequence,
             )
             rows, labels, ids = self.pending.mature(self._learned_ms)
             if len(labels):
@@ -307,6 +318,7 @@ class Pipeline:
             "threshold": self.threshold.state(),
             "alerts": self._writer.state(),
             "pending": self.pending.state() if self.pending else None,
+            "feedback": self.feedback.state() if self.feedback else None,
             "labels_taken": self.labels_taken,
             "labels_unmatched": self.labels_unmatched,
         }
@@ -320,6 +332,8 @@ class Pipeline:
         self._writer.restore(state["alerts"])
         if self.pending is not None and state["pending"] is not None:
             self.pending.restore(state["pending"])
+        if self.feedback is not None and state.get("feedback") is not None:
+            self.feedback.restore(state["feedback"])  # states of older versions have none
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
         self._order.watermark_ms = int(state["watermark_ms"])
