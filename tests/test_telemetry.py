@@ -89,7 +89,7 @@ def exercised() -> Metrics:
     metrics.add_lost_records(FIRST, 10)
     metrics.add_snapshot("ok")
     metrics.set_newest_snapshot(0, 1e9, 4096)
-    metrics.set_config("cards", "ensemble", "exactly_once")
+    metrics.set_config("cards", "group", "ensemble", "exactly_once")
     return metrics
 
 
@@ -323,7 +323,7 @@ def test_every_shard_keeps_its_own_series_however_many_there_are():
 
 def test_a_new_configuration_replaces_the_old_one():
     metrics = exercised()
-    metrics.set_config("other", "loda", "exactly_once")
+    metrics.set_config("other", "group", "loda", "exactly_once")
     text = generate_latest(metrics.registry).decode()
     assert len(re.findall(r"^stream_detector_config_info\{", text, re.MULTILINE)) == 1
 

@@ -124,7 +124,9 @@ FAMILIES = (
     Family("memory_limit_bytes", "gauge", "Memory that the process may have."),
     Family("ready", "gauge", "1 when /readyz answers 200."),
     Family("build_info", "gauge", "Versions.", ("version", "python", *_LIBRARIES)),
-    Family("config_info", "gauge", "What is configured.", ("name", "detector", "delivery")),
+    Family(
+        "config_info", "gauge", "What is configured.", ("name", "group", "detector", "delivery")
+    ),
 )
 
 

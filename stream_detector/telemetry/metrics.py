@@ -286,11 +286,11 @@ class Metrics:
 
     # --- what runs ---
 
-    def set_config(self, name: str, detector: str, delivery: str) -> None:
+    def set_config(self, name: str, group: str, detector: str, delivery: str) -> None:
         """Replace ``config_info``."""
         with self._lock:
             self._series.clear("config_info")
-            self._series.set("config_info", 1, (name, detector, delivery))
+            self._series.set("config_info", 1, (name, group, detector, delivery))
 
     def watch_ready(self, is_ready: Callable[[], bool]) -> None:
         """Ask ``is_ready`` at every scrape, so that the gauge is right even if the loop hangs."""
