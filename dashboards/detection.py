@@ -282,7 +282,7 @@ FEEDBACK = Section(
         ),
         lines(
             "Right and false alarms",
-            "Labelled events over the threshold, an hour, and an estimate of the anomalous ones below.",
+            "Labelled events over the threshold an hour, and (estimated) anomalous ones below.",
             "short",
             Query(
                 "3600 * sum(rate(stream_detector_labelled_events_total"
