@@ -20,7 +20,7 @@ NOW = Section(
             "Alerts written, of all severities.",
             "short",
             Query("sum(increase(stream_detector_alerts_total{@}[1h]))"),
-            runbook="streamdetectoralertrateoffbudget",
+            runbook="streamdetectortoomanyalerts",
         ),
         stat(
             "Critical in the last hour",
@@ -36,7 +36,7 @@ NOW = Section(
             "that has most. An event 10,000 events back counts half.",
             "percentunit",
             Query("max(stream_detector_alert_rate_ratio{@})"),
-            runbook="streamdetectoralertrateoffbudget",
+            runbook="streamdetectortoomanyalerts",
         ),
         stat(
             "Share of the budget used",
@@ -46,7 +46,7 @@ NOW = Section(
             Query(
                 "max(stream_detector_alert_rate_ratio{@} / stream_detector_alert_budget_ratio{@})"
             ),
-            runbook="streamdetectoralertrateoffbudget",
+            runbook="streamdetectortoomanyalerts",
             steps=((None, "blue"), (0.5, "green"), (2, "orange"), (3, "red")),
         ),
         stat(
@@ -105,7 +105,7 @@ ALERTS = Section(
             Query(
                 "max by (shard) (stream_detector_alert_budget_ratio{@})", "shard {{shard}}: budget"
             ),
-            runbook="streamdetectoralertrateoffbudget",
+            runbook="streamdetectortoomanyalerts",
         ),
         lines(
             "Alerts by severity",
