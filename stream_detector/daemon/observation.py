@@ -38,6 +38,9 @@ class Observation:
         if pipeline.feedback is not None:
             for case, events in pipeline.feedback.cases.items():
                 self._growth(shard, f"labelled {case}", events)
+        for source in shard.merger.sources:
+            self._metrics.add_lost_records(source, 0)
+        self._metrics.add_events(dict.fromkeys(shard.merger.sources, 0))
         self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
 
     def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
