@@ -26,15 +26,14 @@ from stream_detector.telemetry.metrics import Metrics
 
 QUERIES = [pytest.param(target["expr"], id=name) for name, target in targets()]
 PANELS = [pytest.param(panel, id=f"{name}: {panel['title']}") for name, panel in every_panel()]
+WORDS = (REPOSITORY / "docs" / "runbook.md").read_text()
 HERE = {'job=~"$job"', 'instance=~"$instance"'}
 OF_PARTITIONS = HERE | {'topic=~"$topic"', 'partition=~"$partition"'}
 
 
 def anchors() -> set[str]:
     """As a Markdown viewer makes them of the runbook's headings."""
-    headings = re.findall(
-        r"^#+ (.+)$", (REPOSITORY / "docs" / "runbook.md").read_text(), re.MULTILINE
-    )
+    headings = re.findall(r"^#+ (.+)$", WORDS, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -179,9 +178,7 @@ def test_every_alert_has_a_severity_words_and_a_section_in_the_runbook(rule):
 
 
 def test_every_section_of_an_alert_says_what_it_means_how_to_look_and_what_to_do():
-    sections = re.split(
-        r"^## ", (REPOSITORY / "docs" / "runbook.md").read_text(), flags=re.MULTILINE
-    )
+    sections = re.split(r"^## ", WORDS, flags=re.MULTILINE)
     named = {section.split("\n", 1)[0]: section for section in sections}
     assert {name for name in named if name.startswith("StreamDetector")} == {
         rule["alert"] for rule in alerts()
@@ -192,7 +189,7 @@ def test_every_section_of_an_alert_says_what_it_means_how_to_look_and_what_to_do
 
 
 def test_every_panel_that_the_runbook_names_exists():
-    words = (REPOSITORY / "docs" / "runbook.md").read_text().replace("\n", " ")
+    words = WORDS.replace("\n", " ")
     titles = {panel["title"] for _, panel in every_panel()}
     titles |= {
         dashboard["title"].replace("Stream detector: ", "") for dashboard in DASHBOARDS.values()

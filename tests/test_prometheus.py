@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -44,21 +45,30 @@ LABELLED: dict[str, Any] = {
 }
 
 
+def endless() -> Iterator[PlainRecord]:
+    """``records`` without end, in the order of time."""
+    start_ms = 0
+    for number in itertools.count():
+        some = records(2000, seed=number)
+        for record in some:
+            event = json.loads(record.value or b"")
+            time_ms = event["time"] + start_ms
+            event |= {"id": f"{number}-{event['id']}", "time": time_ms}
+            yield PlainRecord(record.offset, time_ms, b"k", json.dumps(event).encode())
+        start_ms += some[-1].timestamp - some[0].timestamp
+
+
 def polls(stopping: threading.Event) -> Iterator[dict[int, list[Record]]]:
     """Some 1,500 events a second over two partitions, one record in 60 broken, until stopped."""
-    offsets = [0, 0]
-    for number, record in enumerate(records(400_000)):
-        if number % 60 == 0:
-            if stopping.wait(0.04):
-                return
-            yield {n % 2: [_record(offsets, n % 2, record.timestamp, b"{")] for n in (0, 1)}
-        partition = number % 2
-        yield {partition: [_record(offsets, partition, record.timestamp, record.value)]}
-
-
-def _record(offsets: list[int], partition: int, time_ms: int, value: bytes | None) -> PlainRecord:
-    offsets[partition] += 1
-    return PlainRecord(offsets[partition] - 1, time_ms, b"k", value)
+    offsets, stream = [0, 0], endless()
+    while not stopping.wait(0.04):
+        polled: dict[int, list[Record]] = {0: [], 1: []}
+        for number, record in enumerate(itertools.islice(stream, 60)):
+            partition = number % 2
+            value = record.value if number else b"{"
+            polled[partition].append(PlainRecord(offsets[partition], record.timestamp, b"k", value))
+            offsets[partition] += 1
+        yield polled
 
 
 @contextmanager
@@ -130,19 +140,20 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Promethe
     """A detector without a broker and the Prometheus that scrapes it."""
     require("prometheus")
     directory = tmp_path_factory.mktemp("watched")
-    with embedded(directory / "state") as address:
-        with Prometheus(directory / "prometheus", address) as prometheus:
-            wait_for_data(prometheus.query, of_panels() | of_rules())
-            yield prometheus, address
+    with (
+        embedded(directory / "state") as address,
+        Prometheus(directory / "prometheus", address) as prometheus,
+    ):
+        wait_for_data(prometheus.query, of_panels() | of_rules())
+        yield prometheus, address
 
 
 def test_every_panel_and_every_rule_brings_data_of_a_running_detector(watched):
     prometheus, _ = watched
-    for expression in (of_panels() | of_rules()).values():
-        assert prometheus.query(expression) is not None
-    assert (
-        prometheus.query(shortened(next(r["expr"] for r in alerts() if r["alert"] == ABSENT))) == []
-    )
+    for name, expression in (of_panels() | of_rules()).items():
+        assert prometheus.query(expression), name
+    (absent,) = (rule["expr"] for rule in alerts() if rule["alert"] == ABSENT)
+    assert prometheus.query(absent) == []
 
 
 def test_every_series_has_the_labels_of_its_legend(watched):
@@ -171,7 +182,7 @@ def test_the_heat_map_is_given_cumulative_buckets(watched):
     counts = sorted((float(each["metric"]["le"]), float(each["value"][1])) for each in result)
     assert counts[-1][0] == math.inf
     values = [count for _, count in counts]
-    assert all(low <= high + 1e-9 for low, high in zip(values, values[1:], strict=False))
+    assert all(low <= high + 1e-9 for low, high in itertools.pairwise(values))
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
@@ -254,7 +265,7 @@ def test_every_panel_and_every_rule_brings_data_of_a_daemon_at_a_real_broker(
         "state": {"directory": str(tmp_path / "state"), "interval": "2s"},
         "metrics": {"port": 0},
     }
-    stream = iter(records(200_000))
+    stream = endless()
     stopping = threading.Event()
 
     def feed() -> None:
