@@ -81,7 +81,7 @@ def test_the_variables_narrow_down_to_a_partition(name):
         assert (variable["multi"], variable["refresh"]) == (True, 2)
     # "All" of the instances are those of the groups chosen, not any.
     assert "allValue" not in variables["instance"]
-    assert 'group=~"$group"' in variables["instance"]["definition"]
+    assert 'group=~"$group"' in variables["instance"]["query"]["query"]
     assert variables["runbook"]["query"] == RUNBOOK
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from support.prometheus import require
 from support.streams import configuration, records
 
 from stream_detector.config.models import Kafka
@@ -133,12 +133,10 @@ def test_every_stage_in_the_document_is_measured():
 
 
 def test_promtool_finds_nothing_to_say():
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed")
+    require("promtool")
     scrape = generate_latest(exercised().registry)
     found = subprocess.run(
-        [promtool, "check", "metrics"], input=scrape, capture_output=True, check=False
+        ["promtool", "check", "metrics"], input=scrape, capture_output=True, check=False
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
 
