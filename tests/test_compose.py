@@ -135,7 +135,7 @@ def test_the_image_is_given_every_file_that_it_copies():
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
     require("promtool")
     command = ["promtool", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.mark.parametrize(
