@@ -123,7 +123,7 @@ def test_every_expression_heeds_the_variables_and_the_rate_interval(expression):
         matchers = set(selector.strip("{}").split(", "))
         assert matchers >= HERE, expression
         assert not matchers & (OF_PARTITIONS - HERE) or matchers >= OF_PARTITIONS, expression
-    assert "@" not in expression
+    assert "{@" not in expression
     for found in re.finditer(r"(\w*)\(stream_detector_\w+_(?:total|bucket|sum)\b", expression):
         totals = ("labelled_events_total", "replay_mismatches_total")
         assert found[1] in {"rate", "increase"} or any(each in expression for each in totals)

@@ -276,7 +276,7 @@ class Pipeline:
         first_sequence = self.sequence - chunk.size
         if self.feedback is not None:
             columns = (chunk.times_ms, chunk.ids, chunk.labels, chunk.scores, chunk.raised)
-            self.feedback.offer(*columns, first_sequence)
+            self.feedback.offer(*columns, first_sequence, regime)
             self.feedback.judge(self._learned_ms)
         if self.pending is not None:
             self.pending.offer(
