@@ -27,13 +27,19 @@ def settings(**changes: Any) -> Labels:
 
 
 def offered(
-    feedback: Feedback, scores: Any, labels: Any, raised: Any = None, sequence: int = 0
+    feedback: Feedback,
+    scores: Any,
+    labels: Any,
+    raised: Any = None,
+    sequence: int = 0,
+    regime: int = 0,
 ) -> None:
     """One chunk, whose labels are known at once and looked at after an hour."""
     count = len(scores)
     flags = np.zeros(count, dtype=bool) if raised is None else np.asarray(raised)
     columns = (np.zeros(count, dtype=np.int64), np.arange(count, dtype=np.int64))
-    feedback.offer(*columns, np.asarray(labels, float), np.asarray(scores, float), flags, sequence)
+    truth, given = np.asarray(labels, float), np.asarray(scores, float)
+    feedback.offer(*columns, truth, given, flags, sequence, regime)
 
 
 @given(
@@ -116,6 +122,19 @@ def test_every_alert_is_judged_and_the_rest_is_estimated_without_bias():
     # With each row counting once, the rows kept would be far too strange.
     plain = feedback.state()["judged"]
     assert abs(roc_auc_score(plain[:, 1], plain[:, 0]) - roc_auc_score(labels, scores)) > 0.03
+
+
+def test_scores_of_another_model_do_not_mix_with_those_of_now():
+    feedback = Feedback(settings(keep_first=1000), seed=0)
+    offered(feedback, [50.0, 60.0], [0, 0])
+    feedback.judge(HOUR_MS)
+    offered(feedback, [70.0, 80.0], [0, 0])  # still waits when the other model takes over
+    offered(feedback, [-1.0, -2.0], [1, 0], regime=1)
+    feedback.judge(HOUR_MS)
+    figures = feedback.figures()
+    assert figures is not None
+    assert (figures.auc, figures.average_precision) == (1.0, 1.0)
+    assert feedback.cases[False, False] == 5  # what was decided stays decided
 
 
 def test_what_is_kept_is_bounded():
