@@ -20,6 +20,7 @@ from stream_detector.config.detector_models import (
     RandomFourier,
     River,
 )
+from stream_detector.config.drift_models import Drift
 from stream_detector.config.event_models import (
     FEATURE_KINDS,
     BooleanFeature,
@@ -52,6 +53,7 @@ __all__ = [
     "Config",
     "DetectorConfig",
     "DifferenceFeature",
+    "Drift",
     "Ensemble",
     "Event",
     "EventTime",
@@ -213,6 +215,9 @@ class Config(Model):
     )
     detector: DetectorConfig = Field(default_factory=Ensemble, description="The model.")
     labels: Labels | None = Field(None, description="Labels inside the event, used late.")
+    drift: Annotated[list[Drift], Field(max_length=16)] = Field(
+        default_factory=list, description="What is watched for a lasting change, and what answers."
+    )
     threshold: Threshold = Field(
         default_factory=lambda: Threshold(budget=Budget.parse("0.5 %"), score=None, burn_in=1000),
         description="Which scores become alerts; default: a budget of `0.5 %`.",
@@ -236,4 +241,26 @@ class Config(Model):
             raise ValueError("kafka.labels needs `event.id`: labels name their event by it")
         if self.labels is not None and self.labels.field is None and not on_topic:
             raise ValueError("labels need `field`, or a topic in `kafka.labels`")
+        for drift in self.drift:
+            _check_drift(drift, self.detector, learn_first=self.processing.learn_first)
         return self
+
+
+_MEMBERS = {
+    "ensemble": ("forest", "loda", "fourier", "autoencoder"),
+    "classifier": ("network", "trees"),
+}
+
+
+def _check_drift(drift: Drift, detector: DetectorConfig, *, learn_first: int | None) -> None:
+    """Raise ValueError where a detector cannot be watched, or answer, as is asked."""
+    if drift.on == "error" and not isinstance(detector, Classifier | River):
+        raise ValueError("drift on error needs a detector that learns from labels")
+    members = _MEMBERS.get(detector.kind, ())
+    if drift.member is not None and drift.member not in members:
+        known = ", ".join(members) or "no members"
+        raise ValueError(f"drift: a detector {detector.kind} has {known}")
+    if drift.member == "autoencoder" and not getattr(detector, "autoencoder", True):
+        raise ValueError("drift: this ensemble has no autoencoder")
+    if drift.answer == "reset" and learn_first is not None:
+        raise ValueError("drift: with processing.learn_first a model that is reset learns nothing")

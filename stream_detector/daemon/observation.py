@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from stream_detector.daemon.shard import Shard
+from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
 from stream_detector.pipeline import Outcome
+from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_QUIET_SECONDS = 60.0
+_NAMED = 5
+"""Features that a line of the log names."""
 
 
 class Observation:
     """Turns running totals of the shards into counters.
 
-    State: the last value of each total, a few numbers a shard and window.
+    State: the last value of each total, a few numbers a shard, window and watch.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._counted: dict[tuple[int, str], int] = defaultdict(int)
+        self._quiet_until: dict[tuple[int, int], float] = {}
 
     def begin(self, shard: Shard) -> None:
         """Take a restored shard's totals as counted: they are of before this process."""
@@ -44,6 +55,7 @@ class Observation:
         self._metrics.observe_scores(scores)
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
         self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
+        self._observe_changes(shard, outcome.changes)
         pipeline = shard.pipeline
         chunks = self._increase(shard, "chunks", pipeline.chunks)
         if chunks:
@@ -53,6 +65,32 @@ class Observation:
                 chunks,
                 self._increase(shard, "learned", pipeline.rows_learned),
                 self._increase(shard, "refused", refused),
+            )
+
+    def _observe_changes(self, shard: Shard, changes: Sequence[Change]) -> None:
+        """Count drifts; one line a minute for each watch, however much is in motion."""
+        by_watch: dict[int, list[Change]] = defaultdict(list)
+        for change in changes:
+            self._metrics.add_drift(change.on, change.feature or "")
+            by_watch[change.watch].append(change)
+        now = time.monotonic()
+        for watch, found in by_watch.items():
+            key = (shard.number, watch)
+            if now < self._quiet_until.get(key, 0.0):
+                continue
+            self._quiet_until[key] = now + _QUIET_SECONDS
+            names = [
+                f"{change.feature or f'the {change.on}'} (mean {change.after:.4g}, was "
+                f"{change.before:.4g})"
+                for change in found
+            ]
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            log.warning(
+                "drift of %s%s; answer: %s",
+                ", ".join(names[:_NAMED]),
+                more,
+                shard.answer_to(watch),
+                extra=fields("drift", shard=shard.number, on=found[0].on, found=len(found)),
             )
 
     def observe_replay(self, shard: Shard, events: int) -> None:

@@ -182,6 +182,15 @@ class Shard:
         if not self.script:
             self.merger.take_steps()  # what was followed is in the journal already
 
+    def answer_to(self, watch: int) -> str:
+        """What the configuration's section `drift` answers to its entry's finding, in words."""
+        drift = self._config.drift[watch]
+        if drift.answer == "faster":
+            return f"each chunk of {drift.events} events is learnt {drift.times} times"
+        if drift.answer == "reset":
+            return f"{drift.member or 'the model'} begins anew"
+        return "none"
+
     def needs(self, source: TopicPartition) -> bool:
         """Whether the journal's step in hand waits for records of a partition."""
         if not self.script or self._script_step == len(self.script[0].steps):

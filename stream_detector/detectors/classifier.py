@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, whole_blocks
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, log_losses, whole_blocks
 from stream_detector.detectors.boosted_trees import BoostedTrees
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.mixture import Mixture
@@ -43,6 +44,10 @@ class Classifier:
     """
 
     block_rows = BLOCK_ROWS
+    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "network": ("network", "positives_learnt", "negatives_learnt"),
+        "trees": ("trees", "mixture"),
+    }
 
     def __init__(
         self,
@@ -124,6 +129,13 @@ class Classifier:
         self._replay.add(inputs, positive, ids)
         while (batch := self._replay.next_batch()) is not None:
             self._step(*batch)
+
+    def losses(self, rows: Rows, labels: Float64) -> Float64:
+        """(events,) log losses in nats; (0,) while LODA scores."""
+        if self.score_regime == 0:
+            return np.empty(0)
+        whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
+        return log_losses(self.score(whole)[: len(rows)], labels > 0)
 
     def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Take other labels for rows remembered: from now on they are drawn and fitted with these.

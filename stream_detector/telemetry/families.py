@@ -72,6 +72,7 @@ FAMILIES = (
     Family("keys_evicted_total", "counter", "Keys forgotten for want of room.", (*SHARD, "key")),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
+    Family("drift_events_total", "counter", "Drifts found.", ("on", "feature")),
     Family("snapshot_age_seconds", "gauge", "Age of the newest snapshot (or of the shard).", SHARD),
     Family("snapshot_timestamp_seconds", "gauge", "Newest snapshot's time, since 1970.", SHARD),
     Family("snapshot_size_bytes", "gauge", "Size of the newest snapshot.", SHARD),

@@ -141,6 +141,11 @@ class Metrics:
             self._series.add("rows_learned_total", learned, _shard(shard))
             self._series.add("rows_refused_total", refused, _shard(shard))
 
+    def add_drift(self, on: str, feature: str, count: int = 1) -> None:
+        """Drifts found; ``feature`` is the column's name, empty where it is not of an input."""
+        with self._lock:
+            self._series.add("drift_events_total", count, (on, feature))
+
     def set_keys(self, shard: int, key: str, held: int) -> None:
         """Keys that the windows over the field ``key`` remember."""
         with self._lock:
