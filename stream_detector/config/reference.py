@@ -55,7 +55,8 @@ file that begins with
 A snapshot fits a configuration that agrees with its own in `features`, `windows`, `detector`,
 `event.time`, `processing.chunk_size`, `processing.learn_first`, `processing.shards`, in whether
 the threshold is a share, a rate or a score, in the entries of `drift` that have an answer, and, for
-detectors that learn from labels, in `labels`. Otherwise the start is refused with the fields that differ. Everything else may change at any time.
+detectors that learn from labels, in `labels`. Otherwise the start is refused with the fields that
+differ. Everything else may change at any time.
 
 ## Settings of the Kafka client
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from stream_detector.daemon.shard import Shard
 from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
+from stream_detector.labels import Feedback
 from stream_detector.pipeline import Outcome
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -31,7 +32,7 @@ class Observation:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._counted: dict[tuple[int, str], int] = defaultdict(int)
+        self._counted: dict[tuple[int, str], float] = defaultdict(int)
         self._quiet_until: dict[tuple[int, int], float] = {}
 
     def begin(self, shard: Shard) -> None:
@@ -45,6 +46,10 @@ class Observation:
         self._increase(shard, "unmatched", pipeline.labels_unmatched)
         for key, evicted in pipeline.features.keys_evicted.items():
             self._increase(shard, f"evicted {key}", evicted)
+        if pipeline.feedback is not None:
+            for case, events in pipeline.feedback.cases.items():
+                self._growth(shard, f"labelled {case}", events)
+        self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
 
     def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
         """Count a processed batch."""
@@ -56,6 +61,7 @@ class Observation:
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
         self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
         self._observe_changes(shard, outcome.changes)
+        self._metrics.add_reasons(Counter(outcome.reasons))
         pipeline = shard.pipeline
         chunks = self._increase(shard, "chunks", pipeline.chunks)
         if chunks:
@@ -109,17 +115,30 @@ class Observation:
     def observe_state(self, shard: Shard) -> None:
         """Set what a shard holds: its threshold, and the keys of its windows."""
         number, pipeline = shard.number, shard.pipeline
-        self._metrics.set_threshold(number, pipeline.threshold.value)
-        if pipeline.pending is not None:
-            self._metrics.set_labels_waiting(number, pipeline.pending.waiting)
-            taken = self._increase(shard, "labels", pipeline.labels_taken)
-            unmatched = self._increase(shard, "unmatched", pipeline.labels_unmatched)
-            self._metrics.add_labels(number, taken - unmatched, unmatched)
+        threshold = pipeline.threshold
+        self._metrics.set_threshold(number, threshold.value, threshold.share)
+        if pipeline.feedback is not None:
+            self._observe_labels(shard, pipeline.feedback)
         for key, held in pipeline.features.keys_held.items():
             self._metrics.set_keys(number, key, held)
         for key, evicted in pipeline.features.keys_evicted.items():
             count = self._increase(shard, f"evicted {key}", evicted)
             self._metrics.add_evicted_keys(number, key, count)
+
+    def _observe_labels(self, shard: Shard, feedback: Feedback) -> None:
+        number, pipeline = shard.number, shard.pipeline
+        waiting = feedback.waiting if pipeline.pending is None else pipeline.pending.waiting
+        self._metrics.set_labels_waiting(number, waiting)
+        taken = self._increase(shard, "labels", pipeline.labels_taken)
+        unmatched = self._increase(shard, "unmatched", pipeline.labels_unmatched)
+        self._metrics.add_labels(number, taken - unmatched, unmatched)
+        for case, events in feedback.cases.items():
+            increase = self._growth(shard, f"labelled {case}", events)
+            self._metrics.add_labelled(number, *case, increase)
+        if (figures := feedback.figures()) is not None:
+            self._metrics.set_label_figures(
+                number, figures.auc, figures.average_precision, figures.precision_at
+            )
 
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""
@@ -127,6 +146,10 @@ class Observation:
 
     def _increase(self, shard: Shard, name: str, total: int) -> int:
         """Growth of a total since it was asked last."""
+        return int(self._growth(shard, name, total))
+
+    def _growth(self, shard: Shard, name: str, total: float) -> float:
+        """The same of one that need not be whole."""
         key = (shard.number, name)
         before = self._counted[key]
         self._counted[key] = total

@@ -29,7 +29,7 @@ from stream_detector.events import (
     State,
 )
 from stream_detector.features import FeatureExtractor
-from stream_detector.labels import WaitingRows, identities
+from stream_detector.labels import Feedback, WaitingRows, identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.chunk import Chunk
 from stream_detector.pipeline.model import Model
@@ -78,6 +78,7 @@ class Pipeline:
         self.pending: WaitingRows | None = None
         if config.labels is not None and self.champion.uses_labels:
             self.pending = WaitingRows(config.labels, width, config.detector.seed)
+        self.feedback = Feedback(config.labels, config.detector.seed) if config.labels else None
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
@@ -176,6 +177,8 @@ class Pipeline:
             rows = np.flatnonzero(chunk.ids[: chunk.filled] == identity)
             chunk.labels[rows] = label
             found[place] = len(rows) > 0
+        if self.feedback is not None:
+            found |= self.feedback.set_labels(ids, labels)
         if self.pending is not None:
             found |= self.pending.set_labels(ids, labels)
             found |= self.champion.correct(ids, labels)
@@ -234,6 +237,7 @@ class Pipeline:
         else:
             outcome.alerts.append(made[0])
             outcome.severities.append(made[1])
+            outcome.reasons.extend(made[2])
 
     def _learn(self) -> list[Change]:
         """Learn the full chunk and begin the next; what drifts it showed."""
@@ -246,6 +250,10 @@ class Pipeline:
         features = scaler.impute(chunk.raw)
         # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
         self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
+        if self.feedback is not None:
+            columns = (chunk.times_ms, chunk.ids, chunk.labels, chunk.scores, chunk.raised)
+            self.feedback.offer(*columns, self.sequence - chunk.size)
+            self.feedback.judge(self._learned_ms)
         labelled, labels = self._known_labels(features)
         regime = champion.regime
         changes = champion.watch(features, chunk.scores, labelled, labels)
@@ -295,6 +303,7 @@ class Pipeline:
             **self.champion.state(),
             "alerts": self._writer.state(),
             "pending": self.pending.state() if self.pending else None,
+            "feedback": self.feedback.state() if self.feedback else None,
             "labels_taken": self.labels_taken,
             "labels_unmatched": self.labels_unmatched,
         }
@@ -307,6 +316,8 @@ class Pipeline:
         self._writer.restore(state["alerts"])
         if self.pending is not None and state["pending"] is not None:
             self.pending.restore(state["pending"])
+        if self.feedback is not None and state.get("feedback") is not None:
+            self.feedback.restore(state["feedback"])  # states of older versions have none
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
         self._order.watermark_ms = int(state["watermark_ms"])

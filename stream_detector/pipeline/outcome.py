@@ -21,6 +21,7 @@ class Outcome:
         raised: (events,) bool, above the threshold (before suppression).
         alerts: messages for the alert topic, in event order.
         severities: severity of each alert.
+        reasons: the feature that contributed most to each alert that could be explained.
         dead_letters: messages for the dead-letter topic, in event order.
         rejections: why, one for each dead letter.
         suppressed: alerts held back.
@@ -31,6 +32,7 @@ class Outcome:
     raised: NDArray[np.bool_]
     alerts: list[Outgoing] = field(default_factory=list)
     severities: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
     dead_letters: list[Outgoing] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     suppressed: int = 0

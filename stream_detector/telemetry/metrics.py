@@ -21,6 +21,7 @@ from stream_detector.telemetry.families import (
     PARTITION,
     SHARD,
     STAGES,
+    BrokerErrorKind,
     CommitResult,
     Labels,
     SnapshotResult,
@@ -34,6 +35,7 @@ from stream_detector.telemetry.histograms import (
     BulkHistogram,
     StageTimer,
 )
+from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.rates import RecentRate, RecentShare
 from stream_detector.telemetry.series import Series
 
@@ -72,6 +74,8 @@ class Metrics:
         for severity in severities:
             self._series.add("alerts_total", 0, (severity,))
         self._series.set("build_info", 1, versions())
+        if (limit := memory_limit_bytes()) is not None:
+            self._series.set("memory_limit_bytes", limit)
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -112,12 +116,20 @@ class Metrics:
             if (ratio := share.value()) is not None:
                 self._series.set("alert_rate_ratio", ratio, _shard(shard))
 
+    def add_reasons(self, counts: Mapping[str, int]) -> None:
+        """Alerts by the feature that contributed most; with 0 a feature begins to exist."""
+        with self._lock:
+            for feature, count in counts.items():
+                self._series.add("alert_reasons_total", count, (feature,))
+
     # --- a shard's state ---
 
     def begin_shard(self, shard: int) -> None:
         """A shard was taken on: its counters begin at zero, and without a snapshot its age."""
         with self._lock:
             self._snapshot_time.setdefault(shard, self._clock())
+            for name in ("output_failing", "replay_remaining_records"):
+                self._series.set(name, 0, _shard(shard))
             for family in FAMILIES:
                 if family.kind == "counter" and family.labels == SHARD:
                     self._series.add(family.name, 0, _shard(shard))
@@ -129,10 +141,12 @@ class Metrics:
             self._alert_share.pop(shard, None)
             self._series.forget(SHARD, {_shard(shard)})
 
-    def set_threshold(self, shard: int, score: float) -> None:
-        """Score from which an event alerts."""
+    def set_threshold(self, shard: int, score: float, budget: float | None = None) -> None:
+        """Score from which an event alerts; the share of events that may, None without a budget."""
         with self._lock:
             self._series.set("threshold", score, _shard(shard))
+            if budget is not None:
+                self._series.set("alert_budget_ratio", budget, _shard(shard))
 
     def add_learning(self, shard: int, steps: int, learned: int, refused: int) -> None:
         """Chunks learnt, the events in them, and those of them that were left out."""
@@ -166,6 +180,22 @@ class Metrics:
         """Rows that wait for their label."""
         with self._lock:
             self._series.set("labels_waiting", waiting, _shard(shard))
+
+    def add_labelled(self, shard: int, anomalous: bool, raised: bool, events: float) -> None:
+        """Events (an estimate, from the rows kept) whose label is known, by what was decided."""
+        labels = (*_shard(shard), "anomalous" if anomalous else "normal", str(raised).lower())
+        with self._lock:
+            self._series.add("labelled_events_total", events, labels)
+
+    def set_label_figures(
+        self, shard: int, auc: float, average_precision: float, precision_at: Mapping[int, float]
+    ) -> None:
+        """How well the scores of late put events in order, by their labels; each 0 to 1."""
+        with self._lock:
+            self._series.set("label_auc_ratio", auc, _shard(shard))
+            self._series.set("label_average_precision_ratio", average_precision, _shard(shard))
+            for k, precision in precision_at.items():
+                self._series.set("label_precision_at_ratio", precision, (*_shard(shard), str(k)))
 
     # --- time spent ---
 
@@ -218,8 +248,8 @@ class Metrics:
         with self._lock:
             self._series.set("waiting_for_input", float(waiting))
 
-    def add_broker_error(self, kind: str) -> None:
-        """An error of the broker or its client; ``kind`` from a short list."""
+    def add_broker_error(self, kind: BrokerErrorKind) -> None:
+        """An error of the broker or its client."""
         with self._lock:
             self._series.add("broker_errors_total", 1, (kind,))
 
@@ -261,11 +291,11 @@ class Metrics:
 
     # --- what runs ---
 
-    def set_config(self, name: str, detector: str, delivery: str) -> None:
+    def set_config(self, name: str, group: str, detector: str, delivery: str) -> None:
         """Replace ``config_info``."""
         with self._lock:
             self._series.clear("config_info")
-            self._series.set("config_info", 1, (name, detector, delivery))
+            self._series.set("config_info", 1, (name, group, detector, delivery))
 
     def watch_ready(self, is_ready: Callable[[], bool]) -> None:
         """Ask ``is_ready`` at every scrape, so that the gauge is right even if the loop hangs."""
