@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +146,7 @@ def score_groups(
     rising = scores[order]
     bounds = _bounds(rising)
     result = []
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in pairwise(bounds):
         rows = order[first:last]
         positive = labels[rows] > 0
         limits = _rate_limits(units.of_event[rows], positive, units.count, weights)

@@ -134,7 +134,9 @@ def _edges(values: Float64) -> Float64:
 
 
 def _binned(values: Float64, edges: Float64) -> NDArray[np.intp]:
-    return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values))
+    bins: NDArray[np.intp] = np.searchsorted(edges, values)
+    bins[np.isnan(values)] = len(edges) + 1
+    return bins
 
 
 def _index(part: NDArray[np.intp], whole: NDArray[np.intp], bins: int) -> float:
@@ -154,7 +156,8 @@ def _group_index(parts: Sequence[Float64], whole: Float64, group: FeatureGroup) 
     by_column = [
         [stability_index(part[:, column], whole[:, column]) for part in parts] for column in columns
     ]
-    return np.array(by_column).max(axis=0)
+    largest: Float64 = np.array(by_column).max(axis=0)
+    return largest
 
 
 def _is_one_hot(columns: Float64) -> bool:
@@ -163,7 +166,9 @@ def _is_one_hot(columns: Float64) -> bool:
 
 
 def _which(columns: Float64) -> NDArray[np.intp]:
-    return np.where(columns.any(axis=1), columns.argmax(axis=1), columns.shape[1])
+    which: NDArray[np.intp] = columns.argmax(axis=1)
+    which[~columns.any(axis=1)] = columns.shape[1]
+    return which
 
 
 def _quantiles(
