@@ -56,7 +56,8 @@ class Drift:
         starts: (parts + 1,) first event of each part, and the end of the last.
         rows: events that stand for a part, at most.
         expected: index that two samples of this size give by chance where nothing has changed.
-        groups: features, the one that moved most first.
+        groups: features, the one that moved most first; without those of the clock and the
+            calendar, which differ between parts by their nature.
     """
 
     starts: Int64
@@ -96,6 +97,7 @@ def feature_drift(
             missing=(_missing(early, group), _missing(late, group)),
         )
         for group in groups
+        if group.kind != "time"
     ]
     result.sort(key=lambda group: -float(group.index.max()))
     rows = int(np.median([len(part) for part in parts]))

@@ -49,8 +49,10 @@ def drift_section(analysis: Analysis) -> Markup:
         ),
         _drift_table(analysis, drift),
         note(
-            "Windows and counts by key grow while the stream is young, so the first parts differ "
-            "by their nature; --skip leaves them out."
+            "What windows count grows while the stream is young, so the first parts differ by "
+            "nature; ",
+            tag("code", "--skip"),
+            " leaves them out. Features of clock and calendar always differ, and are not shown.",
         ),
     )
 

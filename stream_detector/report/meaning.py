@@ -21,12 +21,13 @@ from stream_detector.report.elements import (
 )
 from stream_detector.report.markup import Markup, join, tag
 from stream_detector.report.plot import Plot
-from stream_detector.report.scales import Linear, Log, value_scale
+from stream_detector.report.scales import Linear, Log, Tick, value_scale
 from stream_detector.report.text import count, number, share, shares
 
 _BINS = 60
 _HEIGHT = 340
 _LEAST_RATE = 1e-5
+_TICK_ROOM = 54
 
 
 def meaning_section(analysis: Analysis) -> Markup:
@@ -134,11 +135,10 @@ def _rates(groups: Sequence[Group], width: int) -> Markup:
     rates = np.array([group.rate for group in groups])
     low, high = _group_limits(groups)
     highest = max(float(rates.max()), float(np.nanmax(np.append(high, 0))), 1e-3)
-    ticks = [
-        (place, f"{100 * group.first_share:.3g} %")
-        for place, group in zip(places.tolist(), groups, strict=True)
-    ]
-    every = max(1, len(ticks) * 50 // width)
+    ticks: list[Tick] = []
+    for place, group in reversed(list(zip(places.tolist(), groups, strict=True))):
+        if not ticks or (ticks[-1][0] - place) * width / len(groups) > _TICK_ROOM:
+            ticks.append((place, f"{100 * group.first_share:.3g} %"))
     plot = Plot(
         width,
         _HEIGHT,
@@ -146,7 +146,7 @@ def _rates(groups: Sequence[Group], width: int) -> Markup:
         Linear(0, min(1.0, highest * 1.05), per_cent=True),
         x_title="events by rising score: share of them below the group",
         y_title="observed share of anomalous events",
-        x_ticks=ticks[::every],
+        x_ticks=ticks,
     )
     titles = [_group_name(group) + f": {share(group.rate)}" for group in groups]
     plot.bars((places, places + 1), np.zeros(len(groups)), rates, "hit", titles)

@@ -18,13 +18,13 @@ from stream_detector.evaluation.stretches import (
 )
 from stream_detector.events import Float64
 from stream_detector.report.analysis import Analysis
-from stream_detector.report.elements import NO_LABELS, Key, figure, note, section
+from stream_detector.report.elements import NARROW, NO_LABELS, Key, figure, note, section
 from stream_detector.report.markup import Markup, join
 from stream_detector.report.plot import Plot
 from stream_detector.report.scales import Linear, Scale, time_scale, value_scale
 from stream_detector.report.text import count, day, number, ratio, share
 
-_MARKS = 300
+_MARK_WIDTH = 3
 _LEFT = 58
 _SLICE_WIDTH = 4
 _WINDOW_WIDTH = 3
@@ -148,7 +148,7 @@ def _score_chart(analysis: Analysis, width: int) -> Markup:
     ):
         rows = np.flatnonzero(wanted & (kind == of_kind))
         if len(rows):
-            rows = shown_rows(scored.scores, position, rows, _MARKS)
+            rows = shown_rows(scored.scores, position, rows, width // _MARK_WIDTH)
             plot.marks(position[rows], scored.scores[rows], shape, class_, 2.5)  # type: ignore[arg-type]
     label = (
         f"Scores over {x_title}: median, quantiles and threshold, with "
@@ -204,19 +204,20 @@ def _shade_skipped(plot: Plot, analysis: Analysis, position: Float64) -> None:
 def _about_scores(analysis: Analysis) -> str:
     scored = analysis.scored
     parts = []
-    shown = []
-    for name, chosen in (
-        ("anomalous raised", scored.raised & (scored.labels > 0)),
-        ("normal raised", scored.raised & (scored.labels == 0)),
-        ("missed", ~scored.raised & (scored.labels > 0)),
-        ("raised without a label", scored.raised & np.isnan(scored.labels)),
-    ):
-        if (total := int(np.count_nonzero(chosen))) > _MARKS:
-            shown.append(f"{total:,} {name}")
-    if shown:
+    raised, anomalous = scored.raised, scored.labels > 0
+    most = max(
+        int(np.count_nonzero(chosen))
+        for chosen in (
+            raised & anomalous,
+            raised & (scored.labels == 0),
+            raised & np.isnan(scored.labels),
+            anomalous & ~raised,
+        )
+    )
+    if most > NARROW // _MARK_WIDTH:
         parts.append(
-            f"Of {', '.join(shown)} events the highest of each stretch are marked, "
-            f"at most {_MARKS} of a kind; the bars count all."
+            "Where there are too many events to mark, those with the highest scores of each "
+            "stretch are; the bars below count all that were raised."
         )
     if analysis.skip:
         parts.append(f"Shaded: the first {analysis.skip:,} events, left out of the figures.")

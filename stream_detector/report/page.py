@@ -144,7 +144,11 @@ def _key_figures(analysis: Analysis) -> Markup:
 
 def _budget_text(analysis: Analysis) -> str:
     budget = analysis.config.threshold.budget
-    return "fixed score" if budget is None else f"of events; budget {budget}"
+    return (
+        "fixed score"
+        if budget is None
+        else f"of events; budget {budget}".replace(" %", "\N{NO-BREAK SPACE}%")
+    )
 
 
 def _estimate_tile(name: str, judged: Judged, figure: str) -> Markup:

@@ -21,7 +21,7 @@ _ABOVE, _BELOW, _RIGHT = 10, 34, 12
 _LETTER = 6.6
 """Width of a digit at the charts' 12 units of text; tabular numerals are all alike."""
 _TITLE = 16
-_X_LABEL_ROOM, _Y_LABEL_ROOM = 84, 34
+_X_LABEL_ROOM, _Y_LABEL_ROOM = 66, 34
 
 
 @dataclass(frozen=True, slots=True)

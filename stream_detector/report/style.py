@@ -38,10 +38,10 @@ footer {
   font-size: .875rem; max-width: 100%;
 }
 .tiles {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 1px; margin: 0;
-  background: var(--rule); border: 1px solid var(--rule); border-radius: 6px; overflow: hidden;
+  display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 1px; margin: 0;
+  border: 1px solid var(--rule); border-radius: 6px; overflow: hidden;
 }
-.tiles > div { padding: .75rem 1rem; background: var(--ground); }
+.tiles > div { padding: .75rem 1rem; box-shadow: 0 0 0 1px var(--rule); }
 dt { font-size: .875rem; color: var(--muted); }
 dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-weight: 600; }
 dd.below { font-size: .8125rem; line-height: 1.4; font-weight: 400; }
@@ -133,7 +133,8 @@ p.facts { font-size: .875rem; }
 .alerts ul li > span { overflow-wrap: anywhere; }
 .alerts ul b { font-weight: 400; }
 .share { text-align: right; color: var(--muted); }
-small { font-size: .8125rem; }
+small { display: inline-block; font-size: .8125rem; }
+p code { white-space: nowrap; }
 details { margin-top: .5rem; }
 summary { cursor: pointer; color: var(--normal); font-size: .9375rem; }
 details[open] summary { margin-bottom: .75rem; }

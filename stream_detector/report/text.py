@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+_SPACE = "\N{NO-BREAK SPACE}"
 _MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
 """Stands for a figure that cannot be had."""
@@ -52,11 +53,11 @@ def share(value: float | None) -> str:
     """A share of 0 to 1 in per cent, three significant digits.
 
     >>> share(0.00842), share(1.0), share(0.0)
-    ('0.842 %', '100 %', '0 %')
+    ('0.842\xa0%', '100\xa0%', '0\xa0%')
     """
     if value is None or math.isnan(value):
         return NONE
-    return f"{number(100 * value, 3)} %"
+    return f"{number(100 * value, 3)}{_SPACE}%"
 
 
 def limits(low: float | None, high: float | None) -> str:

@@ -84,7 +84,13 @@ class Browser:
             self.complaints.append(values["entry"]["text"])
 
     def open(
-        self, url: str, *, width: int = 1200, height: int = 900, dark: bool = False, scale: float = 1
+        self,
+        url: str,
+        *,
+        width: int = 1200,
+        height: int = 900,
+        dark: bool = False,
+        scale: float = 1,
     ) -> None:
         """Load a page at a size in CSS pixels; below 600 as a phone does."""
         self.requests.clear()
