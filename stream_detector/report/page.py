@@ -144,11 +144,9 @@ def _key_figures(analysis: Analysis) -> Markup:
 
 def _budget_text(analysis: Analysis) -> str:
     budget = analysis.config.threshold.budget
-    return (
-        "fixed score"
-        if budget is None
-        else f"of events; budget {budget}".replace(" %", "\N{NO-BREAK SPACE}%")
-    )
+    if budget is None:
+        return "fixed score"
+    return f"of events; budget {budget}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _estimate_tile(name: str, judged: Judged, figure: str) -> Markup:

@@ -50,7 +50,7 @@ def ratio(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share of 0 to 1 in per cent, three significant digits.
+    r"""A share of 0 to 1 in per cent, three significant digits.
 
     >>> share(0.00842), share(1.0), share(0.0)
     ('0.842\xa0%', '100\xa0%', '0\xa0%')
@@ -83,6 +83,12 @@ def day(time_ms: float) -> str:
     """``1 Apr 2018``, UTC."""
     time = _utc(time_ms)
     return f"{time.day} {time:%b %Y}"
+
+
+def short_moment(time_ms: float) -> str:
+    """``1 Apr 00:00``, UTC."""
+    time = _utc(time_ms)
+    return f"{time.day} {time:%b %H:%M}"
 
 
 def value_text(value: Any) -> str:
