@@ -16,7 +16,7 @@ from stream_detector.report.analysis import Analysis
 from stream_detector.report.elements import figure, note, section, table
 from stream_detector.report.markup import Child, Markup, tag
 from stream_detector.report.plot import svg
-from stream_detector.report.text import NONE, count, day, moment, number, share, value_text
+from stream_detector.report.text import NONE, count, day, number, share, short_moment, value_text
 
 _SHOWN_FEATURES = 16
 _TABLE_FEATURES = 40
@@ -160,8 +160,8 @@ def _part_name(analysis: Analysis, drift: Drift, part: int) -> str:
     first = int(drift.starts[part])
     if analysis.scored.has_time:
         times = analysis.scored.times_ms
-        span_ms = int(times[-1] - times[0])
-        return day(int(times[first])) if span_ms > _SHORT_SPAN_MS else moment(int(times[first]))
+        long = int(times[-1] - times[0]) > _SHORT_SPAN_MS
+        return (day if long else short_moment)(int(times[first]))
     return f"event {first:,}"
 
 

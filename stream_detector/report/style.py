@@ -111,7 +111,8 @@ tbody th { font-weight: 400; }
 .matrix .good { --of: var(--good); }
 .matrix .bad { --of: var(--hit); }
 .matrix span { background: color-mix(in srgb, var(--of) calc(38% * var(--strength)), transparent); }
-.bars td:nth-child(2) { width: 45%; }
+.bars tbody th { overflow-wrap: anywhere; }
+.bars td:nth-child(2) { width: 45%; min-width: 5rem; }
 .stack, .meter { display: flex; height: .625rem; }
 .stack i, .meter i { display: block; background: var(--hit); }
 .stack i + i { margin-left: 1px; }

@@ -90,7 +90,6 @@ class Browser:
         width: int = 1200,
         height: int = 900,
         dark: bool = False,
-        scale: float = 1,
     ) -> None:
         """Load a page at a size in CSS pixels; below 600 as a phone does."""
         self.requests.clear()
@@ -100,7 +99,7 @@ class Browser:
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
-            deviceScaleFactor=scale,
+            deviceScaleFactor=1,
             mobile=width < 600,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
