@@ -70,6 +70,7 @@ def backtest(
     pipeline: Pipeline | None = None,
     keep_alerts: int = 1000,
     progress: Callable[[int], None] = lambda _events: None,
+    see: Callable[[EventBatch, Outcome], None] = lambda _batch, _outcome: None,
 ) -> Scored:
     """Run a configuration over a finite source, test-then-train.
 
@@ -79,6 +80,7 @@ def backtest(
         pipeline: one to go on with (warmed up on history); a new one without it.
         keep_alerts: how many alerts to keep whole.
         progress: called with the number of events so far.
+        see: called with each batch and what was made of it.
     """
     if pipeline is None:
         pipeline = Pipeline(config, state_fingerprint(config))
@@ -106,6 +108,7 @@ def backtest(
         result.alerts.extend(outcome.alerts[: max(keep_alerts - len(result.alerts), 0)])
         stamped = stamped or (len(batch) > 0 and batch.record[0].timestamp >= 0)
         events += len(batch)
+        see(batch, outcome)
         progress(events)
     if columns:
         scores, labels, raised, times_ms, rows = zip(*columns, strict=True)
