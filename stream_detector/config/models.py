@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from stream_detector.config.base import Model, Name, Topic, human
+from stream_detector.config.challenger_models import Challenger
 from stream_detector.config.detector_models import (
     Autoencoder,
     Classifier,
@@ -49,6 +50,7 @@ __all__ = [
     "Autoencoder",
     "BooleanFeature",
     "CategoricalFeature",
+    "Challenger",
     "Classifier",
     "Config",
     "DetectorConfig",
@@ -214,6 +216,7 @@ class Config(Model):
         default_factory=list, description="Running statistics by key."
     )
     detector: DetectorConfig = Field(default_factory=Ensemble, description="The model.")
+    challenger: Challenger | None = Field(None, description="A second model in its shadow.")
     labels: Labels | None = Field(None, description="Labels inside the event, used late.")
     drift: Annotated[list[Drift], Field(max_length=16)] = Field(
         default_factory=list, description="What is watched for a lasting change, and what answers."
@@ -241,8 +244,20 @@ class Config(Model):
             raise ValueError("kafka.labels needs `event.id`: labels name their event by it")
         if self.labels is not None and self.labels.field is None and not on_topic:
             raise ValueError("labels need `field`, or a topic in `kafka.labels`")
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> Config:
+        if self.challenger is not None:
+            if self.challenger.detector == self.detector:
+                raise ValueError("challenger.detector is the same as detector")
+            if isinstance(self.challenger.detector, Classifier) and self.labels is None:
+                raise ValueError("challenger.detector classifier needs `labels`")
         for drift in self.drift:
-            _check_drift(drift, self.detector, learn_first=self.processing.learn_first)
+            if (mistake := drift_mistake(drift, self.detector)) is not None:
+                raise ValueError(mistake)
+            if drift.answer == "reset" and self.processing.learn_first is not None:
+                raise ValueError("drift: a model that is reset learns nothing after `learn_first`")
         return self
 
 
@@ -252,15 +267,13 @@ _MEMBERS = {
 }
 
 
-def _check_drift(drift: Drift, detector: DetectorConfig, *, learn_first: int | None) -> None:
-    """Raise ValueError where a detector cannot be watched, or answer, as is asked."""
+def drift_mistake(drift: Drift, detector: DetectorConfig) -> str | None:
+    """Why a detector cannot be watched, or answer, as is asked; None where it can."""
     if drift.on == "error" and not isinstance(detector, Classifier | River):
-        raise ValueError("drift on error needs a detector that learns from labels")
+        return "drift on error needs a detector that learns from labels"
     members = _MEMBERS.get(detector.kind, ())
     if drift.member is not None and drift.member not in members:
-        known = ", ".join(members) or "no members"
-        raise ValueError(f"drift: a detector {detector.kind} has {known}")
+        return f"drift: a detector {detector.kind} has {', '.join(members) or 'no members'}"
     if drift.member == "autoencoder" and not getattr(detector, "autoencoder", True):
-        raise ValueError("drift: this ensemble has no autoencoder")
-    if drift.answer == "reset" and learn_first is not None:
-        raise ValueError("drift: with processing.learn_first a model that is reset learns nothing")
+        return "drift: this ensemble has no autoencoder"
+    return None

@@ -13,7 +13,7 @@ from stream_detector.daemon.shard import Shard
 from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
 from stream_detector.labels import Feedback
-from stream_detector.pipeline import Outcome
+from stream_detector.pipeline import Challenge, Outcome
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 
@@ -42,12 +42,12 @@ class Observation:
         self._increase(shard, "chunks", pipeline.chunks)
         self._increase(shard, "learned", pipeline.rows_learned)
         self._increase(shard, "refused", getattr(pipeline.detector, "rows_refused", 0))
-        self._increase(shard, "labels", pipeline.labels_taken)
-        self._increase(shard, "unmatched", pipeline.labels_unmatched)
+        self._increase(shard, "labels", pipeline.labels.taken)
+        self._increase(shard, "unmatched", pipeline.labels.unmatched)
         for key, evicted in pipeline.features.keys_evicted.items():
             self._increase(shard, f"evicted {key}", evicted)
-        if pipeline.feedback is not None:
-            for case, events in pipeline.feedback.cases.items():
+        if pipeline.labels.feedback is not None:
+            for case, events in pipeline.labels.feedback.cases.items():
                 self._growth(shard, f"labelled {case}", events)
         self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
 
@@ -58,6 +58,8 @@ class Observation:
             self._metrics.add_rejections(outcome.rejections)
         scores = outcome.scores[~np.isnan(outcome.scores)]
         self._metrics.observe_scores(scores)
+        for chunk in outcome.challenger_scores:
+            self._metrics.challenger.observe_scores(chunk)
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
         self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
         self._observe_changes(shard, outcome.changes)
@@ -117,20 +119,33 @@ class Observation:
         number, pipeline = shard.number, shard.pipeline
         threshold = pipeline.threshold
         self._metrics.set_threshold(number, threshold.value, threshold.share)
-        if pipeline.feedback is not None:
-            self._observe_labels(shard, pipeline.feedback)
+        if pipeline.labels.feedback is not None:
+            self._observe_labels(shard, pipeline.labels.feedback)
+        if pipeline.challenge is not None:
+            self._observe_challenge(shard, pipeline.challenge)
         for key, held in pipeline.features.keys_held.items():
             self._metrics.set_keys(number, key, held)
         for key, evicted in pipeline.features.keys_evicted.items():
             count = self._increase(shard, f"evicted {key}", evicted)
             self._metrics.add_evicted_keys(number, key, count)
 
+    def _observe_challenge(self, shard: Shard, challenge: Challenge) -> None:
+        number, metrics = shard.number, self._metrics.challenger
+        metrics.set_threshold(number, challenge.model.threshold.value)
+        for decision, events in challenge.decisions.items():
+            metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
+        if challenge.feedback is not None and (figures := challenge.feedback.figures()):
+            metrics.set_label_figures(
+                number, figures.auc, figures.average_precision, figures.precision_at
+            )
+
     def _observe_labels(self, shard: Shard, feedback: Feedback) -> None:
         number, pipeline = shard.number, shard.pipeline
-        waiting = feedback.waiting if pipeline.pending is None else pipeline.pending.waiting
+        pending = pipeline.labels.pending
+        waiting = feedback.waiting if pending is None else pending.waiting
         self._metrics.set_labels_waiting(number, waiting)
-        taken = self._increase(shard, "labels", pipeline.labels_taken)
-        unmatched = self._increase(shard, "unmatched", pipeline.labels_unmatched)
+        taken = self._increase(shard, "labels", pipeline.labels.taken)
+        unmatched = self._increase(shard, "unmatched", pipeline.labels.unmatched)
         self._metrics.add_labels(number, taken - unmatched, unmatched)
         for case, events in feedback.cases.items():
             increase = self._growth(shard, f"labelled {case}", events)

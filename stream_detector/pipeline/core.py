@@ -20,7 +20,6 @@ from stream_detector.alerts import dead_letter
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
 from stream_detector.detectors.base import Detector, Rows
-from stream_detector.drift import Change
 from stream_detector.events import (
     NO_TIMESTAMP,
     EventBatch,
@@ -29,9 +28,11 @@ from stream_detector.events import (
     State,
 )
 from stream_detector.features import FeatureExtractor
-from stream_detector.labels import Feedback, WaitingRows, identities
+from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
+from stream_detector.pipeline.challenge import Challenge
 from stream_detector.pipeline.chunk import Chunk
+from stream_detector.pipeline.late_labels import LateLabels
 from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.pipeline.outcome import Outcome
@@ -73,12 +74,13 @@ class Pipeline:
         self.champion = Model(config.detector, config.threshold, config.drift, self.features.names)
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self._labels_topic = config.kafka.labels if config.kafka is not None else None
-        self.labels_taken = 0
-        self.labels_unmatched = 0
-        self.pending: WaitingRows | None = None
-        if config.labels is not None and self.champion.uses_labels:
-            self.pending = WaitingRows(config.labels, width, config.detector.seed)
-        self.feedback = Feedback(config.labels, config.detector.seed) if config.labels else None
+        self.challenge: Challenge | None = None
+        models = [self.champion]
+        if config.challenger is not None:
+            self.challenge = Challenge(config.challenger, config, self.features.names)
+            models.append(self.challenge.model)
+        learnt = any(model.uses_labels for model in models)
+        self.labels = LateLabels(config.labels, width, config.detector.seed, learnt=learnt)
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
@@ -170,20 +172,12 @@ class Pipeline:
 
     def _take_labels(self, ids: Int64, labels: Float64) -> None:
         """Labels of earlier events: those of the chunk in hand, those that wait, those learnt."""
-        chunk = self._chunk
         self.features.set_labels(ids, labels)
-        found = np.zeros(len(ids), dtype=bool)
-        for place, (identity, label) in enumerate(zip(ids.tolist(), labels.tolist(), strict=True)):
-            rows = np.flatnonzero(chunk.ids[: chunk.filled] == identity)
-            chunk.labels[rows] = label
-            found[place] = len(rows) > 0
-        if self.feedback is not None:
-            found |= self.feedback.set_labels(ids, labels)
-        if self.pending is not None:
-            found |= self.pending.set_labels(ids, labels)
-            found |= self.champion.correct(ids, labels)
-        self.labels_taken += len(ids)
-        self.labels_unmatched += int((~found).sum())
+        found = self.labels.set(ids, labels, self._chunk)
+        found |= self.champion.correct(ids, labels)
+        if self.challenge is not None:
+            found |= self.challenge.set_labels(ids, labels)
+        self.labels.count(found)
 
     def _advance(self, events: EventBatch, batch_rows: NDArray[np.intp], outcome: Outcome) -> None:
         """Put events, at most what the chunk has room for, through all stages."""
@@ -199,7 +193,7 @@ class Pipeline:
         with self._stage("score"):
             scores = self.champion.score(chunk.rows, first, last)
         with self._stage("decide"):
-            raised = self.threshold.exceeded(scores, self.sequence)
+            raised = self.threshold.exceeded(scores, self.sequence - self.champion.began)
             for row in np.flatnonzero(raised).tolist():
                 self._alert(events, row, float(scores[row]), first + row, outcome)
         chunk.scores[first:last] = scores
@@ -214,7 +208,7 @@ class Pipeline:
         chunk.filled = last
         if chunk.filled == chunk.size:
             with self._stage("learn"):
-                outcome.changes += self._learn()
+                self._learn(outcome)
 
     def _alert(
         self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
@@ -239,8 +233,8 @@ class Pipeline:
             outcome.severities.append(made[1])
             outcome.reasons.extend(made[2])
 
-    def _learn(self) -> list[Change]:
-        """Learn the full chunk and begin the next; what drifts it showed."""
+    def _learn(self, outcome: Outcome) -> None:
+        """Learn the full chunk and begin the next."""
         chunk, champion, scaler = self._chunk, self.champion, self.scaler
         first = self._config.processing.learn_first
         learns = first is None or self.sequence <= first
@@ -250,41 +244,35 @@ class Pipeline:
         features = scaler.impute(chunk.raw)
         # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
         self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
-        if self.feedback is not None:
-            columns = (chunk.times_ms, chunk.ids, chunk.labels, chunk.scores, chunk.raised)
-            self.feedback.offer(*columns, self.sequence - chunk.size)
-            self.feedback.judge(self._learned_ms)
-        labelled, labels = self._known_labels(features)
+        now_ms, first_row = self._learned_ms, self.sequence - chunk.size
+        labelled, labels = self.labels.exchange(chunk, features, scaler, first_row, now_ms)
         regime = champion.regime
         changes = champion.watch(features, chunk.scores, labelled, labels)
+        outcome.changes += changes
         kept = champion.answer(changes, self.sequence)
         if kept is not None and learns:
             scaler.forget(kept)
             if kept == 0:  # a model begins anew, and with what it learns first
                 scaler.learn(chunk.raw)
                 features = scaler.impute(chunk.raw)
-        if learns:
-            champion.learn(Rows(features, scaler.standardise(features)), self.sequence)
+        rows = Rows(features, scaler.standardise(features)) if learns else None
+        if rows is not None:
+            champion.learn(rows, self.sequence)
         champion.learn_labels(labelled, labels, self.sequence)
-        champion.learn_threshold(chunk, regime, self.sequence)
-        self.features.take_labels(self._learned_ms)
+        columns = (chunk.scores, chunk.raised, chunk.times_ms)
+        champion.learn_threshold(*columns, regime, self.sequence)
+        if self.challenge is not None:
+            known = (labelled, labels)
+            outcome.challenger_scores.append(
+                self.challenge.learn(chunk, rows, known, self.sequence, now_ms)
+            )
+        self.features.take_labels(now_ms)
         self.features.end_chunk()
         self.chunks += 1
         self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
         early = self.sequence - champion.began < EARLY_EVENTS
         size = EARLY_CHUNK if early else self._config.processing.chunk_size
         self._chunk = Chunk(size, chunk.raw.shape[1])
-        return changes
-
-    def _known_labels(self, features: Float64) -> tuple[Rows, Float64]:
-        """Let the chunk's most instructive rows wait; those that have waited, with their labels."""
-        if self.pending is None:
-            return Rows(features[:0], features[:0]), np.empty(0)
-        chunk = self._chunk
-        first = self.sequence - chunk.size
-        self.pending.offer(chunk.times_ms, chunk.ids, features, chunk.labels, chunk.scores, first)
-        rows, labels, ids = self.pending.mature(self._learned_ms)
-        return Rows(rows, self.scaler.standardise(rows), ids), labels
 
     def state(self) -> State:
         """Everything that processing has changed, the chunk in hand included."""
@@ -302,10 +290,8 @@ class Pipeline:
             "scaler": self.scaler.state(),
             **self.champion.state(),
             "alerts": self._writer.state(),
-            "pending": self.pending.state() if self.pending else None,
-            "feedback": self.feedback.state() if self.feedback else None,
-            "labels_taken": self.labels_taken,
-            "labels_unmatched": self.labels_unmatched,
+            **self.labels.state(),
+            "challenger": self.challenge.state() if self.challenge else None,
         }
 
     def restore(self, state: State) -> None:
@@ -314,20 +300,29 @@ class Pipeline:
         self.scaler.restore(state["scaler"])
         self.champion.restore(state)
         self._writer.restore(state["alerts"])
-        if self.pending is not None and state["pending"] is not None:
-            self.pending.restore(state["pending"])
-        if self.feedback is not None and state.get("feedback") is not None:
-            self.feedback.restore(state["feedback"])  # states of older versions have none
+        self.labels.restore(state)
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
         self._order.watermark_ms = int(state["watermark_ms"])
         self._learned_ms = int(state["learned_ms"])
         self._running = bytes.fromhex(state["running"])
-        self.labels_taken = int(state.get("labels_taken", 0))
-        self.labels_unmatched = int(state.get("labels_unmatched", 0))
         self._chunk = Chunk(int(state["chunk"]["size"]), len(self.features.names))
         filled = state["chunk"]["filled"]
         self._chunk.filled = len(filled["scores"])
         for name, column in self._chunk.columns().items():
             if name in filled:  # states of older versions have no ids
                 column[: self._chunk.filled] = filled[name]
+        if self.challenge is not None:
+            self.challenge.restore(state.get("challenger"), self.sequence)
+
+    def rescore(self) -> None:
+        """Score the chunk in hand anew, as a champion that has just taken over would have.
+
+        Its threshold is to learn its own scores, not those of the model before it.
+        """
+        chunk, filled = self._chunk, self._chunk.filled
+        if filled:
+            scores = self.champion.score(chunk.rows, 0, filled)
+            first = self.sequence - filled - self.champion.began
+            chunk.scores[:filled] = scores
+            chunk.raised[:filled] = self.threshold.exceeded(scores, first)

@@ -22,7 +22,6 @@ from stream_detector.detectors.base import (
 from stream_detector.detectors.registry import build_detector
 from stream_detector.drift import Change, DriftWatch
 from stream_detector.events import Float64, Int64, State
-from stream_detector.pipeline.chunk import Chunk
 from stream_detector.threshold import AlertThreshold
 
 
@@ -34,7 +33,8 @@ class Model:
     Attributes:
         detector: scores and learns.
         threshold: decides.
-        began: events that the stream had when the detector began: 0, unless a drift reset it.
+        began: events that the stream had when the detector began: 0, unless it came to a running
+            stream or was reset.
     """
 
     def __init__(
@@ -158,17 +158,26 @@ class Model:
     def _repeats(self, sequence: int) -> int:
         return self._times if sequence <= self._faster_until else 1
 
-    def learn_threshold(self, chunk: Chunk, regime: int, sequence: int) -> None:
-        """Learn the chunk's scores; none of another scale than those that are to come.
+    def learn_threshold(
+        self,
+        scores: Float64,
+        raised: NDArray[np.bool_],
+        times_ms: Int64,
+        regime: int,
+        sequence: int,
+    ) -> None:
+        """Learn a chunk's scores; none of another scale than those that are to come.
 
         Args:
-            chunk: as it was scored.
+            scores: (events,) as they were given.
+            raised: (events,) which of them alerted.
+            times_ms: (events,) event times.
             regime: of the detector then.
             sequence: events up to the chunk's end.
         """
         if self.began == sequence:
             return  # another detector gave them
-        self.threshold.learn(chunk.scores, chunk.raised, chunk.times_ms)
+        self.threshold.learn(scores, raised, times_ms)
         if self.regime != regime:
             self.threshold.reset()
             for config, watch in zip(self._drift, self._watches, strict=True):

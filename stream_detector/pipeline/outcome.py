@@ -26,6 +26,7 @@ class Outcome:
         rejections: why, one for each dead letter.
         suppressed: alerts held back.
         changes: drifts found.
+        challenger_scores: the challenger's, (events,) of each chunk that became full.
     """
 
     scores: Float64
@@ -37,3 +38,4 @@ class Outcome:
     rejections: list[Rejection] = field(default_factory=list)
     suppressed: int = 0
     changes: list[Change] = field(default_factory=list)
+    challenger_scores: list[Float64] = field(default_factory=list)

@@ -102,6 +102,26 @@ FAMILIES = (
         "Share of anomalous events among the k highest scores, by late labels.",
         (*SHARD, "k"),
     ),
+    Family(
+        "challenger_decisions_total",
+        "counter",
+        "Events by what champion and challenger made of them.",
+        (*SHARD, "champion", "challenger"),
+    ),
+    Family("challenger_threshold", "gauge", "Score from which it would alert.", SHARD),
+    Family("challenger_label_auc_ratio", "gauge", "As label_auc_ratio, the challenger's.", SHARD),
+    Family(
+        "challenger_label_average_precision_ratio",
+        "gauge",
+        "As label_average_precision_ratio, the challenger's.",
+        SHARD,
+    ),
+    Family(
+        "challenger_label_precision_at_ratio",
+        "gauge",
+        "As label_precision_at_ratio, the challenger's.",
+        (*SHARD, "k"),
+    ),
     Family("snapshot_age_seconds", "gauge", "Age of the newest snapshot (or of the shard).", SHARD),
     Family("snapshot_timestamp_seconds", "gauge", "Newest snapshot's time, since 1970.", SHARD),
     Family("snapshot_size_bytes", "gauge", "Size of the newest snapshot.", SHARD),
@@ -137,10 +157,15 @@ def empty(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
     return make(PREFIX + family.name, family.help, labels=family.labels)
 
 
-def empty_histograms() -> tuple[HistogramMetricFamily, HistogramMetricFamily]:
-    """The histograms of scores and of the time in a stage, without samples."""
+def empty_histograms() -> tuple[
+    HistogramMetricFamily, HistogramMetricFamily, HistogramMetricFamily
+]:
+    """The histograms of both models' scores and of the time in a stage, without samples."""
     return (
         HistogramMetricFamily(PREFIX + "score", "Scores of events.", labels=()),
+        HistogramMetricFamily(
+            PREFIX + "challenger_score", "The challenger's scores of events.", labels=()
+        ),
         HistogramMetricFamily(
             PREFIX + "stage_duration_seconds", "Time of a batch in a stage.", labels=("stage",)
         ),
