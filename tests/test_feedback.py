@@ -171,11 +171,11 @@ def test_any_cut_of_the_stream_and_any_restart_gives_the_same_verdict(cuts):
         follower = new_pipeline(config)
         follower.restore(pipeline.state())
         pipeline = follower
-    assert straight.feedback is not None
-    assert pipeline.feedback is not None
-    assert pipeline.feedback.cases == straight.feedback.cases
-    assert pipeline.feedback.figures() == straight.feedback.figures()
-    assert straight.feedback.cases[True, True] > 5
+    assert straight.labels.feedback is not None
+    assert pipeline.labels.feedback is not None
+    assert pipeline.labels.feedback.cases == straight.labels.feedback.cases
+    assert pipeline.labels.feedback.figures() == straight.labels.feedback.figures()
+    assert straight.labels.feedback.cases[True, True] > 5
 
 
 def test_labels_change_no_score_of_a_detector_that_does_not_learn_from_them():
@@ -184,7 +184,7 @@ def test_labels_change_no_score_of_a_detector_that_does_not_learn_from_them():
     run_in_cuts(first, with_labels, records(1500), [])
     run_in_cuts(second, without, records(1500), [])
     assert first.fingerprint == second.fingerprint
-    assert (first.feedback is not None, second.feedback) == (True, None)
+    assert (first.labels.feedback is not None, second.labels.feedback) == (True, None)
 
 
 def test_a_state_of_before_there_was_a_verdict_is_restored():
@@ -205,10 +205,11 @@ def test_labels_of_a_topic_meet_the_alerts_of_a_detector_without_labels():
     config = parse(json.dumps({**SETTINGS, "labels": topic, "kafka": kafka}), "f", {}).config
     pipeline = Pipeline(config, "f")
     outcome = pipeline.process(mixed(config, records(3000), 20))
-    assert pipeline.feedback is not None
-    alerted = pipeline.feedback.cases[True, True] + pipeline.feedback.cases[False, True]
-    assert pipeline.labels_taken == 3000
-    assert 5 < pipeline.feedback.cases[True, True] <= alerted <= outcome.raised.sum()
+    assert pipeline.labels.taken == 3000
+    assert pipeline.labels.feedback is not None
+    cases = pipeline.labels.feedback.cases
+    alerted = cases[True, True] + cases[False, True]
+    assert 5 < cases[True, True] <= alerted <= outcome.raised.sum()
 
 
 def test_the_first_reason_of_each_alert_is_handed_on():

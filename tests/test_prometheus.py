@@ -45,6 +45,8 @@ ABSENT = "StreamDetectorMetricsMissing"
 LABELLED: dict[str, Any] = {
     **SETTINGS,
     "labels": {"field": "label", "delay": "1h", "absent": "normal", "keep_first": 1000},
+    "drift": [{"on": "inputs"}, {"on": "score"}],
+    "challenger": {"detector": {"kind": "loda"}},
     "state": {"interval": "2s"},
 }
 
@@ -177,16 +179,17 @@ def test_the_table_has_the_columns_that_it_renames(watched):
             assert {*columns, "Value"} == set(change["options"]["renameByName"])
 
 
-def test_the_heat_map_is_given_cumulative_buckets(watched):
+def test_the_heat_maps_are_given_cumulative_buckets(watched):
     prometheus, _ = watched
-    (panel,) = (panel for _, panel in every_panel() if panel["type"] == "heatmap")
-    (target,) = panel["targets"]
-    assert target["format"] == "heatmap"
-    result = prometheus.query(filled_in(target["expr"]))
-    counts = sorted((float(each["metric"]["le"]), float(each["value"][1])) for each in result)
-    assert counts[-1][0] == math.inf
-    values = [count for _, count in counts]
-    assert all(low <= high + 1e-9 for low, high in itertools.pairwise(values))
+    maps = [panel for _, panel in every_panel() if panel["type"] == "heatmap"]
+    assert len(maps) == 2
+    for (target,) in (panel["targets"] for panel in maps):
+        assert target["format"] == "heatmap"
+        result = prometheus.query(filled_in(target["expr"]))
+        counts = sorted((float(each["metric"]["le"]), float(each["value"][1])) for each in result)
+        assert counts[-1][0] == math.inf
+        values = [count for _, count in counts]
+        assert all(low <= high + 1e-9 for low, high in itertools.pairwise(values))
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)

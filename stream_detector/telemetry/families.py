@@ -87,6 +87,7 @@ FAMILIES = (
     Family("keys_evicted_total", "counter", "Keys forgotten for want of room.", (*SHARD, "key")),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
+    Family("drift_events_total", "counter", "Drifts found.", ("on", "feature")),
     Family(
         "labelled_events_total",
         "counter",
@@ -99,6 +100,26 @@ FAMILIES = (
         "label_precision_at_ratio",
         "gauge",
         "Share of anomalous events among the k highest scores, by late labels.",
+        (*SHARD, "k"),
+    ),
+    Family(
+        "challenger_decisions_total",
+        "counter",
+        "Events by what champion and challenger made of them.",
+        (*SHARD, "champion", "challenger"),
+    ),
+    Family("challenger_threshold", "gauge", "Score from which it would alert.", SHARD),
+    Family("challenger_label_auc_ratio", "gauge", "As label_auc_ratio, the challenger's.", SHARD),
+    Family(
+        "challenger_label_average_precision_ratio",
+        "gauge",
+        "As label_average_precision_ratio, the challenger's.",
+        SHARD,
+    ),
+    Family(
+        "challenger_label_precision_at_ratio",
+        "gauge",
+        "As label_precision_at_ratio, the challenger's.",
         (*SHARD, "k"),
     ),
     Family("snapshot_age_seconds", "gauge", "Age of the newest snapshot (or of the shard).", SHARD),
@@ -136,10 +157,15 @@ def empty(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
     return make(PREFIX + family.name, family.help, labels=family.labels)
 
 
-def empty_histograms() -> tuple[HistogramMetricFamily, HistogramMetricFamily]:
-    """The histograms of scores and of the time in a stage, without samples."""
+def empty_histograms() -> tuple[
+    HistogramMetricFamily, HistogramMetricFamily, HistogramMetricFamily
+]:
+    """The histograms of both models' scores and of the time in a stage, without samples."""
     return (
         HistogramMetricFamily(PREFIX + "score", "Scores of events.", labels=()),
+        HistogramMetricFamily(
+            PREFIX + "challenger_score", "The challenger's scores of events.", labels=()
+        ),
         HistogramMetricFamily(
             PREFIX + "stage_duration_seconds", "Time of a batch in a stage.", labels=("stage",)
         ),

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import Metric
 
 from stream_detector.events import Float64, Rejection, TopicPartition
+from stream_detector.telemetry.challenger import ChallengerMetrics
 from stream_detector.telemetry.families import (
     FAMILIES,
     PARTITION,
@@ -66,6 +67,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._series = Series()
         self._scores = BulkHistogram(score_buckets)
+        self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
         self._rate = RecentRate(monotonic())
         self._alert_share: defaultdict[int, RecentShare] = defaultdict(RecentShare)
@@ -154,6 +156,11 @@ class Metrics:
             self._series.add("learning_steps_total", steps, _shard(shard))
             self._series.add("rows_learned_total", learned, _shard(shard))
             self._series.add("rows_refused_total", refused, _shard(shard))
+
+    def add_drift(self, on: str, feature: str, count: int = 1) -> None:
+        """Drifts found; ``feature`` is the column's name, empty where it is not of an input."""
+        with self._lock:
+            self._series.add("drift_events_total", count, (on, feature))
 
     def set_keys(self, shard: int, key: str, held: int) -> None:
         """Keys that the windows over the field ``key`` remember."""
@@ -314,18 +321,19 @@ class Metrics:
                 age = max(0.0, self._clock() - then)
                 self._series.set("snapshot_age_seconds", age, _shard(shard))
             values = self._series.items()
-            scores = self._scores.samples()
+            scores, shadow = self._scores.samples(), self.challenger.samples()
             stages = [(stage, each.samples()) for stage, each in self._stages.items()]
         for family, by_labels in values:
             metric = empty(family)
             for labels, value in by_labels:
                 metric.add_metric(labels, value)
             yield metric
-        score, duration = empty_histograms()
+        score, challenger, duration = empty_histograms()
         # The library leaves _sum and _count out where a bound is negative, as OpenMetrics demands:
         # such a sum may fall.
         score.add_metric([], *scores)
-        yield score
+        challenger.add_metric([], *shadow)
+        yield from (score, challenger)
         for stage, (buckets, total) in stages:
             duration.add_metric([stage], buckets, total)
         yield duration
