@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dashboards.parts import Json
 
 Point = tuple[float, float]
-_POINTS = 100
+POINTS = 100
 _RATE_INTERVAL = "1m"
 
 
@@ -62,7 +62,7 @@ class Prometheus:
         if target["instant"]:
             form["time"] = str(self.end)
         else:
-            step = (self.end - self.start) / _POINTS
+            step = (self.end - self.start) / POINTS
             form |= {"start": str(self.start), "end": str(self.end), "step": str(step)}
         kind = "query" if target["instant"] else "query_range"
         url = f"{self.address}/api/v1/{kind}?{urllib.parse.urlencode(form)}"

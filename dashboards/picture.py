@@ -15,7 +15,7 @@ from html import escape
 from pathlib import Path
 
 from dashboards.__main__ import DASHBOARDS
-from dashboards.answers import Point, Prometheus, Series
+from dashboards.answers import POINTS, Point, Prometheus, Series
 from dashboards.parts import Json
 
 COLUMN, ROW, GAP, HEAD = 58, 27, 6, 64
@@ -140,8 +140,9 @@ def draw_lines(panel: Json, series: list[Series], frame: Callable[[Scale], Frame
         colour = COLOURS[place % len(COLOURS)]
         line = _path(plot, upper)
         if lower:
-            back = _path(plot, lower[::-1]).replace("M", "L", 1)
-            yield f'<path d="{line}{back}Z" fill="{colour}" fill-opacity=".4"/>'
+            back = _path(plot, lower[::-1]).replace("M", "L")
+            edge = f"M{line[1:].replace('M', 'L')}"
+            yield f'<path d="{edge}{back}Z" fill="{colour}" fill-opacity=".4"/>'
         yield f'<path class="l" stroke="{colour}" d="{line}"/>'
     if custom["thresholdsStyle"]["mode"] == "dashed":
         limit = defaults["thresholds"]["steps"][-1]["value"]
@@ -154,7 +155,13 @@ def draw_lines(panel: Json, series: list[Series], frame: Callable[[Scale], Frame
 
 
 def _path(plot: Frame, points: Sequence[Point]) -> str:
-    return "M" + "L".join("{:.0f} {:.1f}".format(*plot.at(*point)) for point in points)
+    """A line with a gap where there was no data."""
+    longest = 1.5 * (plot.end - plot.start) / POINTS
+    drawn: list[str] = []
+    for place, (when, value) in enumerate(points):
+        joined = place > 0 and abs(when - points[place - 1][0]) <= longest
+        drawn.append("{}{:.0f} {:.1f}".format("L" if joined else "M", *plot.at(when, value)))
+    return "".join(drawn)
 
 
 def draw_heatmap(series: list[Series], frame: Callable[[Scale], Frame]) -> Iterator[str]:
