@@ -54,7 +54,7 @@ def figure(
     return tag(
         "figure",
         tag("h3", title),
-        _legend(legend) if legend else None,
+        key_to(legend) if legend else None,
         tag("div", chart(HALF if half else WIDE), class_="wide"),
         tag("div", chart(NARROW), class_="narrow"),
         tag("figcaption", caption) if caption else None,
@@ -116,7 +116,8 @@ def details(summary: str, *children: Child) -> Markup:
     return tag("details", tag("summary", summary), *children)
 
 
-def _legend(keys: Sequence[Key]) -> Markup:
+def key_to(keys: Sequence[Key]) -> Markup:
+    """What the marks and colours mean."""
     entries = []
     for glyph, class_, text in keys:
         dashed = " dashed" if glyph == "dashed" else ""

@@ -13,8 +13,8 @@ from stream_detector.config.models import Config
 from stream_detector.evaluation.drift import LARGE, SLIGHT, Drift, GroupDrift
 from stream_detector.evaluation.watching import SeenAlert
 from stream_detector.report.analysis import Analysis
-from stream_detector.report.elements import figure, note, section, table
-from stream_detector.report.markup import Child, Markup, tag
+from stream_detector.report.elements import Key, figure, key_to, note, section, table
+from stream_detector.report.markup import Child, Markup, join, tag
 from stream_detector.report.plot import svg
 from stream_detector.report.text import NONE, count, day, number, share, short_moment, value_text
 
@@ -217,7 +217,16 @@ def _leading_reasons(analysis: Analysis) -> Markup:
         right = share(anomalous / (normal + anomalous)) if normal + anomalous else NONE
         rows.append((_cut(name), bar, count(total), *([right] if labelled else [])))
     header = ("first reason", "", "alerts", *(("anomalous",) if labelled else ()))
-    return table("What the alerts were about first", header, rows, text_columns=2, class_="bars")
+    keys: list[Key] = [("area", "unknown", "no label")]
+    if labelled:
+        keys = [("area", "hit", "anomalous"), ("area", "normal-bar", "normal"), *keys]
+    if not any(unknown for _, (_, _, unknown) in ordered):
+        keys.pop()
+    return join(
+        tag("h3", "What the alerts were about first"),
+        key_to(keys),
+        table("Alerts by the first of their reasons", header, rows, text_columns=2, class_="bars"),
+    )
 
 
 def _alert(seen: SeenAlert, rank: int) -> Markup:

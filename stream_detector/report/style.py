@@ -79,6 +79,7 @@ svg .middle { text-anchor: middle; }
 .area.allowed { fill: var(--good); fill-opacity: .2; }
 .area.hit-band { fill: var(--hit); fill-opacity: .2; }
 .area.hit { fill: var(--hit); }
+.area.normal-bar { fill: var(--normal); }
 .area.normal { fill: var(--normal); fill-opacity: .35; stroke: var(--normal); }
 .area.anomalous { fill: var(--hit); fill-opacity: .3; stroke: var(--hit); }
 .area.unknown { fill: var(--spread); fill-opacity: .35; stroke: var(--spread); }
