@@ -119,7 +119,7 @@ def test_ticks_are_round_numbers():
         (48, ["12:00", "2 Apr", "12:00", "3 Apr"]),
         (24 * 5, ["3 Apr", "5 Apr"]),
         (24 * 120, ["May 2018", "Jun 2018", "Jul 2018"]),
-        (24 * 1500, ["2019", "2020", "2021", "2022"]),
+        (24 * 1500, ["2020", "2022"]),
     ],
 )
 def test_time_ticks_are_where_people_expect_them(hours, expected):
@@ -292,12 +292,12 @@ def test_the_watch_keeps_the_rarest_alerts_with_their_labels(labelled):
     scored, watch, _ = labelled
     bodies = [json.loads(alert.value) for alert in scored.alerts]
     assert len(bodies) == scored.alert_count
-    ranked = sorted(bodies, key=lambda b: (-b["rarity"], -b["score"], b["receipt"]["sequence"]))
+    late = [body for body in bodies if body["receipt"]["sequence"] >= 500]
+    ranked = sorted(late, key=lambda b: (-b["rarity"], -b["score"], b["receipt"]["sequence"]))
     top = watch.top_alerts()
     assert [seen.body["id"] for seen in top] == [body["id"] for body in ranked[:20]]
     for seen in top:
         assert seen.label == scored.labels[scored.rows == seen.body["receipt"]["offset"]]
-    late = [body for body in bodies if body["receipt"]["sequence"] >= 500]
     assert sum(map(sum, watch.reasons.values())) == len(late)
 
 
@@ -417,7 +417,7 @@ def test_secrets_are_not_in_the_configuration_shown(tmp_path):
                 "username": "u",
                 "password": "hush-2",
             },
-            "consumer": {"sasl_oauth_token_provider": "hush-3"},
+            "consumer": {"client_secret": "hush-3"},
         },
     )
     shown = configuration_text(config)

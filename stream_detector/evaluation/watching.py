@@ -17,6 +17,7 @@ from stream_detector.features import FeatureExtractor
 from stream_detector.pipeline import Outcome, Pipeline
 
 TOP_ALERTS = 20
+_SETTLING_EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,19 @@ class SeenAlert:
     Attributes:
         body: the alert as it would have been written.
         label: 1, 0 or NaN unknown.
+        regime: in which it was raised; the one before while that had not settled, and -1 among the
+            events that are skipped.
     """
 
     body: dict[str, Any]
     label: float
+    regime: int
 
     @property
-    def rank(self) -> tuple[float, float, int]:
-        """Larger is rarer; of two alike the earlier one."""
-        return self.body["rarity"], self.body["score"], -self.body["receipt"]["sequence"]
+    def rank(self) -> tuple[int, float, float, int]:
+        """Larger is rarer; of two alike the earlier one. The last regime counts for more."""
+        body = self.body
+        return self.regime, body["rarity"], body["score"], -body["receipt"]["sequence"]
 
 
 class Watch:
@@ -54,7 +59,7 @@ class Watch:
         self.reasons: dict[str, list[int]] = {}
         self._skip = skip
         self._top = top
-        self._best: list[tuple[tuple[float, float, int], SeenAlert]] = []
+        self._best: list[tuple[tuple[int, float, float, int], SeenAlert]] = []
         self._pipeline = pipeline
         self._extractor = pipeline.features
         self._changed_at = array("q")
@@ -101,13 +106,21 @@ class Watch:
         rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}
         for alert in outcome.alerts:
             body = msgspec.json.decode(alert.value or b"{}")
-            seen = SeenAlert(body, float(batch.label[rows[alert.offset]]))
+            label = float(batch.label[rows[alert.offset]])
+            seen = SeenAlert(body, label, self._settled_regime(body["receipt"]["sequence"]))
             self._count(seen)
             entry = (seen.rank, seen)
             if len(self._best) < self._top:
                 heapq.heappush(self._best, entry)
             else:
                 heapq.heappushpop(self._best, entry)
+
+    def _settled_regime(self, sequence: int) -> int:
+        if sequence < self._skip:
+            return -1
+        at, regime = self._regimes[-1]
+        # With few scores on the new scale, hardly anything is known of how rare one is.
+        return regime if not at or sequence >= at + _SETTLING_EVENTS else regime - 1
 
     def _count(self, seen: SeenAlert) -> None:
         reasons = seen.body["reasons"]

@@ -23,7 +23,7 @@ _TABLE_FEATURES = 40
 _SHOWN_REASONS = 12
 _DARKEST = 0.5
 _ROW, _LABELS = 22, 214
-_LONGEST_NAME = 32
+_LONGEST_NAME, _LONGEST_LABEL = 48, 31
 _SECRET = re.compile(r"passw|secret|token|credential|pasw|pwd|jaas", re.IGNORECASE)
 _HIDDEN = "(secret)"
 
@@ -68,6 +68,10 @@ def reasons_section(analysis: Analysis) -> Markup:
         "Alerts and their reasons",
         _leading_reasons(analysis) if analysis.reasons else None,
         tag("h3", f"The {len(alerts)} rarest of {total:,} alerts"),
+        note(
+            "Rarity is one in how many events scored so high, as known at that moment. Alerts among "
+            "skipped events, or before a classifier had settled, come last."
+        ),
         tag("ol", *alerts, class_="alerts"),
     )
 
@@ -124,7 +128,7 @@ def _heat_map(analysis: Analysis, drift: Drift, shown: list[GroupDrift], width: 
     drawn: list[Markup] = []
     for row, group in enumerate(shown):
         top = row * row_height
-        name = _cut(group.name)
+        name = _cut(group.name, _LONGEST_LABEL)
         if phone:
             drawn.append(tag("text", name, x=0, y=top + 13))
         else:
@@ -268,7 +272,7 @@ def _reason(reason: Mapping[str, Any]) -> Markup:
             tag("b", value_text(reason["feature"])),
             " = ",
             value_text(reason["value"]),
-            tag("small", f" usual {number(usual[0])} to {number(usual[1])}") if usual else None,
+            tag("small", f"usual {number(usual[0])} to {number(usual[1])}") if usual else None,
         ),
     )
 
@@ -278,5 +282,5 @@ def moment_of(iso_time: str) -> str:
     return iso_time.replace("T", " ").removesuffix("Z").removesuffix(".000")
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def _cut(name: str, longest: int = _LONGEST_NAME) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

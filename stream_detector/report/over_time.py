@@ -28,6 +28,8 @@ _MARK_WIDTH = 3
 _LEFT = 58
 _SLICE_WIDTH = 4
 _WINDOW_WIDTH = 3
+_HIGHEST = 3.0
+"""Times the budget, up to which the axis goes."""
 
 
 def scores_section(analysis: Analysis) -> Markup:
@@ -236,7 +238,10 @@ def _budget_chart(windows: BudgetWindows, width: int) -> Markup:
     raised = _means(windows.raised.astype(np.float64), every)
     edges = np.minimum(np.arange(len(raised) + 1) * every, len(windows.raised)) * windows.size
     allowed = None if windows.allowed is None else _means(windows.allowed, every)
-    highest = float(max(raised.max(), 1 if allowed is None else allowed.max() * TOLERANCE))
+    highest = float(max(raised.max(), 1))
+    if allowed is not None:
+        # One jump of the stream must not flatten all the rest; the caption tells how high it was.
+        highest = min(max(highest, allowed.max() * TOLERANCE), allowed.max() * _HIGHEST)
     plot = Plot(
         width,
         230,
@@ -286,6 +291,13 @@ def _about_budget(windows: BudgetWindows) -> str:
         parts.append(
             f"A window is allowed {number(expected, 3)} on average; chance alone moves that by "
             f"about {number(chance, 2)} ({share(chance / expected)}) either way."
+        )
+    worst = int(np.where(judged, windows.raised, -1).argmax())
+    if windows.raised[worst] > allowed[worst] * TOLERANCE:
+        first = worst * windows.size
+        parts.append(
+            f"Most were raised in the events {first:,} to {first + windows.size:,}: "
+            f"{windows.raised[worst]:,}, where {number(float(allowed[worst]), 3)} were allowed."
         )
     if windows.size != BUDGET_WINDOW:
         parts.append(f"The stream is too short for windows of {BUDGET_WINDOW:,}.")
