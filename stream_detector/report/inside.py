@@ -69,8 +69,8 @@ def reasons_section(analysis: Analysis) -> Markup:
         _leading_reasons(analysis) if analysis.reasons else None,
         tag("h3", f"The {len(alerts)} rarest of {total:,} alerts"),
         note(
-            "Rarity is one in how many events scored so high, as known at that moment. Alerts among "
-            "skipped events, or before a classifier had settled, come last."
+            "Rarity is one in how many events scored so high, as known at that moment. Alerts "
+            "among skipped events, or before a classifier had settled, come last."
         ),
         tag("ol", *alerts, class_="alerts"),
     )

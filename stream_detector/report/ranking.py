@@ -204,8 +204,8 @@ def _how_resampled(judged: Judged) -> str:
         f"Intervals: {comparison.resamples:,} resamples of {comparison.unit_count:,} {units}, "
         f"drawn in blocks of {comparison.mean_block:.1f} on average, since neighbouring events are "
         "not independent. Bands hold point by point. The models were not trained anew. The curves "
-        "put one threshold to the whole stream; the one that decided moved with it, so its point may "
-        "lie beside them."
+        "put one threshold to the whole stream; the one that decided moved with it, so its point "
+        "may lie beside them."
     )
 
 
