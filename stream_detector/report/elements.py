@@ -12,6 +12,9 @@ WIDE, HALF, NARROW = 912, 440, 356
 
 NO_LABELS = "Needs labels; the data has none (`labels.field`, or --label)."
 
+LEFT = 58
+"""Room left of the vertical axis in charts along the stream, so that they stand in one line."""
+
 Glyph = Literal["line", "dashed", "dot", "ring", "cross", "diamond", "area", "tick"]
 Key = tuple[Glyph, str, str]
 """Glyph, class of the style sheet, text: one entry of a legend."""

@@ -219,8 +219,9 @@ def _leading_reasons(analysis: Analysis) -> Markup:
         )
         total = normal + anomalous + unknown
         right = share(anomalous / (normal + anomalous)) if normal + anomalous else NONE
-        rows.append((_cut(name), bar, count(total), *([right] if labelled else [])))
-    header = ("first reason", "", "alerts", *(("anomalous",) if labelled else ()))
+        named = tag("span", tag("span", _cut(name)), bar)
+        rows.append((named, count(total), *([right] if labelled else [])))
+    header = ("first reason", "alerts", *(("anomalous",) if labelled else ()))
     keys: list[Key] = [("area", "unknown", "no label")]
     if labelled:
         keys = [("area", "hit", "anomalous"), ("area", "normal-bar", "normal"), *keys]
@@ -229,7 +230,7 @@ def _leading_reasons(analysis: Analysis) -> Markup:
     return join(
         tag("h3", "What the alerts were about first"),
         key_to(keys),
-        table("Alerts by the first of their reasons", header, rows, text_columns=2, class_="bars"),
+        table("Alerts by the first of their reasons", header, rows, class_="bars"),
     )
 
 

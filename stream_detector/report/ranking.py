@@ -63,6 +63,7 @@ def ranking_section(analysis: Analysis) -> Markup:
                 for rate in _RATES
                 for value, low, high in (roc.at(rate),)
             ],
+            class_="compact",
         ),
         note(_how_resampled(judged)),
     )

@@ -112,8 +112,12 @@ tbody th { font-weight: 400; }
 .matrix .good { --of: var(--good); }
 .matrix .bad { --of: var(--hit); }
 .matrix span { background: color-mix(in srgb, var(--of) calc(38% * var(--strength)), transparent); }
-.bars tbody th { overflow-wrap: anywhere; }
-.bars td:nth-child(2) { width: 45%; min-width: 5rem; }
+.bars caption { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }
+.bars tbody th { width: 75%; }
+.bars tbody th > span { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr);
+  align-items: center; gap: .125rem 1rem; overflow-wrap: anywhere; }
+.compact { max-width: 34rem; }
 .stack, .meter { display: flex; height: .625rem; }
 .stack i, .meter i { display: block; background: var(--hit); }
 .stack i + i { margin-left: 1px; }
@@ -149,6 +153,8 @@ pre { margin: 0 0 .75rem; padding: 1rem; overflow-x: auto; background: var(--pan
   .pair, .alerts { grid-template-columns: minmax(0, 1fr); }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .facts tbody th { width: 40%; }
+  .bars tbody th { width: auto; }
+  .bars tbody th > span { grid-template-columns: minmax(0, 1fr); }
   .wide { display: none; }
   .narrow { display: block; }
 }
