@@ -1,5 +1,6 @@
 # Needs make and a Python of at least 3.11; `make test` also uses Java 17 and Maven for a real
-# Kafka broker and promtool for the Prometheus files, and says what it skipped without them.
+# Kafka broker, promtool for the Prometheus files and Chromium for the report, and says what it
+# skipped without them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

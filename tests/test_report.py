@@ -38,6 +38,7 @@ from stream_detector.report.scales import (
     value_scale,
 )
 from stream_detector.report.text import day, limits, moment, number, share, value_text
+from stream_detector.report.windows import _longest_run
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 MADE = Provenance("events.jsonl", 1, "ab", None, "2026-01-01 00:00 UTC", {"Python": "3"}, "f", "s")
@@ -187,6 +188,13 @@ def test_the_classification_report_is_that_of_scikit_learn():
         assert list(row[1:4]) == [f"{figure:.3f}" for figure in figures]
         assert row[4] == f"{expected[name]['support']:,.0f}"
     assert accuracy[3] == f"{expected['accuracy']:.3f}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "longest"), [([], 0), ([0, 0], 0), ([1], 1), ([0, 1, 1, 0, 1], 2), ([1, 1, 1], 3)]
+)
+def test_the_longest_stretch_is_found(flags, longest):
+    assert _longest_run(np.array(flags, bool)) == longest
 
 
 def test_without_a_raised_event_there_is_no_precision():

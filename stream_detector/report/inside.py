@@ -273,6 +273,7 @@ def _reason(reason: Mapping[str, Any]) -> Markup:
             tag("b", value_text(reason["feature"])),
             " = ",
             value_text(reason["value"]),
+            " ",
             tag("small", f"usual {number(usual[0])} to {number(usual[1])}") if usual else None,
         ),
     )

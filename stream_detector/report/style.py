@@ -139,7 +139,7 @@ p.facts { font-size: .875rem; }
 .alerts ul li > span { overflow-wrap: anywhere; }
 .alerts ul b { font-weight: 400; }
 .share { text-align: right; color: var(--muted); }
-small { display: inline-block; margin-left: .4em; font-size: .8125rem; }
+small { display: inline-block; font-size: .8125rem; }
 p code { white-space: nowrap; }
 details { margin-top: .5rem; }
 summary { cursor: pointer; color: var(--normal); font-size: .9375rem; }

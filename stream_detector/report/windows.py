@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.evaluation.figures import DAY_MS
 from stream_detector.evaluation.stretches import BUDGET_WINDOW, TOLERANCE, BudgetWindows, Days
@@ -140,9 +141,17 @@ def _about_budget(windows: BudgetWindows) -> str:
             f"Most were raised in the events {first:,} to {first + windows.size:,}: "
             f"{windows.raised[worst]:,}, where {number(float(allowed[worst]), 3)} were allowed."
         )
+    if (outside := _longest_run(judged & ~within)) > 1:
+        parts.append(f"The longest stretch outside: {outside * windows.size:,} events.")
     if windows.size != BUDGET_WINDOW:
         parts.append(f"The stream is too short for windows of {BUDGET_WINDOW:,}.")
     return " ".join(parts)
+
+
+def _longest_run(flags: NDArray[np.bool_]) -> int:
+    """How many True follow one another at most."""
+    ends = np.flatnonzero(~np.append(flags, False))
+    return int(np.diff(ends, prepend=-1).max()) - 1
 
 
 def _days_chart(days: Days, width: int) -> Markup:
