@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from stream_detector.detectors.autoencoder import Autoencoder
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.classifier import Classifier
-from stream_detector.detectors.mlp import FLUSH_EVERY
+from stream_detector.detectors.mlp import FLUSH_EVERY, OnlineNetwork, adam
 from stream_detector.detectors.replay import BATCH_ROWS, ReplayBuffer
 
 FEATURES = 6
@@ -37,25 +39,68 @@ def labelled(random: np.random.Generator, count: int, share: float) -> tuple[Row
     return rows(values), labels
 
 
-def test_the_loss_curve_does_not_grow() -> None:
-    detector = Autoencoder(FEATURES, passes=3)
-    for _ in range(10):
-        detector.learn(rows(np.ones((32, FEATURES))))
-    assert detector._network._model.loss_curve_ == []
+@pytest.mark.parametrize("kind", ["tanh", "relu", "one output", "classifier"])
+def test_a_step_has_the_bits_of_scikit_learns_partial_fit(kind: str) -> None:
+    """Two hundred steps of batches of any size; then the same weights and the same moments."""
+    random = np.random.default_rng(2)
+    settings = adam(learning_rate_init=0.01, alpha=0.003, hidden_layer_sizes=(7, 3))
+    settings["activation"] = "relu" if kind in ("relu", "classifier") else "tanh"
+    of = MLPClassifier if kind == "classifier" else MLPRegressor
+    outputs = 1 if kind in ("one output", "classifier") else FEATURES
+    network = OnlineNetwork(of(**settings), [FEATURES, 7, 3, outputs], seed=5)
+    theirs = of(**settings)
+    for step in range(200):
+        inputs = random.normal(size=(int(random.integers(1, 600)), FEATURES))
+        if kind == "classifier":
+            targets = (inputs[:, 0] > 0.3).astype(float)
+        else:
+            targets = np.sin(inputs[:, :outputs])
+        if step == 0:  # fitted once, so that it has arrays; then made the same as ours
+            begin_like(theirs, network, inputs, targets)
+        theirs.batch_size = len(inputs)
+        theirs.partial_fit(inputs, targets.ravel() if outputs == 1 else targets)
+        network.step(inputs, targets)
+    state = network.state()
+    weights = [*theirs.coefs_, *theirs.intercepts_]
+    moments = [*theirs._optimizer.ms, *theirs._optimizer.vs]
+    np.testing.assert_array_equal(state["weights"], np.concatenate([w.ravel() for w in weights]))
+    np.testing.assert_array_equal(state["moments"], np.concatenate([m.ravel() for m in moments]))
+    assert (state["steps"], state["rows"]) == (theirs._optimizer.t, theirs.t_)
 
 
-def test_learning_draws_no_random_numbers_and_takes_one_step_a_pass() -> None:
+def begin_like(
+    theirs: Any, network: OnlineNetwork, inputs: np.ndarray, targets: np.ndarray
+) -> None:
+    """Give a network of scikit-learn's the weights of ours, before either has learnt anything."""
+    theirs.batch_size = len(inputs)
+    if isinstance(theirs, MLPClassifier):
+        theirs.partial_fit(inputs, targets, classes=[0.0, 1.0])
+    else:
+        theirs.partial_fit(inputs, targets.ravel() if targets.shape[1] == 1 else targets)
+    given = network.state()["weights"]
+    start = 0
+    for array in (*theirs.coefs_, *theirs.intercepts_):
+        array[...] = given[start : start + array.size].reshape(array.shape)
+        start += array.size
+    for moment in (*theirs._optimizer.ms, *theirs._optimizer.vs):
+        moment[...] = 0.0
+    theirs._optimizer.t = theirs.t_ = 0
+
+
+def test_a_pass_is_one_step_on_all_rows() -> None:
     detector = Autoencoder(FEATURES, passes=3)
-    network = detector._network._model
-    before = network._random_state.get_state()
     random = np.random.default_rng(0)
     for _ in range(4):
         detector.learn(rows(random.normal(size=(256, FEATURES))))
-    after = network._random_state.get_state()
-    np.testing.assert_array_equal(before[1], after[1])
-    assert before[2:] == after[2:]
-    assert network._optimizer.t == 12  # one minibatch a pass, not 200 rows and the rest
-    assert network.t_ == 4 * 3 * 256
+    state = detector.state()["network"]
+    assert state["steps"] == 12  # one minibatch a pass, not 200 rows and the rest
+    assert state["rows"] == 4 * 3 * 256
+
+
+def test_weights_that_are_not_finite_are_said() -> None:
+    detector = Autoencoder(FEATURES, learning_rate=1e300, passes=5)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="diverged"):
+        detector.learn(rows(np.full((32, FEATURES), 9.0)))
 
 
 def test_the_forward_pass_is_that_of_scikit_learn() -> None:
@@ -80,12 +125,12 @@ def test_a_feature_that_stands_still_leaves_no_denormal_numbers_behind() -> None
     detector = Autoencoder(FEATURES, alpha=0.0)
     network = detector._network
     detector.learn(rows(random.normal(size=(32, FEATURES))))
-    for moment in network._moments():
+    for moment in (network._first_moment, network._second_moment):
         moment[np.abs(moment) > 0] = 1e-200  # as if its feature had stood still for long
     still = np.zeros((32, FEATURES))
     for _ in range(40 * FLUSH_EVERY):
         detector.learn(rows(still))
-    for values in (*network._weights(), *network._moments()):
+    for values in (network._all, network._first_moment, network._second_moment):
         assert not ((values != 0) & (np.abs(values) < TINY)).any()
 
 
@@ -208,5 +253,5 @@ def test_a_long_batch_of_labels_is_learnt_in_bounded_steps() -> None:
     random = np.random.default_rng(6)
     detector = Classifier(FEATURES, replay=2)
     detector.learn(*labelled(random, 5000, 0.1))
-    assert detector._network._model._optimizer.t == 2 * 5000 // BATCH_ROWS
+    assert detector.state()["network"]["steps"] == 2 * 5000 // BATCH_ROWS
     assert detector._network.rows_learnt == 2 * 5000 // BATCH_ROWS * BATCH_ROWS

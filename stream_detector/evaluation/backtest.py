@@ -31,6 +31,7 @@ class Scored:
         has_time: whether the times are the events' own.
         rejected: records that were rejected, by reason.
         suppressed: alerts held back.
+        drifts: drifts found by the section `drift`.
         alerts: the first ``keep_alerts`` alerts.
         alert_count: all alerts.
     """
@@ -43,6 +44,7 @@ class Scored:
     has_time: bool
     rejected: dict[str, int] = field(default_factory=dict)
     suppressed: int = 0
+    drifts: int = 0
     alerts: list[Outgoing] = field(default_factory=list)
     alert_count: int = 0
 
@@ -101,6 +103,7 @@ def backtest(
         for rejection in outcome.rejections:
             result.rejected[rejection.reason] = result.rejected.get(rejection.reason, 0) + 1
         result.suppressed += outcome.suppressed
+        result.drifts += len(outcome.changes)
         result.alert_count += len(outcome.alerts)
         result.alerts.extend(outcome.alerts[: max(keep_alerts - len(result.alerts), 0)])
         stamped = stamped or (len(batch) > 0 and batch.record[0].timestamp >= 0)

@@ -11,6 +11,7 @@ from kafka import TopicPartition as ClientPartition
 from kafka.errors import KafkaError
 
 from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka import batches
 from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
 from stream_detector.errors import ConnectorError, InputMissingError
@@ -35,6 +36,7 @@ class KafkaLog:
             settings |= {"group_id": None, "group_instance_id": None}
             with clear_cause("connect", self._kafka):
                 self._consumer = KafkaConsumer(**settings)
+                batches.install(self._consumer)
         return self._consumer
 
     def partitions(self, topic: str) -> list[TopicPartition]:

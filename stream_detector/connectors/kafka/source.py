@@ -37,6 +37,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
+from stream_detector.connectors.kafka import batches
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
@@ -137,6 +138,7 @@ class KafkaSource:
             self._consumer = KafkaConsumer(
                 **settings, partition_assignment_strategy=[self._assignor]
             )
+            batches.install(self._consumer)
             self._listener.consumer = self._consumer
             self._consumer.subscribe(kafka.input_topics, listener=self._listener)
             for topic in kafka.input_topics:  # so that the first assignment is made with them known
