@@ -359,6 +359,7 @@ def test_a_report_without_labels_says_what_needs_them(events):
         ({}, 1, "Too few events to count alerts by windows."),
         ({"labels": LABELS, "detector": {"kind": "classifier"}}, 6000, "Brier score"),
         ({"event": {"id": "id"}, "labels": LABELS}, 900, "Needs a time of each event"),
+        ({"drift": [{"on": "score"}]}, 4000, "has found no change while running"),
         ({"threshold": {"budget": "5 per hour", "burn_in": 300}}, 2000, "5 per hour"),
     ],
 )
@@ -371,6 +372,25 @@ def test_reports_of_odd_runs(tmp_path, changes, count, words):
         settings["windows"], settings["suppression"] = [], None
     *_, analysis = watched(configuration(**settings), path)
     assert words in check(page(analysis)).words
+
+
+def test_drifts_that_the_daemon_would_find_are_listed(tmp_path):
+    path = tmp_path / "events.jsonl"
+    random = np.random.default_rng(0)
+    amounts = np.concatenate([random.normal(size=5000), random.normal(4, 1, 5000)])
+    path.write_text("\n".join(json.dumps({"<amount>": value}) for value in amounts.tolist()))
+    config = configuration(
+        event={},
+        features=[{"numeric": "<amount>"}],
+        windows=[],
+        suppression=None,
+        drift=[{"on": "inputs"}],
+    )
+    scored, _, analysis = watched(config, path)
+    assert scored.drifts == len(analysis.changes) > 0
+    words = check(page(analysis)).words
+    assert "Drifts found while running" in words
+    assert "inputs: <amount>" in words
 
 
 def test_the_same_run_makes_the_same_bytes(events, labelled):

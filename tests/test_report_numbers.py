@@ -20,9 +20,9 @@ from stream_detector.evaluation.curves import (
     ranking_curves,
     score_groups,
 )
-from stream_detector.evaluation.drift import feature_drift, stability_index
 from stream_detector.evaluation.feature_samples import FeatureSamples
 from stream_detector.evaluation.figures import DAY_MS
+from stream_detector.evaluation.stability import feature_drift, stability_index
 from stream_detector.evaluation.stretches import budget_windows, days, shown_rows, slices
 from stream_detector.features import FeatureGroup
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from stream_detector.drift import Change
 from stream_detector.evaluation.feature_samples import FeatureSamples
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.features import FeatureExtractor
@@ -18,6 +19,7 @@ from stream_detector.pipeline import Outcome, Pipeline
 
 TOP_ALERTS = 20
 _SETTLING_EVENTS = 10_000
+_MAX_CHANGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,15 @@ class Watch:
 
     Attributes:
         samples: of the features.
+        changes: the first drifts that the section `drift` has found, each with the number of events
+            at the end of its batch.
         reasons: by feature, how often it was an alert's first reason: [label 0, 1, unknown].
     """
 
     def __init__(self, pipeline: Pipeline, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
         """Watch ``pipeline``, which has seen nothing yet."""
         self.samples = FeatureSamples(skip)
+        self.changes: list[tuple[int, Change]] = []
         self.reasons: dict[str, list[int]] = {}
         self._skip = skip
         self._top = top
@@ -101,6 +106,8 @@ class Watch:
 
     def see(self, batch: EventBatch, outcome: Outcome) -> None:
         """Take in what was made of a batch."""
+        room = _MAX_CHANGES - len(self.changes)
+        self.changes += [(self._pipeline.sequence, change) for change in outcome.changes[:room]]
         if not outcome.alerts:
             return
         rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from stream_detector.config.models import Config
-from stream_detector.evaluation.drift import LARGE, SLIGHT, Drift, GroupDrift
+from stream_detector.evaluation.stability import LARGE, SLIGHT, Drift, GroupDrift
 from stream_detector.evaluation.watching import SeenAlert
 from stream_detector.report.analysis import Analysis
 from stream_detector.report.elements import Key, figure, key_to, note, section, table
@@ -30,9 +30,10 @@ _HIDDEN = "(secret)"
 
 def drift_section(analysis: Analysis) -> Markup:
     """How the features moved."""
-    drift = analysis.drift
+    drift, found = analysis.drift, _found(analysis)
     if drift is None or not drift.groups:
-        return section("drift", "Feature drift", note("Too few events to compare parts of them."))
+        too_few = note("Too few events to compare parts of them.")
+        return section("drift", "Feature drift", too_few, found)
     shown = drift.groups[:_SHOWN_FEATURES]
     of_all = f" The {len(shown)} of {len(drift.groups)} features that moved most."
     return section(
@@ -48,6 +49,7 @@ def drift_section(analysis: Analysis) -> Markup:
             + (of_all if len(shown) < len(drift.groups) else ""),
         ),
         _drift_table(analysis, drift),
+        found,
         note(
             "What windows count grows while the stream is young, so the first parts differ by "
             "nature; ",
@@ -190,6 +192,30 @@ def _drift_table(analysis: Analysis, drift: Drift) -> Markup:
     return table(
         "Features by their largest index, with median (5 to 95 %) of the first and last quarter",
         ("feature", "largest", "at", "first quarter", "last quarter", "missing"),
+        rows,
+    )
+
+
+def _found(analysis: Analysis) -> Markup | None:
+    """What the section `drift` of the configuration has found, where there is one."""
+    if not analysis.config.drift:
+        return None
+    total = analysis.scored.drifts
+    if not total:
+        return note("The section ", tag("code", "drift"), " has found no change while running.")
+    rows = [
+        (
+            f"{change.on}: {_cut(change.feature)}" if change.feature else change.on,
+            count(sequence),
+            number(change.before),
+            number(change.after),
+        )
+        for sequence, change in analysis.changes
+    ]
+    shown = f", the first {len(rows)} of {total:,}" if len(rows) < total else ""
+    return table(
+        f"Drifts found while running, by the section `drift`{shown}",
+        ("on", "in the events up to", "mean before", "mean after"),
         rows,
     )
 

@@ -182,10 +182,13 @@ def _about_scores(analysis: Analysis) -> str:
     if analysis.skip:
         parts.append(f"Shaded: the first {analysis.skip:,} events, left out of the figures.")
     if len(analysis.regimes) > 1:
-        _, first, _ = analysis.regimes[-1]
+        regime, first, _ = analysis.regimes[-1]
         where = day(scored.times_ms[first]) if scored.has_time else f"event {first:,}"
         parts.append(
             f"From {where} on enough labels were known and the classifier gives the scores (log "
             "odds); before, an unsupervised detector did, on another scale."
+            if regime
+            else f"From {where} on the classifier, begun anew, waits for labels: the scores are "
+            "those of an unsupervised detector, on another scale."
         )
     return " ".join(parts)
