@@ -384,7 +384,7 @@ def test_drifts_that_the_daemon_would_find_are_listed(tmp_path):
         features=[{"numeric": "<amount>"}],
         windows=[],
         suppression=None,
-        drift=[{"on": "inputs"}],
+        drift=[{"on": "inputs", "begin": 500}],
     )
     scored, _, analysis = watched(config, path)
     assert scored.drifts == len(analysis.changes) > 0
