@@ -10,7 +10,7 @@ from stream_detector.report.markup import Child, Markup, tag
 WIDE, HALF, NARROW = 912, 440, 356
 """Widths of charts in units: across the page, two side by side, on a phone."""
 
-NO_LABELS = "Needs labels; the data has none (`labels.field`, or --label)."
+NO_LABELS = "Needs labels; the data has none (labels.field in the configuration, or --label)."
 
 LEFT = 58
 """Room left of the vertical axis in charts along the stream, so that they stand in one line."""

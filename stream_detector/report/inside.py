@@ -214,7 +214,7 @@ def _found(analysis: Analysis) -> Markup | None:
     ]
     shown = f", the first {len(rows)} of {total:,}" if len(rows) < total else ""
     return table(
-        f"Drifts found while running, by the section `drift`{shown}",
+        f"Drifts found while running, by the section drift{shown}",
         ("on", "in the events up to", "mean before", "mean after"),
         rows,
     )
@@ -248,14 +248,14 @@ def _leading_reasons(analysis: Analysis) -> Markup:
         named = tag("span", tag("span", _cut(name)), bar)
         rows.append((named, count(total), *([right] if labelled else [])))
     header = ("first reason", "alerts", *(("anomalous",) if labelled else ()))
-    keys: list[Key] = [("area", "unknown", "no label")]
+    keys: list[Key] = []
     if labelled:
-        keys = [("area", "hit", "anomalous"), ("area", "normal-bar", "normal"), *keys]
-    if not any(unknown for _, (_, _, unknown) in ordered):
-        keys.pop()
+        keys = [("area", "hit", "anomalous"), ("area", "normal-bar", "normal")]
+        if any(unknown for _, (_, _, unknown) in ordered):
+            keys.append(("area", "unknown", "no label"))
     return join(
         tag("h3", "What the alerts were about first"),
-        key_to(keys),
+        key_to(keys) if keys else None,
         table("Alerts by the first of their reasons", header, rows, class_="bars"),
     )
 

@@ -84,7 +84,7 @@ def _histogram(analysis: Analysis, width: int) -> Markup:
         scale,
         Linear(0, highest * 1.05, per_cent=True),
         x_title="score",
-        y_title="share of the class",
+        y_title="share of the class" if analysis.judged else "share of the events",
     )
     for name, each in shares.items():
         plot.steps(edges, each, name, closed=True)

@@ -61,6 +61,7 @@ def page(analysis: Analysis) -> str:
             configuration_section(analysis),
         ),
         tag("footer", tag("p", _FOOTER)),
+        class_="unlabelled" if analysis.judged is None else None,
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
