@@ -175,23 +175,25 @@ _SHORT_SPAN_MS = 10 * 86_400_000
 
 
 def _drift_table(analysis: Analysis, drift: Drift) -> Markup:
-    rows = []
-    for group in drift.groups[:_TABLE_FEATURES]:
-        early, late = group.missing
-        missing = f"{share(early)}, {share(late)}" if early or late else "0 %"
-        rows.append(
-            (
-                _cut(group.name),
-                number(float(group.index.max()), 2),
-                _part_name(analysis, drift, int(group.index.argmax())),
-                _usual(group.early),
-                _usual(group.late),
-                missing,
-            )
+    shown = drift.groups[:_TABLE_FEATURES]
+    missing = any(max(group.missing) for group in shown)
+    rows = [
+        (
+            _cut(group.name),
+            number(float(group.index.max()), 2),
+            _part_name(analysis, drift, int(group.index.argmax())),
+            _usual(group.early),
+            _usual(group.late),
+            *([f"{share(group.missing[0])}, {share(group.missing[1])}"] if missing else []),
         )
+        for group in shown
+    ]
     return table(
         "Features by their largest index, with median (5 to 95 %) of the first and last quarter",
-        ("feature", "largest", "at", "first quarter", "last quarter", "missing"),
+        (
+            *("feature", "largest", "at", "first quarter", "last quarter"),
+            *(("missing in each",) if missing else ()),
+        ),
         rows,
     )
 

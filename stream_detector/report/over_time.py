@@ -185,10 +185,10 @@ def _about_scores(analysis: Analysis) -> str:
         regime, first, _ = analysis.regimes[-1]
         where = day(scored.times_ms[first]) if scored.has_time else f"event {first:,}"
         parts.append(
-            f"From {where} on enough labels were known and the classifier gives the scores (log "
-            "odds); before, an unsupervised detector did, on another scale."
+            f"From {where} on enough labels were known, and the scores are the log odds that the "
+            "classifier has learnt; before, an unsupervised detector gave them."
             if regime
-            else f"From {where} on the classifier, begun anew, waits for labels: the scores are "
-            "those of an unsupervised detector, on another scale."
+            else f"From {where} on the classifier, begun anew, waits for labels, and an "
+            "unsupervised detector gives the scores."
         )
     return " ".join(parts)

@@ -173,7 +173,7 @@ pre { margin: 0 0 .75rem; padding: 1rem; overflow-x: auto; background: var(--pan
   nav { display: none; }
   section { break-inside: auto; }
   h2, h3, caption { break-after: avoid; }
-  figure, tr, .tiles { break-inside: avoid; }
+  figure, tr, .tiles, .note { break-inside: avoid; }
   .scroll, pre { overflow: visible; }
   pre { white-space: pre-wrap; }
   .wide { display: block; }
