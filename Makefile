@@ -1,5 +1,6 @@
 # Needs make and a Python of at least 3.11; `make test` also uses Java 17 and Maven for a real
-# Kafka broker, Prometheus and npm for dashboards and rules, and says what it skipped without them.
+# Kafka broker, Prometheus and npm for dashboards and rules, Chromium for the pages, and says what it
+# skipped without them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
