@@ -255,8 +255,10 @@ def test_the_default_detector_needs_no_section() -> None:
         "name: t\nfeatures: [{ numeric: a }]\n",
         "{ name: t, features: [{ numeric: a }], challenger: { detector: { kind: loda } } }",
         "name: t\nfeatures: [{ numeric: a }]\nx: &x { kind: loda }\nchallenger:\n  detector: *x\n",
-        ("name: t\nfeatures: [{ numeric: a }]\nchallenger:\n  detector:\n    kind: loda\n"
-        "    bins: ${BINS}\n"),
+        (
+            "name: t\nfeatures: [{ numeric: a }]\nchallenger:\n  detector:\n    kind: loda\n"
+            "    bins: ${BINS}\n"
+        ),
     ],
 )
 def test_what_cannot_be_rewritten_is_left_alone(text: str) -> None:
