@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO, cast
 
@@ -23,6 +23,7 @@ _LINE_SECONDS = 5.0
 _ALERTS_A_LINE = 3
 _REASONS = 3
 _SHIFTS = 6
+_WIDE = 100
 _BARS = "▁▂▃▄▅▆▇█"
 _COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
 
@@ -113,8 +114,8 @@ class LiveView:
 
     # --- on a terminal ---
 
-    def render(self, height: int = 40) -> Any:
-        """What rich draws, within ``height`` lines."""
+    def render(self, width: int = 110, height: int = 40) -> Any:
+        """What rich draws, within so many columns and lines."""
         from rich.console import Group  # noqa: PLC0415 - an extra
         from rich.panel import Panel  # noqa: PLC0415
 
@@ -122,9 +123,10 @@ class LiveView:
         ready, reasons = self._health.ready()
         title = f"{plain(self._name)} - {'ready' if ready else '; '.join(reasons)}"
         top = Panel(
-            self._figures(now), title=title, title_align="left", border_style=_border(ready)
+            self._figures(now, width), title=title, title_align="left", border_style=_border(ready)
         )
-        room = height - 9 - (len(shifts) + 3 if shifts else 0) - 2
+        frames = 2 * (3 if shifts else 2) + (4 if width >= _WIDE else 8) + len(shifts) + 1
+        room = height - frames
         alerts = Panel(self._alerts(room), title="last alerts", title_align="left")
         panels = [top, alerts]
         if shifts:
@@ -133,52 +135,38 @@ class LiveView:
             )
         return Group(*panels)
 
-    def _figures(self, now: Figures) -> Any:
+    def _figures(self, now: Figures, width: int) -> Any:
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        steps = self._recent.steps()
+        cells = list(self._cells(now))
+        beside = 2 if width >= _WIDE else 1
         table = Table.grid(padding=(0, 2))
-        for style in ("dim", "bold", "", "dim", "bold", ""):
-            table.add_column(style=style, no_wrap=True)
-        rates = [step.events / STEP_SECONDS for step in steps[:-1]]
-        scores = [step.highest for step in steps]
-        budget = f"of {share(now.budget_ratio)}" if now.budget_ratio > 0 else ""
-        alerts = ", ".join(f"{n:,} {level}" for level, n in now.alerts.items() if n)
-        rejected = ", ".join(f"{n:,} {reason}" for reason, n in now.rejected.items())
-        up = duration(time.monotonic() - self._recent.began)
-        rows = (
-            ("events a second", number(now.throughput), _bars(rates), "events", now.events, up),
-            (
-                "lag",
-                _known(now.lag_records, "0"),
-                duration(now.lag_seconds),
-                "highest score",
-                number(max((s for s in scores if math.isfinite(s)), default=math.nan)),
-                _bars(scores),
-            ),
-            (
-                "alert rate",
-                share(now.alert_ratio),
-                budget,
-                "threshold",
-                number(now.threshold),
-                "",
-            ),
-            (
-                "alerts",
-                f"{sum(now.alerts.values()):,}",
-                alerts,
-                "rejected",
-                f"{sum(now.rejected.values()):,}",
-                rejected,
-            ),
-        )
-        for row in rows:
-            cells = (f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row)
+        for _ in range(beside):
+            for style in ("dim", "bold", ""):
+                table.add_column(style=style, no_wrap=True)
+        half = -(-len(cells) // beside)
+        for row in range(half):
+            shown = [cell for each in cells[row::half] for cell in each]
             # Text, not a string: what comes from outside must not be read as markup.
-            table.add_row(*(Text(plain(cell)) for cell in cells))
+            table.add_row(*(Text(plain(cell)) for cell in shown))
         return table
+
+    def _cells(self, now: Figures) -> Iterator[tuple[str, str, str]]:
+        """Name, value and what stands beside it; rows of the left half, then of the right."""
+        steps = self._recent.steps()
+        scores = [step.highest for step in steps]
+        highest = max((score for score in scores if math.isfinite(score)), default=math.nan)
+        rates = [step.events / STEP_SECONDS for step in steps[:-1]]  # the last is not over
+        budget = f"of {share(now.budget_ratio)}" if now.budget_ratio > 0 else ""
+        yield "events a second", number(now.throughput), _bars(rates)
+        yield "lag", _known(now.lag_records, "0"), duration(now.lag_seconds)
+        yield "alert rate", share(now.alert_ratio), budget
+        yield "alerts", f"{sum(now.alerts.values()):,}", _most(now.alerts)
+        yield "events", f"{now.events:,}", duration(time.monotonic() - self._recent.began)
+        yield "highest score", number(highest), _bars(scores)
+        yield "threshold", number(now.threshold), ""
+        yield "rejected", f"{sum(now.rejected.values()):,}", _most(now.rejected)
 
     def _alerts(self, room: int) -> Any:
         from rich.text import Text  # noqa: PLC0415
@@ -251,7 +239,7 @@ def _live(view: LiveView) -> Any:
     console = Console()
     return Live(
         console=console,
-        get_renderable=lambda: view.render(console.size.height),
+        get_renderable=lambda: view.render(console.size.width, console.size.height),
         refresh_per_second=_REFRESHES_A_SECOND,
         transient=not view.keep,
         redirect_stdout=False,
@@ -265,6 +253,13 @@ def _is_terminal() -> bool:
 
 def _border(ready: bool) -> str:
     return "green" if ready else "red"
+
+
+def _most(counts: Mapping[str, int]) -> str:
+    """The two largest, and how many more there are."""
+    largest = sorted(((n, name) for name, n in counts.items() if n), reverse=True)
+    shown = ", ".join(f"{n:,} {name}" for n, name in largest[:2])
+    return shown + (f" + {len(largest) - 2}" if len(largest) > 2 else "")  # noqa: PLR2004
 
 
 def _known(value: float, unknown: str) -> str:

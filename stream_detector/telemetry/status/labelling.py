@@ -93,6 +93,8 @@ class Labelling:
             '<form class="card" method="post" action="/label">'
             f'<input type="hidden" name="alert" value="{text(alert.id)}">'
             f"<p>{choices}</p>"
+            # Password managers keep a token under a name.
+            '<input type="text" name="username" value="labels" autocomplete="username" hidden>'
             '<p><label>token <input type="password" name="token" required '
             'autocomplete="current-password"></label></p>'
             '<p><button>Write the label</button> <a href="/">back</a></p></form>'

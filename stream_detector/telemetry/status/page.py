@@ -21,6 +21,7 @@ REFRESH_SECONDS = 10
 _ALERTS_SHOWN = 20
 _SHIFTS_SHOWN = 8
 _CHANGES_SHOWN = 5
+_REASONS_SHOWN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ def _header(running: Running, health: HealthState, uptime: float) -> str:
 
 def _tiles(figures: Figures) -> str:
     severities = ", ".join(f"{number(n)} {text(level)}" for level, n in figures.alerts.items() if n)
-    reasons = ", ".join(f"{number(n)} {text(reason)}" for reason, n in figures.rejected.items())
+    most = sorted(figures.rejected.items(), key=lambda item: -item[1])
+    reasons = ", ".join(f"{number(n)} {text(reason)}" for reason, n in most[:_REASONS_SHOWN])
+    if len(most) > _REASONS_SHOWN:
+        reasons += f" and {len(most) - _REASONS_SHOWN} more"
     budget = f"budget {share(figures.budget_ratio)}" if figures.budget_ratio > 0 else ""
     tiles = [
         ("events a second", number(figures.throughput), f"{number(figures.events)} in all"),
@@ -100,7 +104,7 @@ def _tiles(figures: Figures) -> str:
         ("threshold", number(figures.threshold), "of the score"),
         ("newest snapshot", duration(figures.snapshot_age), "ago"),
         ("memory", f"{number(figures.memory_bytes / 2**20)} MiB", ""),
-        ("owns", f"{figures.shards} shards", f"{figures.partitions} partitions"),
+        ("owns", _plural(figures.shards, "shard"), _plural(figures.partitions, "partition")),
     ]
     if math.isfinite(figures.labels_waiting):
         waiting = f"{number(figures.labels_waiting)} rows wait"
@@ -189,8 +193,8 @@ def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> st
     held = f"<span>{alert.suppressed} held back before</span>" if alert.suppressed else ""
     rows = "".join(
         f"<tr><td>{text(reason.feature)}</td><td>{text(reason.value)}</td>"
-        f'<td><meter max="1" value="{min(max(reason.share, 0.0), 1.0):.3f}"></meter> '
-        f"{reason.share:.0%}</td><td>{text(reason.usual)}</td></tr>"
+        f'<td class="number">{_bar(reason.share)}{reason.share:.0%}</td>'
+        f"<td>{text(reason.usual)}</td></tr>"
         for reason in alert.reasons
     )
     return (
@@ -201,6 +205,20 @@ def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> st
         f'{number(alert.rarity)})</span></span>{held}<span class="right">{right}</span></div>'
         "<table><thead><tr><th>reason</th><th>value</th><th>share</th><th>usual</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></article>"
+    )
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _bar(part: float) -> str:
+    """A bar of 0 to 1; the number stands beside it."""
+    width = min(max(part, 0.0), 1.0) * 60
+    return (
+        '<svg class="bar" viewBox="0 0 60 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="area" width="60" height="8"/><rect class="part" width="{width:.1f}" '
+        'height="8"/></svg>'
     )
 
 

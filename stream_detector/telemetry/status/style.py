@@ -50,7 +50,9 @@ th,td{text-align:left;padding:.12rem .8rem .12rem 0;vertical-align:top;overflow-
 font-weight:400}
 th{font-size:.8rem}
 td.number{font-variant-numeric:tabular-nums}
-meter{width:4.5rem;height:.65rem}
+th:first-child{width:38%}
+svg.bar{display:inline-block;width:4rem;height:.55rem;margin:0 .5rem 0 0}
+.part{fill:var(--accent)}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;margin:.6rem 0 0}
 footer{margin-top:2rem;color:var(--dim)}
 form p{margin:.6rem 0}
