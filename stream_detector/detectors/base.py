@@ -152,3 +152,8 @@ def clipped(standardised: Float64, limit: float) -> Float64:
     """(rows, k) float64, C-contiguous, every value within ±``limit``."""
     values: Float64 = np.clip(np.ascontiguousarray(standardised), -limit, limit)
     return values
+
+
+def parts(rows: int, size: int) -> list[slice]:
+    """Slices of at most ``size`` rows that together are all of ``rows``."""
+    return [slice(start, start + size) for start in range(0, rows, size)]
