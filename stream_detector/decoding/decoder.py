@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -227,7 +228,11 @@ class Decoder:
     def _label(self, events: list[Any]) -> Float64:
         if self._labels is None or self._label_field is None:
             return np.full(len(events), np.nan)
-        values = map(self._getters[self._label_field], events)
+        values = list(map(self._getters[self._label_field], events))
+        if set(map(type, values)) <= {str, NoneType}:  # elsewhere 1 and True are one key
+            labels = self._labels
+            known = {value: read_label(value, labels) for value in set(values)}
+            return np.array(list(map(known.__getitem__, values)), dtype=np.float64)
         return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
 
 
