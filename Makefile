@@ -8,7 +8,7 @@ TESTS ?= tests
 MINUTES ?= 10
 JOBS ?= 3
 
-.PHONY: help demo test test-fast lint format chaos soak bench quality labelled peers lock clean
+.PHONY: help demo test test-fast lint format chaos soak bench bench-stages quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,7 +40,10 @@ labelled: $(VENV)/.runtime  ## Detection quality with late labels (docs/quality.
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .
 
-bench: $(VENV)/.runtime  ## Measure throughput (needs benchmarks/throughput.py)
+bench-stages: $(VENV)/.runtime  ## Compare what each stage costs with the stored figures (ARGS=--write: store them)
+	@$(BIN)/python benchmarks/stages.py $(ARGS)
+
+bench: $(VENV)/.runtime  ## Measure throughput beside a bare poll loop
 	@$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
