@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectors_quick import data_directory, load
+from quality.data import data_directory, load
 from matrices import batch_of, new_pipeline, numeric_config
 from threadpoolctl import threadpool_limits
 

@@ -64,7 +64,7 @@ class RandomFourier:
         """Log of the squared distance, (events,) float64; 0 before anything was learnt."""
         if self._weight == 0:
             return np.zeros(len(rows))
-        offset = self._cosines(rows)
+        offset = self._cosines(rows.standardised)
         offset -= self._mean
         weighted = blocked_matmul(offset, self._inverse())
         weighted *= offset
@@ -77,8 +77,7 @@ class RandomFourier:
         count = len(rows)
         if count == 0:
             return
-        padded = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
-        cosines = self._cosines(padded)[:count]
+        cosines = self._cosines(whole_blocks(rows.standardised))[:count]
         mean = cosines.mean(axis=0)
         cosines -= mean
         kept = decay_of(count, self._half_life)
@@ -90,6 +89,22 @@ class RandomFourier:
         self._scatter += cosines.T @ cosines
         self._scatter += np.outer(difference, difference * (before * count / self._weight))
         self._precision = None
+
+    def falls(self, rows: Rows) -> Float64:
+        """How far the score falls with each feature in turn at its mean, (events, features).
+
+        Occlusion by single features, for a detector that this is a part of; rows of zeros, which
+        fill a block up, get zeros.
+        """
+        width = rows.standardised.shape[1]
+        falls = np.zeros((len(rows), width))
+        for place in np.flatnonzero(rows.standardised.any(axis=1)).tolist():
+            variants = np.zeros((-(-(width + 1) // BLOCK_ROWS) * BLOCK_ROWS, width))
+            variants[: width + 1] = rows.standardised[place]
+            variants[np.arange(1, width + 1), np.arange(width)] = 0.0
+            scores = self.score(Rows(variants, variants))
+            falls[place] = np.maximum(scores[0] - scores[1 : width + 1], 0.0)
+        return falls
 
     def state(self) -> State:
         """Weight, mean and scatter of the features."""
@@ -106,9 +121,9 @@ class RandomFourier:
         self._weight = read_float(state, "weight")
         self._mean, self._scatter, self._precision = mean, scatter, None
 
-    def _cosines(self, rows: Rows) -> Float64:
+    def _cosines(self, standardised: Float64) -> Float64:
         """(events, components) float64; a fresh array."""
-        angles = blocked_matmul(clipped(rows.standardised, self._clip), self._frequencies)
+        angles = blocked_matmul(clipped(standardised, self._clip), self._frequencies)
         angles += self._phases
         # Single precision is ten times as fast here, and its 1e-7 is nothing beside the ridge.
         return np.cos(angles.astype(np.float32)).astype(np.float64)
