@@ -89,8 +89,12 @@ def fill(bootstrap: str, topic: str, count: int) -> int:
     return size // sent
 
 
-def bare_poll(bootstrap: str, topic: str, count: int, max_poll: int) -> float:
-    """Events a second of a loop that does nothing but poll, from its first record on."""
+def bare_poll(bootstrap: str, topic: str, count: int, max_poll: int) -> tuple[float, float]:
+    """A loop that does nothing but poll, from its first record on.
+
+    Returns:
+        Events a second, and CPU µs an event.
+    """
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap,
         auto_offset_reset="earliest",
@@ -100,21 +104,27 @@ def bare_poll(bootstrap: str, topic: str, count: int, max_poll: int) -> float:
         metrics_enabled=False,
     )
     consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
-    seen, first, started = 0, 0, 0.0
+    seen, first, started, cpu = 0, 0, 0.0, 0.0
     while seen < count:
         polled = consumer.poll(timeout_ms=1000)
         got = sum(map(len, polled.values()))
         if got and not started:
-            started, first = time.perf_counter(), got
+            started, first, cpu = time.perf_counter(), got, time.process_time()
         seen += got
     rate = (seen - first) / (time.perf_counter() - started)
+    cpu_us = (time.process_time() - cpu) / (seen - first) * 1e6
     consumer.close(autocommit=False, timeout_ms=5000)
-    return rate
+    return rate, cpu_us
 
 
 def resident_mib(pid: int) -> float:
     text = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def scrape(url: str) -> str:
@@ -149,20 +159,19 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
         while not (found := re.search(r"metrics at (http://\S+)", log.read_text())):
             time.sleep(0.05)
         samples: list[tuple[float, float]] = []  # (events, resident MiB)
-        first: tuple[float, float] | None = None
+        first: tuple[float, float, float] | None = None
         while True:
             now, text = time.perf_counter(), scrape(found[1])
             events = processed(text)
             if events and first is None:
-                first = (now, events)
+                first = (now, events, cpu_seconds(process.pid))
             samples.append((events, resident_mib(process.pid)))
             if events >= count:
                 break
             if process.poll() is not None:
                 raise SystemExit(log.read_text()[-3000:])
             time.sleep(0.1)
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        cpu_seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        cpu = cpu_seconds(process.pid)
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)
     finally:
@@ -172,7 +181,7 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
     warm = [mib for events, mib in samples if events >= count * 0.3]
     return {
         "events_per_second": (count - first[1]) / (now - first[0]),
-        "cpu_us_per_event": cpu_seconds / count * 1e6,
+        "cpu_us_per_event": (cpu - first[2]) / (count - first[1]) * 1e6,  # without the start
         "rss_mib_at_30_percent": warm[0],
         "rss_mib_at_end": warm[-1],
         "rss_mib_peak": max(mib for _, mib in samples),
@@ -189,9 +198,8 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
             create_topic(broker.bootstrap, name, 1)
         size = fill(broker.bootstrap, topic, arguments.events)
         for number in range(arguments.rounds):
-            row: dict[str, Any] = {
-                "bare": bare_poll(broker.bootstrap, topic, arguments.events, 5000)
-            }
+            rate, cpu_us = bare_poll(broker.bootstrap, topic, arguments.events, 5000)
+            row: dict[str, Any] = {"bare": rate, "bare_cpu_us_per_event": cpu_us}
             for detector in arguments.detectors:
                 place = directory / f"{number}-{detector}"
                 place.mkdir()
@@ -200,13 +208,15 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
                     place,
                     arguments.events,
                 )
-                row[detector]["ratio"] = row[detector]["events_per_second"] / row["bare"]
+                row[detector]["ratio"] = row[detector]["events_per_second"] / rate
+                row[detector]["cpu_ratio"] = cpu_us / row[detector]["cpu_us_per_event"]
             rounds.append(row)
             print(json.dumps(row), file=sys.stderr)
     result: dict[str, Any] = {
         "events": arguments.events,
         "bytes_per_event": size,
         "bare_poll_events_per_second": statistics.median(row["bare"] for row in rounds),
+        "bare_poll_cpu_us_per_event": statistics.median(r["bare_cpu_us_per_event"] for r in rounds),
     }
     for detector in arguments.detectors:
         result[detector] = {
@@ -232,7 +242,10 @@ def main() -> None:
     print(
         f"{result['events']:,} events of {result['bytes_per_event']} bytes, {PARTITIONS} partitions"
     )
-    print(f"(a) bare poll   {result['bare_poll_events_per_second']:>10,.0f} events a second")
+    print(
+        f"(a) bare poll   {result['bare_poll_events_per_second']:>10,.0f} events a second, "
+        f"{result['bare_poll_cpu_us_per_event']:.1f} µs CPU an event"
+    )
     for detector in arguments.detectors:
         row = result[detector]
         print(

@@ -67,10 +67,10 @@ def contributions(
     # alerts happen to be explained beside this one.
     count = len(groups) + 1
     variants = _padded(row, -(-count // BLOCK_ROWS) * BLOCK_ROWS, copies=count)
-    for index, group in enumerate(groups, start=1):
-        columns = list(group.columns)
-        variants.features[index, columns] = usual[columns]
-        variants.standardised[index, columns] = 0.0
+    rows = [index for index, group in enumerate(groups, start=1) for _ in group.columns]
+    columns = [column for group in groups for column in group.columns]
+    variants.features[rows, columns] = usual[columns]
+    variants.standardised[rows, columns] = 0.0
     scores = detector.score(variants)
     falls: Float64 = np.maximum(scores[0] - scores[1:count], 0.0)
     return falls
@@ -99,13 +99,14 @@ def rank_reasons(
     total = float(by_group.sum())
     if total <= 0:
         return []
+    distances = row.standardised[0].tolist()
     reasons: list[Reason] = []
     for index in np.argsort(-by_group, kind="stable")[:limit].tolist():
         share = float(by_group[index]) / total
         if share <= 0:
             break
-        z = row.standardised[0, list(groups[index].columns)]
-        reasons.append(Reason(index, share, float(z[int(np.argmax(np.abs(z)))])))
+        farthest = max((distances[column] for column in groups[index].columns), key=abs)
+        reasons.append(Reason(index, share, farthest))
     return reasons
 
 

@@ -130,11 +130,11 @@ def test_fourier_scores_the_mahalanobis_distance_of_all_rows_learnt() -> None:
     chunks = [normal(seed) for seed in range(5)]
     for rows in chunks:
         detector.learn(rows)
-    features = np.concatenate([detector._cosines(rows) for rows in chunks])
+    features = np.concatenate([detector._cosines(rows.standardised) for rows in chunks])
     covariance = np.cov(features.T, bias=True)
     covariance += 0.1 * np.trace(covariance) / 20 * np.eye(20)
     events = normal(99, 32)
-    offset = detector._cosines(events) - features.mean(axis=0)
+    offset = detector._cosines(events.standardised) - features.mean(axis=0)
     distance = (offset @ np.linalg.inv(covariance) * offset).sum(axis=1)
     np.testing.assert_allclose(detector.score(events), np.log(distance), rtol=1e-7)
 

@@ -11,6 +11,7 @@ from stream_detector.detectors.base import Rows
 from stream_detector.detectors.boosted_trees import LEAST_NEW, NEW_SHARE, BoostedTrees
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.mixture import HALF_LIFE_ROWS, Mixture
+from stream_detector.errors import StateMismatchError
 from stream_detector.explanation import contributions
 from stream_detector.features.columns import FeatureGroup
 
@@ -41,6 +42,47 @@ def test_the_arrays_give_what_scikit_learn_gives(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(trees.logits(probe), expected, rtol=1e-12)
     one_by_one = np.concatenate([trees.logits(row[None]) for row in probe])
     assert one_by_one.tobytes() == trees.logits(probe).tobytes()
+
+
+def walked(trees: BoostedTrees, features: np.ndarray) -> np.ndarray:
+    """The values of the leaves, by walking down every tree."""
+    leaves = np.zeros((len(features), boosted_trees.TREES))
+    for row, values in enumerate(features):
+        for tree in range(boosted_trees.TREES):
+            at = tree * boosted_trees.NODES
+            while trees._first[at] != at:
+                at = trees._first[at] + (values[trees._feature[at]] > trees._threshold[at])
+            leaves[row, tree] = trees._value[at]
+    return leaves
+
+
+def test_a_walk_ends_in_the_same_leaves() -> None:
+    """Also for values that are a threshold, and for those beyond all of them."""
+    random = np.random.default_rng(5)
+    trees = BoostedTrees(FEATURES, 3000, seed=0)
+    trees.learn(*both_high(random, 3000))
+    probe = both_high(random, 60)[0]
+    probe[:30, 0] = random.choice(trees._threshold[np.isfinite(trees._threshold)], 30)
+    probe[30:32] = -1e30
+    probe[32:34] = 1e30
+    expected = walked(trees, probe).sum(axis=1) + trees._base
+    np.testing.assert_array_equal(trees.logits(probe), expected)
+    restored = BoostedTrees(FEATURES, 3000, seed=0)
+    restored.restore(trees.state())
+    np.testing.assert_array_equal(restored.logits(probe), expected)
+
+
+@pytest.mark.parametrize("child", [0, -1, 22, 500])
+def test_arrays_that_are_no_trees_are_refused(child: int) -> None:
+    """A snapshot's nodes that refer back would be walked for ever."""
+    random = np.random.default_rng(6)
+    trees = BoostedTrees(FEATURES, 3000, seed=0)
+    trees.learn(*both_high(random, 3000))
+    state = dict(trees.state())
+    first = state["first"].copy()
+    first[boosted_trees.NODES + 1] = boosted_trees.NODES + child
+    with pytest.raises(StateMismatchError):
+        trees.restore(state | {"first": first})
 
 
 def test_they_are_fitted_when_an_eighth_is_new_and_never_without_both_labels() -> None:

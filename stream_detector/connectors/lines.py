@@ -88,13 +88,17 @@ class LineReader:
 
     def take(self, count: int) -> list[bytes]:
         """Up to ``count`` waiting lines, without their line feeds."""
-        lines = self._lines[self._taken : self._taken + count]
+        lines = self.peek_some(count)
         self._taken += len(lines)
         return lines
 
     def peek(self) -> bytes:
         """The next line, not taken; only when one waits."""
         return self._lines[self._taken]
+
+    def peek_some(self, count: int) -> list[bytes]:
+        """Up to ``count`` waiting lines, not taken."""
+        return self._lines[self._taken : self._taken + count]
 
     def _read_block(self, timeout_seconds: float | None) -> bytes | None:
         """Next bytes, ``b""`` at the end, None where none came in time."""

@@ -51,7 +51,12 @@ class Observation:
         if pipeline.labels.feedback is not None:
             for case, events in pipeline.labels.feedback.cases.items():
                 self._growth(shard, f"labelled {case}", events)
+        for source in shard.merger.sources:
+            self._metrics.add_lost_records(source, 0)
+        self._metrics.add_events(dict.fromkeys(shard.merger.sources, 0))
         self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
+        for on, feature in pipeline.champion.watched:
+            self._metrics.add_drift(on, feature or "", 0)
 
     def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
         """Count a processed batch."""

@@ -7,6 +7,8 @@ are built, types are checked while parsing, and NaN, Infinity and 1e999 are refu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ import numpy as np
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config, Event, Labels
 from stream_detector.decoding.structs import struct_of
-from stream_detector.decoding.times import read_time
+from stream_detector.decoding.times import read_time, read_times
 from stream_detector.events import (
     NO_TIMESTAMP,
     EventBatch,
@@ -50,6 +52,7 @@ LARGEST_NUMBER = 1e100
 _POSITIVE = frozenset(("1", "1.0", "true", "yes", "fraud", "anomalous"))
 _NEGATIVE = frozenset(("0", "0.0", "false", "no", "normal", "genuine"))
 
+_OFFSET, _TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
 _NUMBER = float | None
 _TEXT = str | int | float | bool | None
 
@@ -87,12 +90,15 @@ class Decoder:
     def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
         """Columns of ``records``; a bad one has its ``rejection`` set and is all missing."""
         rejection = np.full(len(records), None, dtype=object)
-        events = self._parse(records, rejection)
+        values = [record.value or b"" for record in records]
+        sizes = np.fromiter(map(len, values), np.int64, len(values))
+        for row in np.flatnonzero(sizes > self._event.max_bytes).tolist():
+            message = f"{sizes[row]} bytes, the limit is {self._event.max_bytes}"
+            rejection[row] = Rejection("decode", "too_large", message)
+            values[row] = b""
+        events = self._parse(records, values, rejection)
         # A record shorter than the limit cannot hold a longer text.
-        limit = self._event.max_text_length
-        long = [
-            row for row, r in enumerate(records) if r.value is not None and len(r.value) > limit
-        ]
+        long = np.flatnonzero(sizes > self._event.max_text_length).tolist()
         numeric = self._numeric(events, rejection)
         text = tuple(self._text(events, name, rejection, long) for name in self._plan.text)
         event_id = (
@@ -100,7 +106,7 @@ class Decoder:
             if self._event.id is not None
             else np.full(len(records), None, dtype=object)
         )
-        offset = np.fromiter((r.offset for r in records), np.int64, len(records))
+        offset = np.fromiter(map(_OFFSET, records), np.int64, len(records))
         time_ms = self._time(events, records, offset, rejection)
         time_ms[rejection != None] = NO_TIMESTAMP  # noqa: E711 - elementwise on an object array
         source_column = np.empty(len(records), dtype=object)
@@ -117,28 +123,26 @@ class Decoder:
             label=self._label(events),
         )
 
-    def _parse(self, records: Sequence[Record], rejection: Objects) -> list[Any]:
-        decode = self._decode
-        max_bytes = self._event.max_bytes
+    def _parse(
+        self, records: Sequence[Record], values: Sequence[bytes], rejection: Objects
+    ) -> list[Any]:
+        """An event of each value; a blank one, with its rejection, for each that cannot be read."""
         events: list[Any] = []
-        append = events.append
-        for row, record in enumerate(records):
-            value = record.value
-            if value is not None and 0 < len(value) <= max_bytes:
-                try:
-                    append(decode(value))
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                    rejection[row] = _parse_rejection(error)
-                else:
+        rest = map(self._decode, values)
+        while len(events) < len(values):
+            try:
+                events.extend(rest)  # as far as the next bad one, which is passed then
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                row = len(events)
+                events.append(self._blank)
+                if rejection[row] is not None:
                     continue
-            elif value is None:
-                rejection[row] = Rejection("decode", "tombstone", "the record has no value")
-            elif not value:
-                rejection[row] = Rejection("decode", "empty", "the value is empty")
-            else:
-                message = f"{len(value)} bytes, the limit is {max_bytes}"
-                rejection[row] = Rejection("decode", "too_large", message)
-            append(self._blank)
+                if values[row]:
+                    rejection[row] = _parse_rejection(error)
+                elif records[row].value is None:
+                    rejection[row] = Rejection("decode", "tombstone", "the record has no value")
+                else:
+                    rejection[row] = Rejection("decode", "empty", "the value is empty")
         return events
 
     def _numeric(self, events: list[Any], rejection: Objects) -> Float64:
@@ -168,10 +172,12 @@ class Decoder:
     def _text(
         self, events: list[Any], name: str, rejection: Objects, long: Sequence[int]
     ) -> Objects:
-        values = [
-            value if type(value) is str else str(value) if type(value) is int else _text_of(value)
-            for value in map(self._getters[name], events)
-        ]
+        values = list(map(self._getters[name], events))
+        kinds = set(map(type, values))
+        if kinds == {int}:
+            values = list(map(str, values))
+        elif not kinds <= {str}:
+            values = list(map(_text_of, values))
         limit = self._event.max_text_length
         if name in self._plan.required and None in values:
             for row, value in enumerate(values):
@@ -188,13 +194,27 @@ class Decoder:
     def _time(
         self, events: list[Any], records: Sequence[Record], offset: Int64, rejection: Objects
     ) -> Int64:
-        stamps = np.fromiter((r.timestamp for r in records), np.int64, len(records))
+        stamps = np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))
         if self._event.time is None:
             # A source without timestamps (a file): rows count as one a second, see docs.
             return np.where(stamps == NO_TIMESTAMP, offset * 1000, stamps)
         name, pattern = self._event.time.field, self._event.time.format
-        times = np.full(len(events), NO_TIMESTAMP, dtype=np.int64)
-        for row, value in enumerate(map(self._getters[name], events)):
+        values = list(map(self._getters[name], events))
+        times = read_times(values, pattern)
+        if times is None:
+            times = self._read_one_by_one(values, rejection)
+        limit_ms = int(self._event.max_ahead * 1000)
+        for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
+            ahead = (times[row] - stamps[row]) / 1000
+            message = f"{name} lies {ahead:g} s after the record's timestamp"
+            _reject(rejection, row, "time_ahead", message)
+        return times
+
+    def _read_one_by_one(self, values: Sequence[Any], rejection: Objects) -> Int64:
+        assert self._event.time is not None
+        name, pattern = self._event.time.field, self._event.time.format
+        times = np.full(len(values), NO_TIMESTAMP, dtype=np.int64)
+        for row, value in enumerate(values):
             if value is None:
                 _reject(rejection, row, "missing_field", f"{name} is missing")
                 continue
@@ -203,17 +223,16 @@ class Decoder:
             except (ValueError, OverflowError) as error:
                 message = f"{name} is no time of format {pattern}: {str(error)[:200]}"
                 _reject(rejection, row, "time_invalid", message)
-        limit_ms = int(self._event.max_ahead * 1000)
-        for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
-            ahead = (times[row] - stamps[row]) / 1000
-            message = f"{name} lies {ahead:g} s after the record's timestamp"
-            _reject(rejection, row, "time_ahead", message)
         return times
 
     def _label(self, events: list[Any]) -> Float64:
         if self._labels is None or self._label_field is None:
             return np.full(len(events), np.nan)
-        values = map(self._getters[self._label_field], events)
+        values = list(map(self._getters[self._label_field], events))
+        if set(map(type, values)) <= {str, NoneType}:  # elsewhere 1 and True are one key
+            labels = self._labels
+            known = {value: read_label(value, labels) for value in set(values)}
+            return np.array(list(map(known.__getitem__, values)), dtype=np.float64)
         return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
 
 

@@ -187,3 +187,8 @@ def log_losses(logits: Float64, positive: NDArray[np.bool_]) -> Float64:
         np.logaddexp(0.0, np.where(positive, -logits, logits)), LARGEST_LOSS
     )
     return losses
+
+
+def parts(rows: int, size: int) -> list[slice]:
+    """Slices of at most ``size`` rows that together are all of ``rows``."""
+    return [slice(start, start + size) for start in range(0, rows, size)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, parts
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.moments import decay_of
 from stream_detector.detectors.stored import read_array, read_float
@@ -87,7 +89,7 @@ class HalfSpaceForest:
             return np.zeros(len(rows))
         rarity = self._cell_rarity()
         scores = np.empty(len(rows))
-        for part in _parts(len(rows)):
+        for part in parts(len(rows), ROWS_AT_ONCE):
             codes = self._codes(rows.features[part])
             scores[part] = rarity.take(self._cells(codes)).sum(axis=0)
         scores /= self._trees
@@ -103,7 +105,7 @@ class HalfSpaceForest:
         self._counts *= kept
         self._counts[self._counts < FORGOTTEN] = 0.0
         self._total = self._total * kept + len(rows)
-        for part in _parts(len(rows)):
+        for part in parts(len(rows), ROWS_AT_ONCE):
             cells = self._cells(self._codes(rows.features[part])).ravel()
             counted = np.bincount(cells, minlength=self._counts.size)
             self._counts += counted.reshape(self._counts.shape)
@@ -114,8 +116,13 @@ class HalfSpaceForest:
         shares = np.zeros(rows.features.shape)
         if self._total == 0:
             return shares
-        for part in _parts(len(rows)):
-            self._add_contributions(shares[part], self._codes(rows.features[part]))
+        # The zero rows that fill a block up are all alike: one of them is looked at.
+        some = np.flatnonzero(rows.features.any(axis=1))
+        filled = int(some[-1]) + 1 if len(some) else 0
+        looked_at = rows.features[: filled + 1]
+        for part in parts(len(looked_at), ROWS_AT_ONCE):
+            self._add_contributions(shares[: filled + 1][part], self._codes(looked_at[part]))
+        shares[filled + 1 :] = shares[filled : filled + 1]
         shares /= self._trees
         return np.maximum(shares, 0.0, out=shares)
 
@@ -158,14 +165,21 @@ class HalfSpaceForest:
         span = np.maximum(self._high / 2 - self._low / 2, SMALLEST_SPAN)
         with np.errstate(over="ignore"):
             unit = ((features / 2 - self._low / 2) / span).T.astype(np.float32, order="C")
-        above = unit[self._feature.ravel()] > self._cut.reshape(-1, 1)
-        bits = above.view(np.uint8).reshape(*self._cut.shape, -1)
-        codes = bits[0].astype(np.uint16)
+        # A level at a time: what is gathered for all levels would not stay in the cache.
+        kind = np.uint8 if self._depth <= 8 else np.uint16  # noqa: PLR2004 - bits of a byte
+        codes: NDArray[Any] = self._above(unit, 0).astype(kind)
         for level in range(1, self._depth):
             codes += codes
-            codes |= bits[level]
+            codes |= self._above(unit, level)
         wide: NDArray[np.intp] = codes.astype(np.intp)
         return wide
+
+    def _above(self, unit: NDArray[np.float32], level: int) -> NDArray[np.uint8]:
+        """(trees, events) 1 above the cut of a level."""
+        above: NDArray[np.bool_] = (
+            unit.take(self._feature[level], axis=0) > self._cut[level][:, None]
+        )
+        return above.view(np.uint8)
 
     def _cells(self, codes: NDArray[np.intp]) -> NDArray[np.intp]:
         """(trees, events) places in the flattened counts (codes, trees) of one level."""
@@ -179,15 +193,19 @@ class HalfSpaceForest:
             shares = [self._counts / self._total]
             for _ in range(1, self._depth):
                 shares.insert(0, shares[0][0::2] + shares[0][1::2])
-            mass, stopped = shares[0] * 2.0, shares[0] <= RARE_SHARE
-            for level, share in enumerate(shares[1:], start=2):
-                halves = (share * 2.0**level).reshape(-1, 2, self._trees)
-                ends = (share <= RARE_SHARE).reshape(halves.shape)
-                mass = np.where(stopped[:, None], mass[:, None], halves).reshape(share.shape)
-                stopped = (ends | stopped[:, None]).reshape(share.shape)
-            self._rarity = -np.log(mass + SOFTENING)
+            # Only the cells that are reached are looked at; those below one that stops have its
+            # rarity. That saves four of five logarithms.
+            rarity = np.zeros((1, self._trees))
+            reached = np.arange(self._trees)
+            for level, share in enumerate(shares, start=1):
+                rarity = np.repeat(rarity, 2, axis=0)
+                upper = reached + reached // self._trees * self._trees
+                reached = np.concatenate([upper, upper + self._trees])
+                mass = share.take(reached)
+                stops = mass <= RARE_SHARE
+                if level == self._depth:
+                    stops[:] = True
+                rarity.put(reached[stops], -np.log(mass[stops] * 2.0**level + SOFTENING))
+                reached = reached[~stops]
+            self._rarity = rarity
         return self._rarity
-
-
-def _parts(rows: int) -> list[slice]:
-    return [slice(start, start + ROWS_AT_ONCE) for start in range(0, rows, ROWS_AT_ONCE)]

@@ -87,10 +87,13 @@ class Loda:
             return shares
         values = clipped(rows.standardised, self._clip)
         projected = blocked_matmul(values, self._projection)
-        scores = self._mean_rarity(projected)
+        # Rows at their mean in everything, as what fills a block up, have no share in anything.
+        at = np.flatnonzero(values.any(axis=1))
+        values, projected = values[at], projected[at]
+        scores = self._mean_rarity(projected.copy())
         for feature, weights in enumerate(self._projection):
             without = projected - values[:, feature, None] * weights
-            shares[:, feature] = scores - self._mean_rarity(without)
+            shares[at, feature] = scores - self._mean_rarity(without)
         return np.maximum(shares, 0.0, out=shares)
 
     def state(self) -> State:
@@ -104,7 +107,7 @@ class Loda:
         self._counts, self._rarity = counts, None
 
     def _mean_rarity(self, projected: Float64) -> Float64:
-        """(events,) mean over projections of the rarity of each value's bin."""
+        """(events,) mean over projections of each value's bin; ``projected`` is overwritten."""
         if self._rarity is None:
             smoothed = self._counts / 2
             smoothed[:, 1:] += self._counts[:, :-1] / 4
@@ -116,10 +119,15 @@ class Loda:
         return mean
 
     def _bins(self, projected: Float64) -> NDArray[np.intp]:
-        """(events, projections) index of each value's bin in the flattened counts."""
-        bins = self._counts.shape[1]
-        place = (projected + REACH) * (bins / (2 * REACH))
-        np.clip(place, 0, bins - 1, out=place)
+        """(events, projections) index of each value's bin in the flattened counts.
+
+        ``projected`` is overwritten.
+        """
+        bins, place = self._counts.shape[1], projected
+        place += REACH
+        place *= bins / (2 * REACH)
+        np.maximum(place, 0.0, out=place)
+        np.minimum(place, bins - 1.0, out=place)
         index: NDArray[np.intp] = place.astype(np.intp)
         index += self._first_bin
         return index

@@ -108,17 +108,20 @@ class Histories:
             (4 or 1, events, half-lives) sorted: the moments just before each event, not yet
             multiplied by ``decay``.
         """
-        # For an event that is not its key's first in the batch, this is overwritten below.
-        before = self.moments.take(events.slots, axis=1)
+        # For an event that is not its key's first in the batch, both are overwritten or not used.
+        held = _rows(self.moments)
+        before = _numbers(held.take(events.slots, axis=1))
+        after = _rows(_step(before, decay, values))
         if len(events.starts) == len(values):
-            self.moments[:, events.slots] = _step(before, decay, values)
+            held[:, events.slots] = after
             return before
-        at, left = events.starts, events.lengths
+        held[:, events.slots[events.starts]] = after.take(events.starts, axis=1)
+        at, left = _next_round(events.starts, events.lengths)
         while _worth_a_round(left):
             slots = events.slots[at]
-            moments = self.moments.take(slots, axis=1)
-            before[:, at] = moments
-            self.moments[:, slots] = _step(moments, decay.take(at, axis=0), values[at])
+            moments = held.take(slots, axis=1)
+            _rows(before)[:, at] = moments
+            held[:, slots] = _rows(_step(_numbers(moments), decay.take(at, axis=0), values[at]))
             at, left = _next_round(at, left)
         for start, length in zip(at.tolist(), left.tolist(), strict=True):
             rows = slice(start, start + length)
@@ -151,6 +154,19 @@ class Histories:
                     spread = spread * fade + (delta * delta) * (faded / weight)
                 moments[:, column] = (weight, square, mean, spread)
             before[:, :, column] = np.array(history).T
+
+
+def _rows(moments: Float64) -> NDArray[np.void]:
+    """(kinds, slots) view of moments: the numbers of all half-lives as one element.
+
+    NumPy moves such an element at once: a third of the time for putting them in their slots.
+    """
+    return moments.view(np.dtype((np.void, moments.itemsize * moments.shape[2])))[:, :, 0]
+
+
+def _numbers(rows: NDArray[np.void]) -> Float64:
+    """``_rows`` undone."""
+    return rows[:, :, None].view(np.float64)
 
 
 def _worth_a_round(left: Int64) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +59,12 @@ class KeyTable:
             ValueError: more keys than a chunk can bring, ``evict`` was not called.
         """
         slots = self._slots
-        found: list[int | None] = list(map(slots.get, keys))
-        if None in found:
-            for position, slot in enumerate(found):
-                if slot is None:
-                    key = keys[position]
-                    known = slots.get(key)
-                    found[position] = self._new_slot(key) if known is None else known
-        return np.array(found, dtype=np.int64)
+        found = np.fromiter(map(slots.get, keys, repeat(-1)), np.int64, len(keys))
+        for position in np.flatnonzero(found < 0).tolist():
+            key = keys[position]
+            known = slots.get(key)  # new, but here a second time?
+            found[position] = self._new_slot(key) if known is None else known
+        return found
 
     def _new_slot(self, key: str) -> int:
         if self._free:

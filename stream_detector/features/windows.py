@@ -266,15 +266,17 @@ def _deviation(before: Float64, values: Float64) -> Float64:
     30-day deviation alone on stolen cards from .34 to .37, of the 1-day one from .09 to .11.
     """
     weight, square, mean, spread = before
-    known = weight * weight > LEAST_EVENTS * square
-    number = np.where(known, weight * weight, 1.0) / np.where(known, square, 1.0)
-    freedom = np.where(known, weight, 1.0) - np.where(known, square, 0.0) / np.maximum(weight, 1.0)
-    scale = np.maximum(np.sqrt(spread / freedom), np.abs(mean) * LEAST_RELATIVE_DEVIATION)
-    # Over the least float, 0 stays 0 and anything else goes to the bound.
-    with np.errstate(over="ignore"):
+    squared = weight * weight
+    known = squared > LEAST_EVENTS * square
+    # Where it is unknown there may be 0 / 0, which nobody sees. Over the least float, a difference
+    # of 0 stays 0 and any other goes to the bound.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        number = squared / square
+        freedom = weight - square / np.maximum(weight, 1.0)
+        scale = np.maximum(np.sqrt(spread / freedom), np.abs(mean) * LEAST_RELATIVE_DEVIATION)
         deviation = (values[:, None] - mean) / np.maximum(scale, np.finfo(np.float64).tiny)
-    bounded = np.minimum(np.maximum(deviation, -LARGEST_DEVIATION), LARGEST_DEVIATION)
-    return np.where(known, bounded * np.sqrt((number - 1.0) / (number + 1.0)), 0.0)
+        bounded = np.minimum(np.maximum(deviation, -LARGEST_DEVIATION), LARGEST_DEVIATION)
+        return np.where(known, bounded * np.sqrt((number - 1.0) / (number + 1.0)), 0.0)
 
 
 def _span(seconds: float) -> str:
