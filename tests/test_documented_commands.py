@@ -165,7 +165,7 @@ def test_the_commands_of_the_tutorial_run_as_they_stand(shell: Shell) -> None:
     assert "events" in log.read_text()
     assert " alerts (" in log.read_text()  # the lines of --watch
     said |= {line: shell.run(line) for line in lines[relabelled:]}
-    assert len(shell.done) == len(lines)
+    assert sum(not line.startswith("kcat") for line in shell.done) == len(lines)
     (evaluated,) = [text for line, text in said.items() if line.startswith("stream-detector eval")]
     assert "the rarest alerts:" in evaluated
     (labelled,) = [text for line, text in said.items() if line.startswith("stream-detector label")]
