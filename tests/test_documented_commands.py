@@ -31,7 +31,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = ("docker ", "make test")
 SMALLER = {
     "--count 200000": "--count 8000",
-    "--start 2018-04-21 --count 60000": "--start 2018-04-02 --count 5000",
+    "--start 2018-04-21": "--start 2018-04-02",
+    "--count 60000": "--count 5000",
     "--skip 10000": "--skip 3000",
     "--minutes 10": "--trials 1",
     "make demo": "make demo ARGS='--seconds 4'",
@@ -57,13 +58,14 @@ class Shell:
 
     def __init__(self, directory: Path, broker: Broker | None = None) -> None:
         self.directory, self._broker = directory, broker
+        self.smaller = dict(SMALLER)
         self.done: list[str] = []
         (directory / ".venv").symlink_to(REPOSITORY / ".venv")
         self._variables = directory / "variables.sh"
         self._variables.write_text("")
 
     def _prepared(self, line: str) -> str:
-        for long, short in SMALLER.items():
+        for long, short in self.smaller.items():
             line = line.replace(long, short)
         if self._broker is not None:
             line = line.replace("localhost:9092", self._broker.bootstrap)
@@ -197,6 +199,8 @@ def _run_the_page_on_alerts(shell: Shell, broker: Broker) -> None:
 
 def test_the_commands_of_the_readme_run_as_they_stand(shell: Shell) -> None:
     lines = [line for line in lines_of("README.md") if not line.startswith(NOT_RUN)]
+    # `tune` needs more labels than the first day has.
+    shell.smaller |= {"--count 200000": "--count 20000", "--start 2018-04-21": "--start 2018-04-03"}
     # The order of a reader without a CSV: the file first, the topics before the broker is asked.
     lines.sort(key=lambda line: "--format csv" not in line and not line.startswith("make"))
     topics = [line for line in lines_of("docs/tutorial.md") if line.startswith("kafka-topics.sh")]
