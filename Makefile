@@ -14,6 +14,8 @@ JOBS ?= 3
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
+install: $(VENV)/.runtime  ## Install into .venv what runs
+
 demo: $(VENV)/.runtime  ## Run the whole pipeline on generated traffic, without a broker
 	@$(BIN)/stream-detector demo $(ARGS)
 

@@ -13,7 +13,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from stream_detector.cli import build_parser  # noqa: E402 - see above
 from stream_detector.errors import StreamDetectorError  # noqa: E402
-from stream_detector.telemetry.logs import redact  # noqa: E402
+from stream_detector.telemetry.logs import fields, logs_json, redact  # noqa: E402
+
+log = logging.getLogger("stream_detector")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = parsed.run(parsed)
         sys.stdout.flush()
     except StreamDetectorError as error:
-        sys.stderr.write(redact(f"stream-detector: {error}\n"))
+        if logs_json():
+            # A log store reads this: the last line is one like the others.
+            how = fields("ended", stage=error.stage, exit_code=error.exit_code)
+            log.critical("%s", error, extra=how)
+        else:
+            sys.stderr.write(redact(f"stream-detector: {error}\n"))
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -36,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
-        logging.getLogger("stream_detector").critical("a defect ended the process", exc_info=True)
+        how = fields("ended", stage="defect", exit_code=1)
+        log.critical("a defect ended the process", exc_info=True, extra=how)
         return 1
     return code
 

@@ -1,4 +1,4 @@
-"""The tree of exceptions. Each class that ends the process has its own exit code.
+"""The tree of exceptions. Each class that ends the process has an exit code and a stage of its own.
 
 A bad *record* is never an exception that leaves the decoder (it becomes a ``Rejection``); what is
 raised from here is bad configuration, an unreachable outside world or state in doubt.
@@ -11,18 +11,21 @@ class StreamDetectorError(Exception):
     """Root of everything this package raises on purpose."""
 
     exit_code = 1
+    stage = "defect"
 
 
 class ConfigurationError(StreamDetectorError):
     """The configuration or the command line is wrong; the message lists every mistake found."""
 
     exit_code = 2
+    stage = "configuration"
 
 
 class ConnectorError(StreamDetectorError):
     """The broker, a topic or a file cannot be reached, or not with these rights."""
 
     exit_code = 3
+    stage = "connection"
 
 
 class InputMissingError(ConnectorError):
@@ -37,6 +40,7 @@ class StateError(StreamDetectorError):
     """A snapshot is damaged, does not fit the configuration, or the state is in doubt."""
 
     exit_code = 4
+    stage = "state"
 
 
 class StateMismatchError(StateError):

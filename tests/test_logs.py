@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
@@ -9,16 +10,25 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.net.connection import log as connection_log
 from kafka.producer.kafka import log as producer_log
 from kafka.protocol.parser import log as parser_log
+from support.commands import run as run_command
 
+from stream_detector.daemon.observation import Observation
+from stream_detector.pipeline import Outcome
 from stream_detector.telemetry import logs
 from stream_detector.telemetry.logs import Secrets, configure_logging, fields, register_secret
+from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.status.recent import Recent
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO |WARNING|ERROR) \S+ .*")
 log = logging.getLogger("stream_detector.journal")
@@ -269,3 +279,91 @@ def test_the_kafka_client_never_shows_payloads(client_log):
         client_log.setLevel(logging.NOTSET)
     assert "connection lost" in output
     assert "Send" not in output
+
+
+# --- what every room logs ------------------------------------------------------------------------
+
+
+def log_calls() -> Iterator[tuple[str, str, str | None, str | None]]:
+    """(place, level, action, stage) of each call in the source that warns or worse."""
+    for path in sorted((REPOSITORY / "stream_detector").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        # `extra=values` where the fields were put together in the line before.
+        named = {
+            node.targets[0].id: node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            owner, level = ast.unparse(node.func.value), node.func.attr
+            if owner not in ("log", "_log", "logger") or level not in LEVELS:
+                continue
+            extra = next((word.value for word in node.keywords if word.arg == "extra"), None)
+            if isinstance(extra, ast.Name):
+                extra = named[extra.id]
+            action = stage = None
+            if isinstance(extra, ast.Call) and ast.unparse(extra.func) == "fields":
+                action = ast.literal_eval(extra.args[0]) if extra.args else None
+                stage = next(
+                    (ast.unparse(w.value) for w in extra.keywords if w.arg == "stage"), None
+                )
+            yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", level, action, stage
+
+
+LEVELS = ("warning", "error", "critical", "exception", "log")
+
+
+def test_whatever_warns_has_an_action_and_a_stage():
+    calls = list(log_calls())
+    assert len(calls) > 15
+    assert [place for place, _, action, stage in calls if action is None or stage is None] == []
+
+
+def test_every_action_of_a_warning_is_in_the_table_for_operators():
+    text = (REPOSITORY / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| (.*?) \|", text, re.MULTILINE)
+    table = {
+        action: set(re.findall(r"`(\w+)`", stages))
+        for actions, stages in rows
+        for action in re.findall(r"`([a-z-]+)`", actions)
+    }
+    for place, _, action, stage in log_calls():
+        assert action in table, place
+        if stage is not None and stage.startswith("'"):
+            assert ast.literal_eval(stage) in table[action], place
+
+
+def test_the_last_words_are_a_json_line_where_the_log_is_json(tmp_path):
+    config = tmp_path / "config.yaml"
+    kafka = {"bootstrap_servers": "127.0.0.1:1", "topics": ["t"], "group": "g", "alerts": "a"}
+    settings = {
+        "name": "test",
+        "features": [{"numeric": "x"}],
+        "kafka": {**kafka, "dead_letters": "d", "wait_for_input": "1s", "request_timeout": "1s"},
+        "metrics": {"port": 0},
+        "state": {"directory": str(tmp_path)},
+        "logging": {"format": "json"},
+    }
+    config.write_text(json.dumps(settings))
+    done = run_command("run", str(config))
+    assert done.returncode == 3
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines[-1]["event.action"] == "ended"
+    assert lines[-1]["labels"] == {"stage": "connection", "exit_code": 3}
+    assert all("stage" in line["labels"] for line in lines if line["log.level"] != "info")
+
+
+def test_all_is_well_is_one_line_a_minute(caplog):
+    with caplog.at_level("INFO"):
+        observation = Observation(Metrics(), recent := Recent())
+        for _ in range(1000):
+            recent.take(Outcome(np.array([1.0, 2.0]), np.zeros(2, dtype=bool)))
+        observation.report(5000, 2)
+        recent.take(Outcome(np.array([1.0]), np.zeros(1, dtype=bool)))
+        observation.report(5001, 2)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert said[0].startswith("5000 events so far, 2 shards; since the last such line 2000 events")
+    assert "line 1 events, 0 alerts" in said[1]

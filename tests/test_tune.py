@@ -475,6 +475,16 @@ def test_values_of_set_stand_in_the_file_that_is_written(slow_file, tmp_path):
     assert parse(output.read_text(), "x", {}).config.detector.min_positives == 7
 
 
+def test_a_file_without_a_detector_gets_the_tuned_one_with_its_kind(tmp_path):
+    config, data, output = (tmp_path / name for name in ("c.yaml", "events.jsonl", "tuned.yaml"))
+    settings = {name: value for name, value in SETTINGS.items() if name != "detector"}
+    config.write_text(yaml.safe_dump({**settings, "labels": LABELS}))
+    data.write_bytes(b"\n".join(each.value or b"" for each in strange_records(3000)))
+    done = run("tune", str(config), "--data", str(data), "--trials", "1", "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    assert parse(output.read_text(), "x", {}).config.detector.kind == "ensemble"
+
+
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [

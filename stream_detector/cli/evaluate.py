@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stream_detector.alerts import Outgoing
+from stream_detector.cli.alerts import readable
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.comparison import as_json, as_table
 from stream_detector.cli.progress import progress_bar
@@ -55,6 +57,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--report", metavar="FILE", help="write a report with charts, one HTML file"
+    )
+    parser.add_argument(
+        "--show-alerts",
+        type=int,
+        default=1,
+        metavar="N",
+        help="print the N rarest of the first 1,000 alerts with their reasons (default: 1)",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
@@ -130,11 +139,11 @@ def run(arguments: argparse.Namespace) -> int:
     scored, results = [], []
     for number, config in enumerate(configs, start=1):
         title = "evaluating" if len(paths) == 1 else f"evaluating {number} of {len(paths)}"
-        run_scored, result = _evaluate(config, arguments, title)
+        run_scored, result, shown = _evaluate(config, arguments, title)
         scored.append(run_scored)
         results.append(result)
     if len(paths) == 1:
-        print(json.dumps(results[0]) if arguments.json else _table(results[0]))
+        print(json.dumps(results[0]) if arguments.json else f"{_table(results[0])}{shown}")
         return 0
     comparison = compare(scored, skip=arguments.skip, resamples=arguments.resamples)
     if arguments.json:
@@ -146,7 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _evaluate(
     config: Config, arguments: argparse.Namespace, title: str
-) -> tuple[Scored, dict[str, Any]]:
+) -> tuple[Scored, dict[str, Any], str]:
+    """What was scored, the figures, and the rarest alerts as text."""
     report = None
     if arguments.report is not None:
         report = Report(
@@ -163,11 +173,22 @@ def _evaluate(
     source.close()
     if report is not None:
         report.write(scored, arguments.data, arguments.limit)
+    shown = _rarest(scored.alerts, arguments.skip, arguments.show_alerts)
     scored.alerts.clear()
     result = figures(scored, skip=arguments.skip)
     result["seconds"] = round(seconds, 3)
     result["events_per_second"] = round(result["events"] / seconds) if seconds else None
-    return scored, result
+    return scored, result, shown
+
+
+def _rarest(alerts: Sequence[Outgoing], skip: int, count: int) -> str:
+    """The rarest alerts after the first ``skip`` events, the rarest first."""
+    values = [alert.value or b"" for alert in alerts if alert.offset >= skip]
+    values.sort(key=lambda value: -float(json.loads(value)["rarity"]))
+    if not values or count < 1:
+        return ""
+    title = "the rarest alert:" if count == 1 else "the rarest alerts:"
+    return "\n".join(["", "", title, *map(readable, values[:count])])
 
 
 def _table(result: dict[str, Any]) -> str:

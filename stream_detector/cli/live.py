@@ -25,7 +25,7 @@ _REASONS = 3
 _SHIFTS = 6
 _WIDE = 100
 _BARS = "▁▂▃▄▅▆▇█"
-_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
+_COLOURS = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 
 
 class LiveView:

@@ -141,7 +141,7 @@ def _work(config: Config, kafka: Kafka, outside: _Outside, *, reset: bool) -> No
 
     def waiting(reason: str) -> None:
         metrics.set_waiting_for_input(True)
-        log.warning("waiting: %s", reason, extra=fields("waiting"))
+        log.warning("waiting: %s", reason, extra=fields("waiting", stage="open"))
 
     _calm_collector()
     counts = wait_for_topics(kafka, waiting=waiting, stopping=stop)

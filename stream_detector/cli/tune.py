@@ -206,6 +206,8 @@ def _rewritten(
     fields = detector.model_dump()
     set_there = {key.split(".")[1].split("[")[0] for key in given if key.startswith("detector.")}
     names = set(fields) if "detector" in given else names | set_there
+    if "detector" not in parse(text, arguments.config, os.environ).config.model_fields_set:
+        names = names | {"kind"}  # the section is left out in the file, so that it has none yet
     values = {name: value for name, value in fields.items() if name in names}
     others = {key: value for key, value in given.items() if key.split(".")[0] != "detector"}
     try:

@@ -173,7 +173,7 @@ class Ledger:
             self._shard,
             error,
             pause,
-            extra=fields("output-failing", shard=self._shard),
+            extra=fields("output-failing", stage="commit", shard=self._shard),
         )
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ class Daemon:
                 "shard %d: the replay does not give what the journal says. Has a library or the "
                 "processor changed? Alerts of before can no longer be recomputed",
                 shard.number,
-                extra=fields("replay-mismatch", shard=shard.number),
+                extra=fields("replay-mismatch", stage="replay", shard=shard.number),
             )
         if not shard.script:
             log.info(
@@ -217,7 +217,7 @@ class Daemon:
 
     def _begin_anew(self, why: str) -> None:
         """Keep what is done, and begin every shard again from there; recovery sees to the rest."""
-        log.error("%s", why, extra=fields("input-lost"))
+        log.error("%s", why, extra=fields("input-lost", stage="poll"))
         for number, owned in list(self._ownership.owned.items()):
             self._commit(owned)
             self._write_snapshot(owned)
@@ -271,7 +271,8 @@ class Daemon:
             with self._metrics.stage("commit"):
                 written = ledger.write(self._source.membership())
         except ForeignCommitError as error:
-            log.warning("%s: begun anew", error, extra=fields("foreign", shard=shard.number))
+            how = fields("foreign", stage="commit", shard=shard.number)
+            log.warning("%s: begun anew", error, extra=how)
             self._ownership.reopen(shard.number)
             self._observation.forget(shard.number)
             return False
@@ -294,7 +295,8 @@ class Daemon:
                 data = encode(shard.snapshot({"written_at": time.time(), "journal": place}))
                 self._parts.store(shard.number).write(shard.pipeline.sequence, data)
             except (StateError, ConnectorError) as error:
-                log.error("%s", error, extra=fields("snapshot-failed", shard=shard.number))  # noqa: TRY400 - the message says it all
+                values = fields("snapshot-failed", stage="snapshot", shard=shard.number)
+                log.error("%s", error, extra=values)  # noqa: TRY400 - the message says it all
                 self._metrics.add_snapshot("failed")
                 return
         self._metrics.add_snapshot("ok")
@@ -311,7 +313,7 @@ class Daemon:
                     "shard %d: the last commit could not be written; what it holds will be "
                     "processed again at the next start",
                     owned.shard.number,
-                    extra=fields("unfinished", shard=owned.shard.number),
+                    extra=fields("unfinished", stage="commit", shard=owned.shard.number),
                 )
             self._write_snapshot(owned)
 
@@ -331,7 +333,7 @@ class Daemon:
         except ConnectorError as error:
             self._metrics.add_broker_error("ends")
             gc.collect()  # the client leaves the sockets of refused connections in cycles
-            log.warning("%s", error, extra=fields("broker-silent"))
+            log.warning("%s", error, extra=fields("broker-silent", stage="poll"))
             return
         if ends:
             self._health.broker_answered()
@@ -343,6 +345,4 @@ class Daemon:
         """One line a minute when all is well."""
         self._last_report = now
         gc.collect()  # the thresholds alone would hardly ever find a cycle, and one may hold arrays
-        events = self._sequence()
-        message = "%d events so far, %d shards"
-        log.info(message, events, len(self.shards), extra=fields("progress", events=events))
+        self._observation.report(self._sequence(), len(self.shards))

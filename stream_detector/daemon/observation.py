@@ -28,12 +28,13 @@ _NAMED = 5
 class Observation:
     """Turns running totals of the shards into counters.
 
-    State: the last value of each total, a few numbers a shard, window and watch.
+    State: the last value of each total, a few numbers a shard, window and watch, what was reported.
     """
 
     def __init__(self, metrics: Metrics, recent: Recent | None = None) -> None:
         self._metrics, self._recent = metrics, recent or Recent()
         self._counted: dict[tuple[int, str], float] = defaultdict(int)
+        self._reported = (0, 0, 0, 0)
         self._quiet_until: dict[tuple[int, int], float] = {}
 
     def begin(self, shard: Shard) -> None:
@@ -105,8 +106,29 @@ class Observation:
                 ", ".join(names[:_NAMED]),
                 more,
                 shard.answer_to(watch),
-                extra=fields("drift", shard=shard.number, on=found[0].on, found=len(found)),
+                extra=fields(
+                    "drift", stage="learn", shard=shard.number, on=found[0].on, found=len(found)
+                ),
             )
+
+    def report(self, events: int, shards: int) -> None:
+        """The line of each minute; the only one as long as all is well."""
+        totals = self._recent.totals()
+        taken, alerts, suppressed, rejected = (
+            now - then for now, then in zip(totals, self._reported, strict=True)
+        )
+        self._reported = totals
+        log.info(
+            "%d events so far, %d shards; since the last such line %d events, %d alerts, %d "
+            "suppressed, %d rejected",
+            events,
+            shards,
+            taken,
+            alerts,
+            suppressed,
+            rejected,
+            extra=fields("progress", events=events, taken=taken, alerts=alerts, rejected=rejected),
+        )
 
     def observe_replay(self, shard: Shard, events: int) -> None:
         """Count a slice of a shard's recovery."""

@@ -125,7 +125,7 @@ class Ownership:
                 log.warning(
                     "shard %d: the topic has got new partitions",
                     number,
-                    extra=fields("partitions-added", shard=number),
+                    extra=fields("partitions-added", stage="assignment", shard=number),
                 )
                 self._metrics.add_broker_error("partitions_added")
                 self._extend(owned.shard, sources)
@@ -175,7 +175,7 @@ class Ownership:
             number,
             error,
             pause,
-            extra=fields("open-failed", shard=number),
+            extra=fields("open-failed", stage="open", shard=number),
         )
 
     def _open(self, number: int, sources: list[TopicPartition]) -> Owned:

@@ -59,7 +59,7 @@ def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metri
                 "snapshot %d is skipped: %s",
                 position,
                 found,
-                extra=fields("snapshot-damaged", shard=number),
+                extra=fields("snapshot-damaged", stage="snapshot", shard=number),
             )
             continue
         shard.restore(found)
@@ -250,7 +250,7 @@ def _pass_over(
             source,
             places[source].position,
             beginning,
-            extra=fields("retention-overrun", partition=str(source)),
+            extra=fields("retention-overrun", stage="poll", partition=str(source)),
         )
     if kafka.lost_input == "stop":
         listed = ", ".join(f"{s} from {places[s].position} to {end}" for s, end in gone.items())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stream_detector.config.models import Metrics
 from stream_detector.errors import ConfigurationError
-from stream_detector.telemetry.logs import register_secret
+from stream_detector.telemetry.logs import fields, register_secret
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,11 @@ class Access:
             try:
                 self._context = _context(self._section)
             except ConfigurationError as error:  # half-written, perhaps: the next change counts
-                log.warning("the old certificate stays in use: %s", error)
+                log.warning(
+                    "the old certificate stays in use: %s",
+                    error,
+                    extra=fields("certificate-unusable", stage="http"),
+                )
             else:
                 log.info("the changed certificate of the metrics server is in use")
         return self._context

@@ -19,6 +19,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
+from stream_detector.log_fields import ACTION, FIELDS, fields
+
+__all__ = ["Secrets", "configure_logging", "fields", "logs_json", "redact", "register_secret"]
+
 PACKAGE = "stream_detector"
 SERVICE_NAME = "stream-detector"
 ECS_VERSION = "8.11.0"
@@ -29,8 +33,6 @@ MAX_PIECE_CHARACTERS = 16_384
 PAYLOAD_LOGGERS = ("kafka.protocol", "kafka.net", "kafka.producer", "kafka.admin")
 """Loggers whose DEBUG shows requests as they are: records, and the SASL exchange."""
 
-_FIELDS = "structured_fields"
-_ACTION = "event.action"
 _BARE = re.compile(r"[^\s\"'=]+")
 # C0, DEL, C1, Unicode's line separators, direction overrides (they reorder what a terminal shows)
 # and lone surrogates (which no stream can encode).
@@ -81,18 +83,6 @@ def redact(text: str) -> str:
     return _SECRETS.redact(text)
 
 
-def fields(action: str | None = None, /, **values: Any) -> dict[str, Any]:
-    """Structured fields for a log call: ``log.info("...", extra=fields("commit", events=12))``.
-
-    They travel under one name, so that no field can collide with an attribute of ``LogRecord``.
-
-    Args:
-        action: ECS ``event.action``; in text the word before the message.
-        values: further fields; ECS ``labels``, ``key=value`` in text.
-    """
-    return {_FIELDS: {**values, _ACTION: action} if action else values}
-
-
 class _PiecesFormatter(logging.Formatter):
     """What both formats share: the pieces of a record, each safe to show."""
 
@@ -115,9 +105,9 @@ class _PiecesFormatter(logging.Formatter):
             return self.shown(f"{record.msg} (its arguments do not fit)")
 
     def split_fields(self, record: logging.LogRecord) -> tuple[str | None, dict[str, Any]]:
-        values: Mapping[str, Any] = getattr(record, _FIELDS, {})
-        labels = {name: value for name, value in values.items() if name != _ACTION}
-        return values.get(_ACTION), labels
+        values: Mapping[str, Any] = getattr(record, FIELDS, {})
+        labels = {name: value for name, value in values.items() if name != ACTION}
+        return values.get(ACTION), labels
 
     def stack(self, record: logging.LogRecord) -> str:
         parts = []
@@ -259,3 +249,9 @@ def configure_logging(
     for name in PAYLOAD_LOGGERS:
         logging.getLogger(name).setLevel(max(client_level, logging.INFO))
     logging.captureWarnings(capture=True)
+
+
+def logs_json() -> bool:
+    """Whether this process writes JSON lines: then also its last words are one."""
+    ours = [each for each in logging.getLogger().handlers if isinstance(each, _Handler)]
+    return any(isinstance(handler.formatter, EcsFormatter) for handler in ours)

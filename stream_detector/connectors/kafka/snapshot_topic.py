@@ -34,6 +34,7 @@ from stream_detector.connectors.kafka.snapshot_keys import (
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
+from stream_detector.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,11 @@ class TopicStore:
             self._remove(self._index.superfluous(position, self._keep))
         except (ConnectorError, StateError) as error:
             # The snapshot is there; the next one removes what this one could not.
-            log.warning("old snapshots stay for now: %s", error)
+            log.warning(
+                "old snapshots stay for now: %s",
+                error,
+                extra=fields("snapshot-cleanup-failed", stage="snapshot"),
+            )
 
     def _write(self, position: int, data: bytes) -> None:
         content = blake2b(data, digest_size=16).hexdigest()

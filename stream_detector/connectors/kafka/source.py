@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
 from stream_detector.errors import ConnectorError, InputLostError
 from stream_detector.events import TopicPartition
+from stream_detector.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ _BROKER_AWAY = (
 )
 """Errors of a connection, none of them of what was read: the next poll may be made."""
 
+_QUIET_SECONDS = 10.0
 _JOIN_POLL_MS = 20
 """How long a poll may take while the group finds its new order."""
 
@@ -120,7 +123,7 @@ def _theirs(source: TopicPartition) -> Any:
 class KafkaSource:
     """A member of the consumer group that owns whole shards.
 
-    State: kafka-python's consumer, and the log ends learnt last.
+    State: kafka-python's consumer, the log ends learnt last, until when it warns no more.
     """
 
     def __init__(self, kafka: Kafka, *, shards: int, max_poll_records: int) -> None:
@@ -133,6 +136,7 @@ class KafkaSource:
         self._generation = -1
         self._membership: Any = None
         self._ends: dict[TopicPartition, int] = {}
+        self._quiet_until = 0.0
         settings = consumer_settings(kafka, max_poll_records=max_poll_records)
         with clear_cause("connect", kafka):
             self._consumer = KafkaConsumer(
@@ -164,7 +168,7 @@ class KafkaSource:
             raise InputLostError(f"the log no longer has these offsets: {error}") from error
         except _BROKER_AWAY as error:
             # Most of the time poll is silent about it; where a join is under way it is not.
-            log.warning("the broker does not answer: %s", error)
+            self._warn_away(error)
             return []
         except KafkaError as error:
             # After an error while unpacking, the next poll would never return: do not try again.
@@ -176,6 +180,14 @@ class KafkaSource:
         metadata = self._consumer.group_metadata()
         self._membership = metadata if metadata.generation_id >= 0 else None
         return [Fetched(_ours(p), records) for p, records in polled.items() if records]
+
+    def _warn_away(self, error: Exception) -> None:
+        """At most a line in ten seconds: this may come with every poll."""
+        if (now := time.monotonic()) >= self._quiet_until:
+            self._quiet_until = now + _QUIET_SECONDS
+            log.warning(
+                "the broker does not answer: %s", error, extra=fields("broker-away", stage="poll")
+            )
 
     def _poll_while_joining(self, timeout_ms: int) -> dict[Any, Any]:
         """Poll for the group's sake, and fetch what is owned nevertheless.

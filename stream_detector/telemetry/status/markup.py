@@ -21,6 +21,11 @@ def text(value: object) -> str:
     return escape(plain.encode("utf-8", "replace").decode(), quote=True)
 
 
+def name_of(feature: str) -> str:
+    """The name of a feature, which a narrow screen may break after its dots and underscores."""
+    return re.sub(r"([._])(?=\w)", r"\1<wbr>", text(feature))
+
+
 def number(value: float, digits: int = 3) -> str:
     """``12,345``, ``3.14``, or a dash for what is not known."""
     if not math.isfinite(value):

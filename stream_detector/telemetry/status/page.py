@@ -13,7 +13,7 @@ import stream_detector
 from stream_detector.telemetry.families import FAMILIES, PREFIX
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.status.figures import Figures
-from stream_detector.telemetry.status.markup import document, duration, number, share, text
+from stream_detector.telemetry.status.markup import document, duration, name_of, number, share, text
 from stream_detector.telemetry.status.recent import STEP_SECONDS, Recent, RecentAlert, Step
 from stream_detector.telemetry.status.sparkline import sparkline
 
@@ -145,7 +145,7 @@ def _drift(recent: Recent, *, shows_changes: bool) -> str:
     parts = ["<h2>What has moved</h2>"]
     if shifts:
         rows = "".join(
-            f'<tr><td>{text(shift.feature)}</td><td class="number">{shift.deviations:+.2f}</td>'
+            f'<tr><td>{name_of(shift.feature)}</td><td class="number">{shift.deviations:+.2f}</td>'
             f'<td class="number">{number(shift.now, 4)}</td>'
             f'<td class="number">{number(shift.before, 4)}</td></tr>'
             for shift in shifts
@@ -192,7 +192,7 @@ def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> st
     event = "" if alert.event_id is None else f"<span>event {text(alert.event_id)}</span>"
     held = f"<span>{alert.suppressed} held back before</span>" if alert.suppressed else ""
     rows = "".join(
-        f"<tr><td>{text(reason.feature)}</td><td>{text(reason.value)}</td>"
+        f"<tr><td>{name_of(reason.feature)}</td><td>{text(reason.value)}</td>"
         f'<td class="number">{_bar(reason.share)}{reason.share:.0%}</td>'
         f"<td>{text(reason.usual)}</td></tr>"
         for reason in alert.reasons

@@ -60,7 +60,8 @@ form p{margin:.6rem 0}
 input[type=password]{font:inherit;padding:.3rem .5rem;width:min(100%,24rem)}
 button{font:inherit;padding:.35rem 1rem}
 label{margin-right:1rem}
-@media(max-width:40rem){th:nth-child(4),td:nth-child(4){display:none}main{padding:1rem .7rem}}
+@media(max-width:40rem){th:nth-child(4),td:nth-child(4),svg.bar{display:none}th:first-child{width:52%}
+main{padding:1rem .7rem}}
 """
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
