@@ -80,8 +80,8 @@ def main() -> None:
         "precision_at_100_per_day": float(np.mean(top)),
         "card_precision_at_100_per_day": float(np.mean(top_cards)),
         "events_per_second": round(len(scores) / seconds),
-        "waiting_share_of_a_week": pipeline.pending.most_waiting / a_week
-        if pipeline.pending
+        "waiting_share_of_a_week": pipeline.labels.pending.most_waiting / a_week
+        if pipeline.labels.pending
         else 0,
     }
     print(json.dumps(result, indent=2))

@@ -99,6 +99,13 @@ class RunningScaler:
         self._merge(number, mean, variance, len(X))
         self._derive()
 
+    def forget(self, kept: int) -> None:
+        """Let what was learnt weigh no more than ``kept`` events, so that new ones tell.
+
+        Mean and deviation stay until they come; the range stays for good.
+        """
+        self.count = np.minimum(self.count, max(float(kept), _LEAST_COUNT))
+
     def _learn_range(self, low: Float64, high: Float64, number: Float64) -> None:
         known = self.count > 0
         self.low = np.where(known, np.minimum(self.low, low), np.where(number > 0, low, 0.0))

@@ -14,7 +14,7 @@ import jsonschema
 import kafka
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream_detector.config import (
@@ -634,6 +634,7 @@ def test_security_that_the_protocol_ignores_is_a_mistake() -> None:
 # --- units ---------------------------------------------------------------------------------------
 
 
+@example(1_000_000_000.5)  # 13 digits of milliseconds
 @given(st.floats(min_value=0, max_value=LONGEST_DURATION, allow_subnormal=False))
 def test_a_duration_is_written_so_that_it_reads_back_the_same(seconds: float) -> None:
     seconds = round(seconds, 9)

@@ -89,21 +89,21 @@ def test_labels_on_a_topic_teach_what_labels_in_the_event_do(delay: int, cuts: l
     inside, expected = run(in_event(), decode(in_event(), stream), [])
     assert inside.detector.score_regime == 1
     assert scores == expected
-    assert beside.labels_taken == 3000
+    assert beside.labels.taken == 3000
 
 
 def test_a_label_that_comes_too_late_or_for_nobody_is_counted_and_teaches_nothing() -> None:
     stream, config = records(3000), on_topic()
     batch = mixed(config, stream, 1500).take(slice(0, 4500))  # all events, half of the labels
     late, scores = run(config, batch, [])
-    assert late.labels_taken == 1500
+    assert late.labels.taken == 1500
     # `absent: normal` has taught that the first thousand are; they are still remembered.
-    assert 400 < late.labels_unmatched < 600
+    assert 400 < late.labels.unmatched < 600
     assert late.detector.score_regime == 0
     assert config.labels is not None
     unlabelled, expected = run(config, decode(config, stream), [])
     assert scores == expected
-    assert unlabelled.labels_taken == 0
+    assert unlabelled.labels.taken == 0
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ LATE_LABELS = {
 def test_labels_reach_the_classifier_only_after_their_delay_and_the_store_is_bounded() -> None:
     config = configuration(**LATE_LABELS)
     pipeline = new_pipeline(config)
-    assert pipeline.pending is not None
+    assert pipeline.labels.pending is not None
     most = 0
     for start in range(0, 3000, 50):
         pipeline.process(decode(config, STREAM[start : start + 50]))
-        most = max(most, pipeline.pending.waiting)
+        most = max(most, pipeline.labels.pending.waiting)
     assert pipeline.detector.score_regime == 1
     assert 100 < most <= 400
     # With a delay longer than the stream, nothing is ever learnt from a label.

@@ -28,9 +28,11 @@ FLOORS = {
     "labels": 0.75,  # features count them
     **dict.fromkeys(("decoding", "features", "scaling", "detectors"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
+    "drift": 1.5,  # it stores River's objects as the detectors do
     **dict.fromkeys(("pipeline", "merge"), 2.0),
     **dict.fromkeys(("connectors", "journal", "snapshots", "telemetry"), 3.0),
     **dict.fromkeys(("daemon", "evaluation", "simulation"), 4.0),
+    "report": 4.5,  # draws what evaluation has computed
     "cli": 5.0,
     "__main__": 5.5,  # nothing but the call of cli
     "": 0.0,  # the package itself: its version

@@ -39,6 +39,7 @@ from stream_detector.telemetry import server as server_module
 from stream_detector.telemetry.families import STAGES
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.histograms import SCORE_BUCKETS, BulkHistogram
+from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.series import MAX_LABEL_SETS
 from stream_detector.telemetry.server import MetricsServer
@@ -63,12 +64,15 @@ def exercised() -> Metrics:
     metrics.observe_scores(np.array([-20.0, 1.0, 1.0, 500.0]))
     metrics.begin_shard(0)
     metrics.add_decisions(0, 4, {"high": 1}, 1)
-    metrics.set_threshold(0, 12.5)
+    metrics.add_reasons({"amount": 1})
+    metrics.set_threshold(0, 12.5, 0.001)
     metrics.add_learning(0, 1, 256, 12)
     metrics.set_keys(0, "card", 10)
     metrics.add_evicted_keys(0, "card", 2)
     metrics.add_labels(0, 3, 1)
     metrics.set_labels_waiting(0, 40)
+    metrics.add_labelled(0, anomalous=True, raised=False, events=2.5)
+    metrics.set_label_figures(0, 0.9, 0.5, {10: 0.7})
     for stage in STAGES:
         with metrics.stage(stage):
             pass
@@ -78,14 +82,14 @@ def exercised() -> Metrics:
     metrics.add_rebalance()
     metrics.set_paused_partitions(1)
     metrics.set_waiting_for_input(True)
-    metrics.add_broker_error("timeout")
+    metrics.add_broker_error("ends")
     metrics.add_commit("ok")
     metrics.set_output_failing(0, failing=True)
     metrics.add_replay(0, 1000, 1, 12)
     metrics.add_lost_records(FIRST, 10)
     metrics.add_snapshot("ok")
     metrics.set_newest_snapshot(0, 1e9, 4096)
-    metrics.set_config("cards", "ensemble", "exactly_once")
+    metrics.set_config("cards", "group", "ensemble", "exactly_once")
     return metrics
 
 
@@ -151,6 +155,8 @@ def test_counters_with_known_labels_start_at_zero():
     assert value(metrics, "alerts_total", severity="low") == 0
     assert value(metrics, "commits_total", result="in_doubt") == 0
     assert value(metrics, "snapshots_total", result="damaged") == 0
+    assert value(metrics, "rejected_total", stage="decode", reason="malformed") == 0
+    assert value(metrics, "rejected_total", stage="order", reason="time_behind") == 0
     assert value(metrics, "stage_duration_seconds_count", stage="poll") == 0
 
 
@@ -188,9 +194,9 @@ def test_revoked_partitions_take_all_their_series_along():
 def test_labels_without_end_are_gathered_under_other():
     metrics = Metrics()
     for number in range(MAX_LABEL_SETS + 50):
-        metrics.add_broker_error(f"kind {number}")
-    assert value(metrics, "broker_errors_total", kind="kind 0") == 1
-    assert value(metrics, "broker_errors_total", kind="other") == 50
+        metrics.add_reasons({f"feature {number}": 1})
+    assert value(metrics, "alert_reasons_total", feature="feature 0") == 1
+    assert value(metrics, "alert_reasons_total", feature="other") == 50
 
 
 def test_the_alert_rate_is_the_share_of_events_over_the_threshold_by_shard():
@@ -257,12 +263,14 @@ def record_shard(metrics: Metrics, shard: int) -> None:
     """Give every family that is labelled by shard a value, a different one for each shard."""
     metrics.begin_shard(shard)
     metrics.add_decisions(shard, 100, {"low": shard}, 0)
-    metrics.set_threshold(shard, 10.0 + shard)
+    metrics.set_threshold(shard, 10.0 + shard, shard / 1000)
     metrics.add_learning(shard, 1, 200 + shard, shard)
     metrics.set_keys(shard, "card", 1000 + shard)
     metrics.add_evicted_keys(shard, "card", shard)
     metrics.add_labels(shard, 10 + shard, shard)
     metrics.set_labels_waiting(shard, shard)
+    metrics.add_labelled(shard, anomalous=True, raised=False, events=shard)
+    metrics.set_label_figures(shard, 0.9, 0.5, {10: 0.1 * shard})
     metrics.set_output_failing(shard, failing=bool(shard % 2))
     metrics.add_replay(shard, 10 + shard, shard, 5 + shard)
     metrics.set_newest_snapshot(shard, 500.0 + shard, 4096 + shard)
@@ -276,6 +284,8 @@ def test_a_shard_does_not_overwrite_what_another_shows():
         shown = {"shard": str(shard)}
         assert value(metrics, "threshold", **shown) == 10 + shard
         assert value(metrics, "alert_rate_ratio", **shown) == pytest.approx(shard / 100)
+        assert value(metrics, "alert_budget_ratio", **shown) == shard / 1000
+        assert value(metrics, "label_precision_at_ratio", k="10", **shown) == 0.1 * shard
         assert value(metrics, "learning_steps_total", **shown) == 1
         assert value(metrics, "rows_learned_total", **shown) == 200 + shard
         assert value(metrics, "rows_refused_total", **shown) == shard
@@ -313,7 +323,7 @@ def test_every_shard_keeps_its_own_series_however_many_there_are():
 
 def test_a_new_configuration_replaces_the_old_one():
     metrics = exercised()
-    metrics.set_config("other", "loda", "exactly_once")
+    metrics.set_config("other", "group", "loda", "exactly_once")
     text = generate_latest(metrics.registry).decode()
     assert len(re.findall(r"^stream_detector_config_info\{", text, re.MULTILINE)) == 1
 
@@ -775,3 +785,32 @@ def test_stopping_gives_the_port_back_cuts_connections_and_may_be_repeated(start
     again.start()
     assert again.port == port
     again.stop()
+
+
+# --- the memory's limit --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"proc/meminfo": "MemTotal:       2048 kB\nMemFree: 1 kB\n"}, 2 << 20),
+        ({"sys/fs/cgroup/memory.max": "max\n"}, None),
+        ({"sys/fs/cgroup/memory.max": "4096\n", "proc/meminfo": "MemTotal: 8 kB\n"}, 4096),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 2**63 - 4096),
+        (
+            {
+                "proc/self/cgroup": "0::/system.slice/detector.service\n",
+                "sys/fs/cgroup/system.slice/memory.max": "5000\n",
+                "sys/fs/cgroup/system.slice/detector.service/memory.max": "6000\n",
+            },
+            5000,
+        ),
+    ],
+)
+def test_the_memory_limit_is_the_least_that_holds_for_the_process(tmp_path, files, expected):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert memory_limit_bytes(tmp_path) == expected

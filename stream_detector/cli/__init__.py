@@ -13,6 +13,7 @@ from stream_detector.cli import (
     demo,
     evaluate,
     init,
+    promote,
     run,
     schema,
     simulate,
@@ -32,6 +33,7 @@ COMMANDS: tuple[Callable[[Any], None], ...] = (
     simulate.add_parser,
     alerts.add_parser,
     state.add_parser,
+    promote.add_parser,
     schema.add_parser,
 )
 

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from stream_detector.config import Config, KafkaSettings, load_config
@@ -102,6 +104,15 @@ def kafka_section(config: Config, path: str) -> Kafka:
     # One that comes from a file is known only now.
     register_secret(security_settings(config.kafka.security).get("sasl_plain_password", ""))
     return config.kafka
+
+
+def file_fingerprint(path: Path) -> str:
+    """BLAKE2b of the file as it lies there, 32 hexadecimal digits."""
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class Stop:

@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     metrics, health = Metrics(severities=SEVERITIES), HealthState(broker_timeout_seconds=None)
     server = MetricsServer(metrics, health, "127.0.0.1", arguments.port)
     server.start()
-    metrics.set_config(config.name, config.detector.kind, "embedded")
+    metrics.set_config(config.name, "demo", config.detector.kind, "embedded")
     metrics.watch_ready(lambda: health.ready()[0])
     print(f"metrics at http://127.0.0.1:{server.port}/metrics while this runs\n")
     started = time.monotonic()

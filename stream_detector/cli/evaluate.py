@@ -12,6 +12,7 @@ from typing import Any
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.comparison import as_json, as_table
 from stream_detector.cli.progress import progress_bar
+from stream_detector.cli.report import Report
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models import Labels
 from stream_detector.config.units import parse_duration
@@ -32,6 +33,7 @@ def add_parser(subparsers: Any) -> None:
         "Back-test a configuration on a file: every event is scored before it is learnt. Several "
         "are compared, with bootstrap intervals.",
         "stream-detector evaluate config/transactions.yaml --data history.csv.gz --label TX_FRAUD\n"
+        "  stream-detector evaluate now.yaml --data history.csv.gz --report report.html\n"
         "  stream-detector evaluate now.yaml tuned.yaml --data history.csv.gz",
     )
     add_configuration(parser, several=True)
@@ -48,7 +50,11 @@ def add_parser(subparsers: Any) -> None:
         type=int,
         default=RESAMPLES,
         metavar="N",
-        help=f"of the bootstrap, for several configurations (default: {RESAMPLES:,})",
+        help="of the bootstrap, for several configurations and for --report (default: "
+        f"{RESAMPLES:,})",
+    )
+    parser.add_argument(
+        "--report", metavar="FILE", help="write a report with charts, one HTML file"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
 
@@ -113,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
     paths: list[str] = arguments.config
     if len(paths) > 1 and not Path(arguments.data).is_file():
         raise ConfigurationError(f"--data {arguments.data}: several configurations need a file")
+    if len(paths) > 1 and arguments.report is not None:
+        raise ConfigurationError("--report is of one configuration; several were given")
     if arguments.resamples < 1:
         raise ConfigurationError("--resamples must be at least 1")
     configs = [
@@ -139,12 +147,22 @@ def run(arguments: argparse.Namespace) -> int:
 def _evaluate(
     config: Config, arguments: argparse.Namespace, title: str
 ) -> tuple[Scored, dict[str, Any]]:
+    report = None
+    if arguments.report is not None:
+        report = Report(
+            arguments.report, config, skip=arguments.skip, resamples=arguments.resamples
+        )
     source = file_source(config, arguments)
     started = time.perf_counter()
     with progress_bar(title, share_read(source)) as update:
-        scored = backtest(config, source, progress=update)
+        if report is not None:
+            scored = report.backtest(source, update)
+        else:
+            scored = backtest(config, source, progress=update)
     seconds = time.perf_counter() - started
     source.close()
+    if report is not None:
+        report.write(scored, arguments.data, arguments.limit)
     scored.alerts.clear()
     result = figures(scored, skip=arguments.skip)
     result["seconds"] = round(seconds, 3)

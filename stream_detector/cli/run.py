@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     kafka = kafka_section(config, arguments.config)
     metrics, health = Metrics(severities=SEVERITIES), HealthState()
     metrics.watch_ready(lambda: health.ready()[0])
-    metrics.set_config(config.name, config.detector.kind, kafka.delivery)
+    metrics.set_config(config.name, kafka.group, config.detector.kind, kafka.delivery)
     server = None
     if config.metrics.enabled:
         access = Access(config.metrics)

@@ -8,11 +8,16 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from stream_detector.cli.common import add_command, add_configuration, configuration, overrides
+from stream_detector.cli.common import (
+    add_command,
+    add_configuration,
+    configuration,
+    file_fingerprint,
+    overrides,
+)
 from stream_detector.cli.comparison import NAMES
 from stream_detector.cli.evaluate import add_data, file_source, share_read, with_label
 from stream_detector.cli.evidence import Data, as_json, comments, summary, without_evidence
@@ -94,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     data = Data(
         name=Path(arguments.data).name,
         size_bytes=Path(arguments.data).stat().st_size,
-        fingerprint=_fingerprint(arguments.data),
+        fingerprint=file_fingerprint(Path(arguments.data)),
         events=len(recording),
         label=(config.labels.field or "") if config.labels is not None else "",
         limit=arguments.limit,
@@ -220,12 +225,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _fingerprint(path: str) -> str:
-    """BLAKE2b of the file as it lies there, 32 hexadecimal digits."""
-    digest = blake2b(digest_size=16)
-    with Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -21,12 +21,13 @@ _USE_LABELS = ("classifier", "river")
 def state_shape(config: Config) -> dict[str, Any]:
     """The parts of ``config`` that shape state, as JSON values with all defaults filled in."""
     parts = config.model_dump(
-        mode="json", include={"features", "windows", "detector", "event", "labels"}
+        mode="json", include={"features", "windows", "detector", "event", "labels", "drift"}
     )
     budget = config.threshold.budget
     processing = config.processing
     # Named only where it is set: states made before there was such a setting fit as they are.
     first = {} if processing.learn_first is None else {"learn_first": processing.learn_first}
+    answers = [drift for drift in parts["drift"] if drift["answer"] != "none"]
     return {
         "event": {"time": parts["event"]["time"]},
         "features": parts["features"],
@@ -34,6 +35,7 @@ def state_shape(config: Config) -> dict[str, Any]:
         "detector": parts["detector"],
         # Other detectors never look at labels; rows wait for them only where they are learnt.
         "labels": parts["labels"] if _uses_labels(config) else None,
+        **({"drift": answers} if answers else {}),
         "threshold": "score" if budget is None else "share" if budget.share else "rate",
         "processing": {
             "chunk_size": processing.chunk_size,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from stream_detector.config.base import Model, Name, Topic, human
+from stream_detector.config.challenger_models import Challenger
 from stream_detector.config.detector_models import (
     Autoencoder,
     Classifier,
@@ -20,6 +21,7 @@ from stream_detector.config.detector_models import (
     RandomFourier,
     River,
 )
+from stream_detector.config.drift_models import Drift
 from stream_detector.config.event_models import (
     FEATURE_KINDS,
     BooleanFeature,
@@ -48,10 +50,12 @@ __all__ = [
     "Autoencoder",
     "BooleanFeature",
     "CategoricalFeature",
+    "Challenger",
     "Classifier",
     "Config",
     "DetectorConfig",
     "DifferenceFeature",
+    "Drift",
     "Ensemble",
     "Event",
     "EventTime",
@@ -212,7 +216,11 @@ class Config(Model):
         default_factory=list, description="Running statistics by key."
     )
     detector: DetectorConfig = Field(default_factory=Ensemble, description="The model.")
+    challenger: Challenger | None = Field(None, description="A second model in its shadow.")
     labels: Labels | None = Field(None, description="Labels inside the event, used late.")
+    drift: Annotated[list[Drift], Field(max_length=16)] = Field(
+        default_factory=list, description="What is watched for a lasting change, and what answers."
+    )
     threshold: Threshold = Field(
         default_factory=lambda: Threshold(budget=Budget.parse("0.5 %"), score=None, burn_in=1000),
         description="Which scores become alerts; default: a budget of `0.5 %`.",
@@ -237,3 +245,35 @@ class Config(Model):
         if self.labels is not None and self.labels.field is None and not on_topic:
             raise ValueError("labels need `field`, or a topic in `kafka.labels`")
         return self
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> Config:
+        if self.challenger is not None:
+            if self.challenger.detector == self.detector:
+                raise ValueError("challenger.detector is the same as detector")
+            if isinstance(self.challenger.detector, Classifier) and self.labels is None:
+                raise ValueError("challenger.detector classifier needs `labels`")
+        for drift in self.drift:
+            if (mistake := drift_mistake(drift, self.detector)) is not None:
+                raise ValueError(mistake)
+            if drift.answer == "reset" and self.processing.learn_first is not None:
+                raise ValueError("drift: a model that is reset learns nothing after `learn_first`")
+        return self
+
+
+_MEMBERS = {
+    "ensemble": ("forest", "loda", "fourier", "autoencoder"),
+    "classifier": ("network", "trees"),
+}
+
+
+def drift_mistake(drift: Drift, detector: DetectorConfig) -> str | None:
+    """Why a detector cannot be watched, or answer, as is asked; None where it can."""
+    if drift.on == "error" and not isinstance(detector, Classifier | River):
+        return "drift on error needs a detector that learns from labels"
+    members = _MEMBERS.get(detector.kind, ())
+    if drift.member is not None and drift.member not in members:
+        return f"drift: a detector {detector.kind} has {', '.join(members) or 'no members'}"
+    if drift.member == "autoencoder" and not getattr(detector, "autoencoder", True):
+        return "drift: this ensemble has no autoencoder"
+    return None

@@ -54,8 +54,10 @@ file that begins with
 
 A snapshot fits a configuration that agrees with its own in `features`, `windows`, `detector`,
 `event.time`, `processing.chunk_size`, `processing.learn_first`, `processing.shards`, in whether
-the threshold is a share, a rate or a score, and, for detectors that learn from labels, in `labels`.
-Otherwise the start is refused with the fields that differ. Everything else may change at any time.
+the threshold is a share, a rate or a score, in the entries of `drift` that have an answer, and, for
+detectors that learn from labels, in `labels`. Otherwise the start is refused with the fields that
+differ. Everything else may change at any time. One change of `detector` is allowed: to what was
+`challenger.detector` ([a promotion](challenger.md)).
 
 ## Settings of the Kafka client
 
@@ -99,8 +101,10 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "River",
         ),
     ),
+    ("`challenger`", "Challenger", ()),
     ("`labels`", "Labels", ()),
     ("`labels.risk`", "Risk", ()),
+    ("`drift`", "Drift", ()),
     ("`threshold`", "Threshold", ()),
     ("`suppression`", "Suppression", ()),
     ("`processing`", "Processing", ()),

@@ -53,6 +53,76 @@ def rewrite_detector(text: str, values: Mapping[str, Any], notes: str = "") -> s
     return text
 
 
+def exchange_models(text: str, *, drop: bool = False) -> str:
+    """``text`` with `challenger.detector` as its section `detector`, and the other way round.
+
+    What stood there is written on one line; comments inside the two are lost, all others stay.
+
+    Args:
+        text: a configuration with a challenger that can be read.
+        drop: leave the section `challenger` out instead.
+
+    Raises:
+        NotRewritableError: a section is an alias, is in flow style, or holds something that has
+            another meaning on one line.
+    """
+    root = compose(text, "text")
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        raise NotRewritableError("the file is no mapping in block style")
+    challenger = _item(root, "challenger")
+    if challenger is None or not isinstance(challenger[1], yaml.MappingNode):
+        raise NotRewritableError("the file has no section challenger")
+    shadow = _own(_item(challenger[1], _SECTION), f"challenger.{_SECTION}")
+    if shadow is None:
+        raise NotRewritableError(f"the file has no challenger.{_SECTION}")
+    champion = _own(_item(root, _SECTION), _SECTION)
+    taken_over = _on_one_line(text, shadow[1])
+    edits: list[tuple[int, int, str]] = []
+    start = _line_start(text, challenger[0].start_mark.index)
+    if champion is None:
+        edits.append((start, start, f"{_SECTION}: {taken_over}\n"))
+        given_up = "{ kind: ensemble }"
+    else:
+        edits.append((champion[0].end_mark.index, _end(champion[1]), f": {taken_over}"))
+        given_up = _on_one_line(text, champion[1])
+    if drop:
+        end = text.find("\n", _end(challenger[1]))
+        edits.append((start, len(text) if end < 0 else end + 1, ""))
+    else:
+        edits.append((shadow[0].end_mark.index, _end(shadow[1]), f": {given_up}"))
+    # At one place an insertion goes before what is replaced there.
+    for first, last, new in sorted(edits, key=lambda edit: (-edit[0], -edit[1])):
+        text = text[:first] + new + text[last:]
+    return text
+
+
+def _own(
+    found: tuple[yaml.Node, yaml.Node] | None, name: str
+) -> tuple[yaml.Node, yaml.Node] | None:
+    if found is not None and found[1].start_mark.index < found[0].end_mark.index:
+        raise NotRewritableError(f"{name} is an alias")
+    return found
+
+
+_UNSAFE_ON_ONE_LINE = frozenset(",[]{}#&*!|>%@`$\n")
+"""What a plain scalar of a block may hold and one between braces may not, or not as the same."""
+
+
+def _on_one_line(text: str, node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        pairs = (
+            f"{_on_one_line(text, key)}: {_on_one_line(text, value)}" for key, value in node.value
+        )
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(node, yaml.SequenceNode):
+        return "[" + ", ".join(_on_one_line(text, each) for each in node.value) + "]"
+    written = text[node.start_mark.index : node.end_mark.index]
+    quoted = getattr(node, "style", None) in ("'", '"')
+    if "\n" in written or (not quoted and _UNSAFE_ON_ONE_LINE & {*written}):
+        raise NotRewritableError(f"{written.strip()!r:.80} cannot stand on one line")
+    return written
+
+
 def _edits(
     text: str, root: yaml.MappingNode, values: Mapping[str, Any]
 ) -> Iterator[tuple[int, int, str]]:

@@ -16,6 +16,7 @@ LONGEST_DURATION = 10_000 * SECONDS_PER_UNIT["w"]
 """192 years: beyond every time that an event may carry, and exact in milliseconds as int64."""
 
 # At most 12 digits before the point: what is read stays finite and exact.
+_LARGEST_COUNT = 10**12
 _NUMBER = r"\s*([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*"
 _DURATION = re.compile(_NUMBER + r"(ms|s|m|h|d|w)\s*")
 _SHARE = re.compile(_NUMBER + r"%\s*")
@@ -44,7 +45,7 @@ def format_duration(seconds: float) -> str:
     """The shortest form that ``parse_duration`` reads back exactly: 86400.0 -> ``1d``."""
     for unit in ("w", "d", "h", "m", "s", "ms"):
         count = round(seconds / SECONDS_PER_UNIT[unit])
-        if count >= 1 and count * SECONDS_PER_UNIT[unit] == seconds:
+        if 1 <= count < _LARGEST_COUNT and count * SECONDS_PER_UNIT[unit] == seconds:
             return f"{count}{unit}"
     return f"{Decimal(repr(seconds)):f}s"
 

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from stream_detector.daemon.shard import Shard
+from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
-from stream_detector.pipeline import Outcome
+from stream_detector.labels import Feedback
+from stream_detector.pipeline import Challenge, Outcome
+from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+_QUIET_SECONDS = 60.0
+_NAMED = 5
+"""Features that a line of the log names."""
 
 
 class Observation:
     """Turns running totals of the shards into counters.
 
-    State: the last value of each total, a few numbers a shard and window.
+    State: the last value of each total, a few numbers a shard, window and watch.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._counted: dict[tuple[int, str], int] = defaultdict(int)
+        self._counted: dict[tuple[int, str], float] = defaultdict(int)
+        self._quiet_until: dict[tuple[int, int], float] = {}
 
     def begin(self, shard: Shard) -> None:
         """Take a restored shard's totals as counted: they are of before this process."""
@@ -30,10 +42,14 @@ class Observation:
         self._increase(shard, "chunks", pipeline.chunks)
         self._increase(shard, "learned", pipeline.rows_learned)
         self._increase(shard, "refused", getattr(pipeline.detector, "rows_refused", 0))
-        self._increase(shard, "labels", pipeline.labels_taken)
-        self._increase(shard, "unmatched", pipeline.labels_unmatched)
+        self._increase(shard, "labels", pipeline.labels.taken)
+        self._increase(shard, "unmatched", pipeline.labels.unmatched)
         for key, evicted in pipeline.features.keys_evicted.items():
             self._increase(shard, f"evicted {key}", evicted)
+        if pipeline.labels.feedback is not None:
+            for case, events in pipeline.labels.feedback.cases.items():
+                self._growth(shard, f"labelled {case}", events)
+        self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
 
     def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
         """Count a processed batch."""
@@ -42,8 +58,12 @@ class Observation:
             self._metrics.add_rejections(outcome.rejections)
         scores = outcome.scores[~np.isnan(outcome.scores)]
         self._metrics.observe_scores(scores)
+        for chunk in outcome.challenger_scores:
+            self._metrics.challenger.observe_scores(chunk)
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
         self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
+        self._observe_changes(shard, outcome.changes)
+        self._metrics.add_reasons(Counter(outcome.reasons))
         pipeline = shard.pipeline
         chunks = self._increase(shard, "chunks", pipeline.chunks)
         if chunks:
@@ -53,6 +73,32 @@ class Observation:
                 chunks,
                 self._increase(shard, "learned", pipeline.rows_learned),
                 self._increase(shard, "refused", refused),
+            )
+
+    def _observe_changes(self, shard: Shard, changes: Sequence[Change]) -> None:
+        """Count drifts; one line a minute for each watch, however much is in motion."""
+        by_watch: dict[int, list[Change]] = defaultdict(list)
+        for change in changes:
+            self._metrics.add_drift(change.on, change.feature or "")
+            by_watch[change.watch].append(change)
+        now = time.monotonic()
+        for watch, found in by_watch.items():
+            key = (shard.number, watch)
+            if now < self._quiet_until.get(key, 0.0):
+                continue
+            self._quiet_until[key] = now + _QUIET_SECONDS
+            names = [
+                f"{change.feature or f'the {change.on}'} (mean {change.after:.4g}, was "
+                f"{change.before:.4g})"
+                for change in found
+            ]
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            log.warning(
+                "drift of %s%s; answer: %s",
+                ", ".join(names[:_NAMED]),
+                more,
+                shard.answer_to(watch),
+                extra=fields("drift", shard=shard.number, on=found[0].on, found=len(found)),
             )
 
     def observe_replay(self, shard: Shard, events: int) -> None:
@@ -71,17 +117,43 @@ class Observation:
     def observe_state(self, shard: Shard) -> None:
         """Set what a shard holds: its threshold, and the keys of its windows."""
         number, pipeline = shard.number, shard.pipeline
-        self._metrics.set_threshold(number, pipeline.threshold.value)
-        if pipeline.pending is not None:
-            self._metrics.set_labels_waiting(number, pipeline.pending.waiting)
-            taken = self._increase(shard, "labels", pipeline.labels_taken)
-            unmatched = self._increase(shard, "unmatched", pipeline.labels_unmatched)
-            self._metrics.add_labels(number, taken - unmatched, unmatched)
+        threshold = pipeline.threshold
+        self._metrics.set_threshold(number, threshold.value, threshold.share)
+        if pipeline.labels.feedback is not None:
+            self._observe_labels(shard, pipeline.labels.feedback)
+        if pipeline.challenge is not None:
+            self._observe_challenge(shard, pipeline.challenge)
         for key, held in pipeline.features.keys_held.items():
             self._metrics.set_keys(number, key, held)
         for key, evicted in pipeline.features.keys_evicted.items():
             count = self._increase(shard, f"evicted {key}", evicted)
             self._metrics.add_evicted_keys(number, key, count)
+
+    def _observe_challenge(self, shard: Shard, challenge: Challenge) -> None:
+        number, metrics = shard.number, self._metrics.challenger
+        metrics.set_threshold(number, challenge.model.threshold.value)
+        for decision, events in challenge.decisions.items():
+            metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
+        if challenge.feedback is not None and (figures := challenge.feedback.figures()):
+            metrics.set_label_figures(
+                number, figures.auc, figures.average_precision, figures.precision_at
+            )
+
+    def _observe_labels(self, shard: Shard, feedback: Feedback) -> None:
+        number, pipeline = shard.number, shard.pipeline
+        pending = pipeline.labels.pending
+        waiting = feedback.waiting if pending is None else pending.waiting
+        self._metrics.set_labels_waiting(number, waiting)
+        taken = self._increase(shard, "labels", pipeline.labels.taken)
+        unmatched = self._increase(shard, "unmatched", pipeline.labels.unmatched)
+        self._metrics.add_labels(number, taken - unmatched, unmatched)
+        for case, events in feedback.cases.items():
+            increase = self._growth(shard, f"labelled {case}", events)
+            self._metrics.add_labelled(number, *case, increase)
+        if (figures := feedback.figures()) is not None:
+            self._metrics.set_label_figures(
+                number, figures.auc, figures.average_precision, figures.precision_at
+            )
 
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""
@@ -89,6 +161,10 @@ class Observation:
 
     def _increase(self, shard: Shard, name: str, total: int) -> int:
         """Growth of a total since it was asked last."""
+        return int(self._growth(shard, name, total))
+
+    def _growth(self, shard: Shard, name: str, total: float) -> float:
+        """The same of one that need not be whole."""
         key = (shard.number, name)
         before = self._counted[key]
         self._counted[key] = total

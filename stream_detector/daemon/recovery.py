@@ -7,7 +7,6 @@ was seen". What it cannot make whole it says, and stops or goes on as ``kafka.lo
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -120,6 +119,11 @@ def read_history(shard: Shard, journal: Journal, *, untrained: bool) -> History:
                 f"the beginning: its state is lost. {_WAYS_OUT}"
             )
         found = found[begins:] if begins is not None else []
+        if found and found[0][1].configuration != shard.configuration:
+            raise StateError(
+                f"shard {shard.number} has no snapshot, and its journal begins under another "
+                f"configuration (a challenger was promoted since, say). {_WAYS_OUT}"
+            )
     records = tuple(record for _, record in found)
     for expected, record in enumerate(records, start=before + 1):
         if record.number != expected or record.shard != shard.number:
@@ -182,8 +186,7 @@ def begin(
         places, records = _pass_over(gone, places, stops, kafka, metrics), ()
     for one, place in places.items():
         shard.add(one, place.position, place.emit_from, place.lost_from)
-    if records:
-        shard.script = deque(records)
+    shard.begin_to_follow(records)
 
 
 def _check_topics(

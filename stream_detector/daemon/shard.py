@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -11,6 +12,7 @@ from stream_detector.alerts import Outgoing
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import describe_difference, state_fingerprint, state_shape
 from stream_detector.config.models import Config
+from stream_detector.config.promotion import before_promotion
 from stream_detector.connectors.base import Commit, Fetched
 from stream_detector.decoding import Decoder, LabelDecoder
 from stream_detector.errors import StateError, StateMismatchError
@@ -18,9 +20,12 @@ from stream_detector.events import NO_TIMESTAMP, TopicPartition
 from stream_detector.failpoints import failpoint
 from stream_detector.journal import JournalRecord, Range, encode
 from stream_detector.merge import Merger
-from stream_detector.pipeline import Outcome, Pipeline
+from stream_detector.pipeline import Outcome, Pipeline, promoted
 from stream_detector.snapshots import Snapshot
+from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 _REPLAY_SLICE_SECONDS = 0.1
 """How long one turn may replay: the worker's other shards and the group wait meanwhile."""
@@ -35,6 +40,7 @@ class Shard:
 
     Attributes:
         number: which shard of the group.
+        configuration: fingerprint of what shapes the state.
         alerts: messages that wait for the next commit, in event order; likewise ``dead_letters``.
         known: whether a snapshot was restored, or the shard has begun without one.
         dirty: whether anything was processed since the last commit was prepared.
@@ -49,14 +55,14 @@ class Shard:
         self.number = number
         self._config = config
         self._metrics = metrics
-        self._configuration = state_fingerprint(config)
+        self.configuration = state_fingerprint(config)
         self._decoder = Decoder(config, FieldPlan.of(config))
         self._labels_topic = config.kafka.labels if config.kafka is not None else None
         self._label_decoder: Decoder | LabelDecoder = self._decoder
         if config.labels is not None and self._labels_topic is not None:
             self._label_decoder = LabelDecoder(config.labels, FieldPlan.of(config))
         self.merger = Merger(record_steps=True)
-        self.pipeline = Pipeline(config, self._configuration, metrics.stage)
+        self.pipeline = Pipeline(config, self.configuration, metrics.stage)
         self.alerts: list[Outgoing] = []
         self.dead_letters: list[Outgoing] = []
         self.dirty = False
@@ -71,6 +77,7 @@ class Shard:
         self._emit_from: dict[TopicPartition, int] = {}
         self._restored: dict[TopicPartition, tuple[int, int]] = {}
         self.known = False
+        self._former: Config | None = None
 
     # --- input ---
 
@@ -137,6 +144,32 @@ class Shard:
             return messages
         return [m for m in messages if m.offset >= self._emit_from.get(m.source, 0)]
 
+    def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
+        """What the journal holds after the restored snapshot, to be done again; maybe nothing."""
+        self.script = deque(records)
+        if not self.script:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Where the configuration has promoted the challenger since the snapshot: now.
+
+        The journal tells which records are the old champion's; it ends where the last worker
+        stopped, and a replay comes to the same place.
+        """
+        if self._former is None:
+            return
+        state = promoted(self.pipeline.state(), self._former)
+        self._former = None
+        self.pipeline = Pipeline(self._config, self.configuration, self._metrics.stage)
+        self.pipeline.restore(state)
+        self.pipeline.rescore()
+        log.info(
+            "the challenger of shard %d takes over after %d events",
+            self.number,
+            self.pipeline.sequence,
+            extra=fields("promoted", shard=self.number, events=self.pipeline.sequence),
+        )
+
     def follow(
         self,
         position: Callable[[TopicPartition], int],
@@ -155,6 +188,8 @@ class Shard:
         count = 0
         while self.script and time.monotonic() < until:
             record = self.script[0]
+            if record.configuration == self.configuration:
+                self._take_over()
             if self._script_step == len(record.steps):
                 self._end_record(record)
                 continue
@@ -181,6 +216,16 @@ class Shard:
             self.mismatches += 1
         if not self.script:
             self.merger.take_steps()  # what was followed is in the journal already
+            self._take_over()
+
+    def answer_to(self, watch: int) -> str:
+        """What the configuration's section `drift` answers to its entry's finding, in words."""
+        drift = self._config.drift[watch]
+        if drift.answer == "faster":
+            return f"each chunk of {drift.events} events is learnt {drift.times} times"
+        if drift.answer == "reset":
+            return f"{drift.member or 'the model'} begins anew"
+        return "none"
 
     def needs(self, source: TopicPartition) -> bool:
         """Whether the journal's step in hand waits for records of a partition."""
@@ -206,7 +251,7 @@ class Shard:
             lost=tuple(self._lost),
             sequence=self.pipeline.sequence,
             fingerprint=self.pipeline.fingerprint,
-            configuration=self._configuration,
+            configuration=self.configuration,
         )
         messages = [(alerts, self.alerts), (dead_letters, self.dead_letters)]
         self.alerts, self.dead_letters, self._lost, self.dirty = [], [], [], False
@@ -243,12 +288,20 @@ class Shard:
             "sequence": self.pipeline.sequence,
             "positions": positions,
             "topics": self.topic_ids,
-            "configuration": self._configuration,
+            "configuration": self.configuration,
             "shape": state_shape(self._config),
             "fingerprint": self.pipeline.fingerprint,
             **extra,
         }
         return Snapshot(meta, self.pipeline.state())
+
+    def _before_promotion(self, snapshot: Snapshot) -> Config | None:
+        """The configuration of a snapshot that holds, as its challenger, what is champion now."""
+        challenger = snapshot.state.get("challenger")
+        named = challenger.get("detector") if isinstance(challenger, dict) else None
+        if named != self._config.detector.model_dump(mode="json"):
+            return None
+        return before_promotion(self._config, snapshot.meta["shape"])
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot.
@@ -261,7 +314,12 @@ class Shard:
             raise StateMismatchError(
                 f"a snapshot of shard {meta['shard']} lies in the place of shard {self.number}"
             )
-        if meta["configuration"] != self._configuration:
+        if meta["configuration"] != self.configuration:
+            self._former = self._before_promotion(snapshot)
+        if self._former is not None:
+            former = meta["configuration"]
+            self.pipeline = Pipeline(self._former, former, self._metrics.stage)
+        elif meta["configuration"] != self.configuration:
             differences = describe_difference(meta["shape"], state_shape(self._config))
             raise StateMismatchError(
                 "the stored state was made under another configuration: "

@@ -5,10 +5,10 @@ Where they do not reach back to the beginning, from the oldest snapshot that the
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from stream_detector.config.fingerprint import state_fingerprint
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import Fetched, Journal
 from stream_detector.daemon.comparison import Comparison, Findings, Place
@@ -113,7 +113,8 @@ def _basis(
     if beginning is not None:
         kept = [record for _, record in records[beginning:]]
         shard = Shard(number, config, Metrics())
-        if _reaches(log, first_starts(kept)) and not _was_trained(store):
+        begun_so = kept[0].configuration == state_fingerprint(config)
+        if begun_so and _reaches(log, first_starts(kept)) and not _was_trained(store):
             return shard, kept
     for position in reversed(store.positions()):
         try:
@@ -174,7 +175,7 @@ def _begin(shard: Shard, records: Sequence[JournalRecord]) -> dict[TopicPartitio
     starts = first_starts(records)
     for source, start in sorted(starts.items()):
         shard.add(source, start)
-    shard.script = deque(records)
+    shard.begin_to_follow(records)
     return starts
 
 

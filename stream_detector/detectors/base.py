@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,10 @@ from stream_detector.events import Float64, Int64, State
 BLOCK_ROWS = 32
 """Rows of a scoring block. A matrix product over 17 rows differs in its last bits from the same
 rows inside 256, so products run over blocks of exactly this many rows, aligned in the chunk."""
+
+
+LARGEST_LOSS = 10.0
+"""Of a log loss: one event that was said to be impossible must not outweigh a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,28 @@ class CorrectsLabels(Protocol):
         """
 
 
+class TellsLosses(Protocol):
+    """A detector that learns from labels and can say how wrong it was about some."""
+
+    def losses(self, rows: Rows, labels: Float64) -> Float64:
+        """Log loss in nats of events whose labels are known now, before they are learnt.
+
+        Args:
+            rows: any number of events.
+            labels: (events,) 1 or 0.
+
+        Returns:
+            (events,) float64, at most ``LARGEST_LOSS``; (0,) while it gives no probabilities.
+        """
+
+
+class HasMembers(Protocol):
+    """A detector made of others that can begin anew by themselves."""
+
+    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]]
+    """The branches of ``state`` that belong to each member."""
+
+
 class ChangesRegime(Protocol):
     """A detector whose scores change their scale when another model takes the word."""
 
@@ -157,3 +184,11 @@ def clipped(standardised: Float64, limit: float) -> Float64:
 def parts(rows: int, size: int) -> list[slice]:
     """Slices of at most ``size`` rows that together are all of ``rows``."""
     return [slice(start, start + size) for start in range(0, rows, size)]
+
+
+def log_losses(logits: Float64, positive: NDArray[np.bool_]) -> Float64:
+    """(events,) log loss in nats of logits, at most ``LARGEST_LOSS``."""
+    losses: Float64 = np.minimum(
+        np.logaddexp(0.0, np.where(positive, -logits, logits)), LARGEST_LOSS
+    )
+    return losses

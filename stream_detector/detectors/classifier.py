@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, whole_blocks
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, log_losses, whole_blocks
 from stream_detector.detectors.boosted_trees import BoostedTrees
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.mixture import Mixture
 from stream_detector.detectors.mlp import OnlineNetwork, adam
+from stream_detector.detectors.moments import RunningMoments
 from stream_detector.detectors.replay import ReplayBuffer, Resampling
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, Int64, State
+
+ASSUMED_LOGIT = math.log(0.01 / 0.99)
+"""Of an event as rare as the mean, before labels tell how many are positive."""
 
 
 class Classifier:
@@ -29,20 +34,26 @@ class Classifier:
 
     Score, by ``score_regime``:
 
-    - 0: LODA's rarity in nats.
+    - 0: LODA's rarity R as a logit: -4.6 (a hundredth) + log(1 + z) for z = (R - mean) / sd > 0, or
+      + z below. Odds that rise with the deviation; the order is LODA's.
     - 1: logit of the probability of being positive, a mixture of two. The network's is corrected
       for the resampling: minus the log odds of a positive among the rows it learnt, plus those
       among the labelled rows seen (King and Zeng 2001, "Logistic regression in rare events data",
       eq. 7). The weight of the trees' follows from the losses of late.
 
-    The two are on different scales and the change is a jump: a running quantile of scores has to
-    start afresh there. The regime changes once, from 0 to 1, in ``learn``: when ``min_positives``
+    The change is a jump all the same: a running quantile of scores has to start afresh there. But
+    early scores do not lie above all that come later, as rarities would. The regime changes once,
+    from 0 to 1, in ``learn``: when ``min_positives``
     positives and as many negatives have been seen.
 
     State, bounded: network, LODA, trees, labelled rows remembered, and counts of labels.
     """
 
     block_rows = BLOCK_ROWS
+    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "network": ("network", "positives_learnt", "negatives_learnt"),
+        "trees": ("trees", "mixture"),
+    }
 
     def __init__(
         self,
@@ -67,6 +78,7 @@ class Classifier:
         )
         self._network = OnlineNetwork(model, [features, *hidden, 1], seed)
         self._fallback = Loda(features, seed=seed)
+        self._rarity_moments = RunningMoments(10_000.0)
         self._replay = ReplayBuffer(features, replay_rows, replay, resampling, positive_share, seed)
         self._trees = BoostedTrees(features, replay_rows if trees else 0, seed)
         self._with_trees = trees
@@ -89,14 +101,20 @@ class Classifier:
         return int(min(self._positives_seen, self._negatives_seen) >= self._min_positives)
 
     def score(self, rows: Rows) -> Float64:
-        """Rarity in nats or corrected logit (see ``score_regime``), (events,) float64."""
+        """Logits, (events,) float64."""
         if self.score_regime == 0:
-            return self._fallback.score(rows)
+            return self._unsupervised(rows)
         network = self._network_logits(rows)
         share = self._mixture.share if self._trees.fits else 0.0
         if share == 0.0:
             return network
         return (1.0 - share) * network + share * self._trees.logits(rows.features)
+
+    def _unsupervised(self, rows: Rows) -> Float64:
+        rarity = self._fallback.score(rows) - self._rarity_moments.mean
+        z = rarity / (self._rarity_moments.deviation or 1.0)
+        logits: Float64 = ASSUMED_LOGIT + np.where(z > 0, np.log1p(np.maximum(z, 0.0)), z)
+        return logits
 
     def _network_logits(self, rows: Rows) -> Float64:
         logits = self._network.forward(clipped(rows.standardised, self._clip))
@@ -109,6 +127,10 @@ class Classifier:
         """
         if labels is None:
             if self.score_regime == 0:
+                sample = rows.take(slice(BLOCK_ROWS))  # of each chunk tells the spread
+                padded = Rows(whole_blocks(sample.features), whole_blocks(sample.standardised))
+                rarity = self._fallback.score(padded)[: len(sample)]
+                self._rarity_moments.learn(rarity)
                 self._fallback.learn(rows)
             return
         known = ~np.isnan(labels)
@@ -125,6 +147,13 @@ class Classifier:
         while (batch := self._replay.next_batch()) is not None:
             self._step(*batch)
 
+    def losses(self, rows: Rows, labels: Float64) -> Float64:
+        """(events,) log losses in nats; (0,) while LODA scores."""
+        if self.score_regime == 0:
+            return np.empty(0)
+        whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
+        return log_losses(self.score(whole)[: len(rows)], labels > 0)
+
     def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Take other labels for rows remembered: from now on they are drawn and fitted with these.
 
@@ -140,6 +169,7 @@ class Classifier:
         return {
             "network": self._network.state(),
             "fallback": self._fallback.state(),
+            "rarity_moments": self._rarity_moments.state(),
             "replay": self._replay.state(),
             "trees": self._trees.state(),
             "mixture": self._mixture.state(),
@@ -154,6 +184,8 @@ class Classifier:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         self._network.restore(read_branch(state, "network"))
         self._fallback.restore(read_branch(state, "fallback"))
+        if "rarity_moments" in state:  # states of older versions have none
+            self._rarity_moments.restore(read_branch(state, "rarity_moments"))
         self._replay.restore(read_branch(state, "replay"))
         self._trees.restore(read_branch(state, "trees"))
         self._mixture.restore(read_branch(state, "mixture"))

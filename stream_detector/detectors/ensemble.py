@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from stream_detector.detectors.autoencoder import Autoencoder
@@ -37,6 +40,13 @@ class Ensemble:
     """
 
     block_rows = BLOCK_ROWS
+    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "forest": ("forest", "rarity_moments"),
+        "loda": ("loda", "rarity_moments"),
+        "fourier": ("fourier", "distance_moments"),
+        "autoencoder": ("autoencoder", "error_moments"),
+    }
+    """Each with the moments of its scores, which a fresh one's do not have."""
 
     def __init__(
         self,

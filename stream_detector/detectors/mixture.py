@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detectors.base import log_losses
 from stream_detector.detectors.stored import read_array
 from stream_detector.events import Float64, State
 
@@ -12,7 +13,6 @@ SHARES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 """Weights of the second logit that compete."""
 
 HALF_LIFE_ROWS = 2000.0
-_LARGEST_LOSS = 10.0
 
 
 class Mixture:
@@ -39,8 +39,7 @@ class Mixture:
         age = np.arange(len(positive))[::-1]
         weights = np.exp2(-age / HALF_LIFE_ROWS)
         mixed = first[:, None] * (1.0 - SHARES) + second[:, None] * SHARES
-        signed = np.where(positive[:, None], -mixed, mixed)
-        losses = np.minimum(np.logaddexp(0.0, signed), _LARGEST_LOSS)
+        losses = log_losses(mixed, positive[:, None])
         fade = np.exp2(-len(positive) / HALF_LIFE_ROWS)
         self._losses = self._losses * fade + (losses * weights[:, None]).sum(axis=0)
 

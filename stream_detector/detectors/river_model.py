@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import river.base
 
-from stream_detector.detectors.base import Rows, clipped
+from stream_detector.detectors.base import LARGEST_LOSS, Rows, clipped
 from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, load_model
 from stream_detector.detectors.stored import read_array
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
@@ -99,6 +100,14 @@ class RiverModel:
             for event, label in zip(events, labels.tolist(), strict=True):
                 if label == label:  # not NaN  # noqa: PLR0124 - the cheapest test for NaN
                     self._model.learn_one(event, label > 0)
+
+    def losses(self, rows: Rows, labels: Float64) -> Float64:
+        """(events,) log losses in nats of a classifier's probabilities; (0,) of anything else."""
+        if not self._classifies:
+            return np.empty(0)
+        least = math.exp(-LARGEST_LOSS)
+        probabilities = np.clip(self.score(rows), least, 1.0 - least)
+        return -np.log(np.where(labels > 0, probabilities, 1.0 - probabilities))
 
     def state(self) -> State:
         """The model as bytes and what belongs to it."""

@@ -31,6 +31,7 @@ class Scored:
         has_time: whether the times are the events' own.
         rejected: records that were rejected, by reason.
         suppressed: alerts held back.
+        drifts: drifts found by the section `drift`.
         alerts: the first ``keep_alerts`` alerts.
         alert_count: all alerts.
     """
@@ -43,6 +44,7 @@ class Scored:
     has_time: bool
     rejected: dict[str, int] = field(default_factory=dict)
     suppressed: int = 0
+    drifts: int = 0
     alerts: list[Outgoing] = field(default_factory=list)
     alert_count: int = 0
 
@@ -68,6 +70,7 @@ def backtest(
     pipeline: Pipeline | None = None,
     keep_alerts: int = 1000,
     progress: Callable[[int], None] = lambda _events: None,
+    see: Callable[[EventBatch, Outcome], None] = lambda _batch, _outcome: None,
 ) -> Scored:
     """Run a configuration over a finite source, test-then-train.
 
@@ -77,6 +80,7 @@ def backtest(
         pipeline: one to go on with (warmed up on history); a new one without it.
         keep_alerts: how many alerts to keep whole.
         progress: called with the number of events so far.
+        see: called with each batch and what was made of it.
     """
     if pipeline is None:
         pipeline = Pipeline(config, state_fingerprint(config))
@@ -99,10 +103,12 @@ def backtest(
         for rejection in outcome.rejections:
             result.rejected[rejection.reason] = result.rejected.get(rejection.reason, 0) + 1
         result.suppressed += outcome.suppressed
+        result.drifts += len(outcome.changes)
         result.alert_count += len(outcome.alerts)
         result.alerts.extend(outcome.alerts[: max(keep_alerts - len(result.alerts), 0)])
         stamped = stamped or (len(batch) > 0 and batch.record[0].timestamp >= 0)
         events += len(batch)
+        see(batch, outcome)
         progress(events)
     if columns:
         scores, labels, raised, times_ms, rows = zip(*columns, strict=True)

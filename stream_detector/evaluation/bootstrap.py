@@ -125,9 +125,24 @@ class RankCounts:
             np.concatenate([average_precision for _, average_precision in parts]),
         )
 
+    def found_and_false(self, weights: Int64) -> Iterator[tuple[Float64, Float64]]:
+        """Positives and negatives of each resample at each of the falling thresholds.
+
+        Yields:
+            Two (up to 64, thresholds) arrays of counts, until all resamples are through.
+        """
+        for each in _slices(weights.astype(np.float32)):
+            positives, negatives = self._counts(each)
+            yield positives.cumsum(axis=1), negatives.cumsum(axis=1)
+
+    def _counts(self, weights: NDArray[np.float32]) -> tuple[Float64, Float64]:
+        return (
+            (weights @ self._positives).astype(np.float64),
+            (weights @ self._negatives).astype(np.float64),
+        )
+
     def _figures(self, weights: NDArray[np.float32]) -> tuple[Float64, Float64]:
-        positives = (weights @ self._positives).astype(np.float64)
-        negatives = (weights @ self._negatives).astype(np.float64)
+        positives, negatives = self._counts(weights)
         found, false = positives.cumsum(axis=1), negatives.cumsum(axis=1)
         all_positives, all_negatives = found[:, -1], false[:, -1]
         above = (positives * (false - negatives / 2)).sum(axis=1)

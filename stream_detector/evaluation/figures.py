@@ -23,9 +23,10 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
 
     Returns:
         ``events`` (accepted and rejected), ``rejected``, ``positives``, ``alerts`` (after
-        suppression), ``raised`` (before), ``roc_auc``, ``average_precision``, ``precision``,
-        ``recall``, ``f1``, ``confusion_matrix`` ([[true negatives, false positives], [false
-        negatives, true positives]] of raised events), ``precision_at_100_per_day``.
+        suppression), ``raised`` (before), ``drifts``, ``roc_auc``, ``average_precision``,
+        ``precision``, ``recall``, ``f1``, ``confusion_matrix`` ([[true negatives, false
+        positives], [false negatives, true positives]] of raised events),
+        ``precision_at_100_per_day``.
     """
     rejected = sum(scored.rejected.values())
     result: dict[str, Any] = {
@@ -36,6 +37,7 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
         "alerts": scored.alert_count,
         "raised": int(np.count_nonzero(scored.raised)),
         "suppressed": scored.suppressed,
+        "drifts": scored.drifts,
         "skipped": skip,
         **dict.fromkeys(
             (

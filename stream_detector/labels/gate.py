@@ -35,13 +35,26 @@ class Gate:
             scores: (rows,) of a whole chunk.
             sequence: number of the chunk's first event in the stream.
         """
+        return np.flatnonzero(self.weigh(scores, sequence))
+
+    def weigh(self, scores: Float64, sequence: int) -> Float64:
+        """How many rows each row stands for: 0 where it is not kept, 1 where it is kept for sure.
+
+        One kept by chance stands for all that were not: the inverse of the probability (Horvitz
+        and Thompson 1952). So sums over the rows kept estimate sums over all rows.
+
+        Args:
+            scores: (rows,) of a whole chunk.
+            sequence: number of the chunk's first event in the stream.
+        """
         if sequence < self._first or self._top + self._random >= 1.0:
-            return np.arange(len(scores))
-        kept = _uniform(np.arange(sequence, sequence + len(scores)), self._seed) < self._random
+            return np.ones(len(scores))
+        drawn = _uniform(np.arange(sequence, sequence + len(scores)), self._seed) < self._random
+        weights = np.where(drawn, 1.0 / self._random if self._random else 0.0, 0.0)
         # Shares of a row add up over the chunks.
         count = int(self._top * (sequence + len(scores))) - int(self._top * sequence)
-        kept[np.argsort(-scores, kind="stable")[:count]] = True
-        return np.flatnonzero(kept)
+        weights[np.argsort(-scores, kind="stable")[:count]] = 1.0
+        return weights
 
 
 def _uniform(numbers: NDArray[np.int64], seed: int) -> Float64:

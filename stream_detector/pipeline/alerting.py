@@ -53,8 +53,11 @@ class AlertWriter:
         detector: Detector,
         scaler: RunningScaler,
         threshold: AlertThreshold,
-    ) -> tuple[Outgoing, str] | None:
-        """The alert and its severity; None where its key has alerted lately."""
+    ) -> tuple[Outgoing, str, list[str]] | None:
+        """The alert, its severity and its first reason; None where its key has alerted lately.
+
+        The reason is the name of a feature; [] where no feature explains the score.
+        """
         events, row = event.events, event.row
         time_ms, source = int(events.time_ms[row]), events.source[row]
         offset = int(events.offset[row])
@@ -72,13 +75,14 @@ class AlertWriter:
             body["suppression"] = {"key": key, "suppressed": held}
         rarity = threshold.rarity(event.score)
         level = severity(rarity, threshold.share)
+        reasons = self._reasons(event, detector, scaler)
         body |= {
             "score": event.score,
             "threshold": threshold.value,
             "rarity": float(f"{rarity:.4g}"),
             "severity": level,
             "model": self._config.detector.kind,
-            "reasons": self._reasons(event, detector, scaler),
+            "reasons": reasons,
             "receipt": {
                 "topic": source.topic,
                 "partition": source.partition,
@@ -89,7 +93,8 @@ class AlertWriter:
             },
         }
         record = events.record[row]
-        return alert_message(body, source, record, time_ms, self._config.name), level
+        message = alert_message(body, source, record, time_ms, self._config.name)
+        return message, level, [reasons[0]["feature"]] if reasons else []
 
     def _reasons(
         self, event: ScoredEvent, detector: Detector, scaler: RunningScaler

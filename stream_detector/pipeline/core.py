@@ -9,67 +9,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.alerts import Outgoing, dead_letter
+from stream_detector.alerts import dead_letter
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
-from stream_detector.detectors.base import CorrectsLabels, Rows
-from stream_detector.detectors.registry import build_detector
+from stream_detector.detectors.base import Detector, Rows
 from stream_detector.events import (
     NO_TIMESTAMP,
     EventBatch,
     Float64,
     Int64,
-    Rejection,
     State,
 )
 from stream_detector.features import FeatureExtractor
-from stream_detector.labels import WaitingRows, identities
+from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
+from stream_detector.pipeline.challenge import Challenge
 from stream_detector.pipeline.chunk import Chunk
+from stream_detector.pipeline.late_labels import LateLabels
+from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.order import EventOrder
+from stream_detector.pipeline.outcome import Outcome
 from stream_detector.scaling import RunningScaler
 from stream_detector.threshold import AlertThreshold
 
 EARLY_EVENTS = 2048
 EARLY_CHUNK = 32
-"""Chunks of 32 until 2,048 events have been seen: a young model has much to gain from each."""
+"""Chunks of 32 until a model has seen 2,048 events: a young one has much to gain from each."""
 
 Stage = Callable[[str], AbstractContextManager[Any]]
 
 
 def _untimed(_stage: str) -> AbstractContextManager[Any]:
     return nullcontext()
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What ``process`` made of a batch.
-
-    Attributes:
-        scores: (events,) float64 in the order of the batch, NaN for rejected ones.
-        raised: (events,) bool, above the threshold (before suppression).
-        alerts: messages for the alert topic, in event order.
-        severities: severity of each alert.
-        dead_letters: messages for the dead-letter topic, in event order.
-        rejections: why, one for each dead letter.
-        suppressed: alerts held back.
-    """
-
-    scores: Float64
-    raised: NDArray[np.bool_]
-    alerts: list[Outgoing] = field(default_factory=list)
-    severities: list[str] = field(default_factory=list)
-    dead_letters: list[Outgoing] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    suppressed: int = 0
 
 
 class Pipeline:
@@ -93,15 +71,16 @@ class Pipeline:
         self.features = FeatureExtractor(config, self.plan)
         width = len(self.features.names)
         self.scaler = RunningScaler(width)
-        self.detector = build_detector(config.detector, width)
-        self.threshold = AlertThreshold(config.threshold)
+        self.champion = Model(config.detector, config.threshold, config.drift, self.features.names)
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self._labels_topic = config.kafka.labels if config.kafka is not None else None
-        self.labels_taken = 0
-        self.labels_unmatched = 0
-        self.pending: WaitingRows | None = None
-        if config.labels is not None and getattr(self.detector, "uses_labels", False):
-            self.pending = WaitingRows(config.labels, width, config.detector.seed)
+        self.challenge: Challenge | None = None
+        models = [self.champion]
+        if config.challenger is not None:
+            self.challenge = Challenge(config.challenger, config, self.features.names)
+            models.append(self.challenge.model)
+        learnt = any(model.uses_labels for model in models)
+        self.labels = LateLabels(config.labels, width, config.detector.seed, learnt=learnt)
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
@@ -109,6 +88,16 @@ class Pipeline:
         self._learned_ms = NO_TIMESTAMP
         self._running = b"\0" * 16
         self._chunk = Chunk(EARLY_CHUNK, width)
+
+    @property
+    def detector(self) -> Detector:
+        """The one that alerts."""
+        return self.champion.detector
+
+    @property
+    def threshold(self) -> AlertThreshold:
+        """Of its scores."""
+        return self.champion.threshold
 
     @property
     def watermark_ms(self) -> int:
@@ -183,19 +172,12 @@ class Pipeline:
 
     def _take_labels(self, ids: Int64, labels: Float64) -> None:
         """Labels of earlier events: those of the chunk in hand, those that wait, those learnt."""
-        chunk = self._chunk
         self.features.set_labels(ids, labels)
-        found = np.zeros(len(ids), dtype=bool)
-        for place, (identity, label) in enumerate(zip(ids.tolist(), labels.tolist(), strict=True)):
-            rows = np.flatnonzero(chunk.ids[: chunk.filled] == identity)
-            chunk.labels[rows] = label
-            found[place] = len(rows) > 0
-        if self.pending is not None:
-            found |= self.pending.set_labels(ids, labels)
-            if hasattr(self.detector, "correct"):
-                found |= cast("CorrectsLabels", self.detector).correct(ids, labels)
-        self.labels_taken += len(ids)
-        self.labels_unmatched += int((~found).sum())
+        found = self.labels.set(ids, labels, self._chunk)
+        found |= self.champion.correct(ids, labels)
+        if self.challenge is not None:
+            found |= self.challenge.set_labels(ids, labels)
+        self.labels.count(found)
 
     def _advance(self, events: EventBatch, batch_rows: NDArray[np.intp], outcome: Outcome) -> None:
         """Put events, at most what the chunk has room for, through all stages."""
@@ -209,12 +191,9 @@ class Pipeline:
             chunk.rows.features[first:last] = imputed
             chunk.rows.standardised[first:last] = self.scaler.standardise(imputed)
         with self._stage("score"):
-            block = self.detector.block_rows
-            low, high = first // block * block, -(-last // block) * block
-            scores = self.detector.score(chunk.rows.take(slice(low, high)))
-            scores = scores[first - low : last - low]
+            scores = self.champion.score(chunk.rows, first, last)
         with self._stage("decide"):
-            raised = self.threshold.exceeded(scores, self.sequence)
+            raised = self.threshold.exceeded(scores, self.sequence - self.champion.began)
             for row in np.flatnonzero(raised).tolist():
                 self._alert(events, row, float(scores[row]), first + row, outcome)
         chunk.scores[first:last] = scores
@@ -229,7 +208,7 @@ class Pipeline:
         chunk.filled = last
         if chunk.filled == chunk.size:
             with self._stage("learn"):
-                self._learn()
+                self._learn(outcome)
 
     def _alert(
         self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
@@ -252,41 +231,47 @@ class Pipeline:
         else:
             outcome.alerts.append(made[0])
             outcome.severities.append(made[1])
+            outcome.reasons.extend(made[2])
 
-    def _learn(self) -> None:
+    def _learn(self, outcome: Outcome) -> None:
         """Learn the full chunk and begin the next."""
-        chunk = self._chunk
+        chunk, champion, scaler = self._chunk, self.champion, self.scaler
         first = self._config.processing.learn_first
         learns = first is None or self.sequence <= first
         if learns:
-            self.scaler.learn(chunk.raw)
+            scaler.learn(chunk.raw)
             self.rows_learned += chunk.size
-        features = self.scaler.impute(chunk.raw)
-        regime = getattr(self.detector, "score_regime", 0)
-        if learns:
-            self.detector.learn(Rows(features, self.scaler.standardise(features)))
+        features = scaler.impute(chunk.raw)
         # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
         self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
-        if self.pending is not None:
-            self.pending.offer(
-                chunk.times_ms,
-                chunk.ids,
-                features,
-                chunk.labels,
-                chunk.scores,
-                self.sequence - chunk.size,
+        now_ms, first_row = self._learned_ms, self.sequence - chunk.size
+        labelled, labels = self.labels.exchange(chunk, features, scaler, first_row, now_ms)
+        regime = champion.regime
+        changes = champion.watch(features, chunk.scores, labelled, labels)
+        outcome.changes += changes
+        kept = champion.answer(changes, self.sequence)
+        if kept is not None and learns:
+            scaler.forget(kept)
+            if kept == 0:  # a model begins anew, and with what it learns first
+                scaler.learn(chunk.raw)
+                features = scaler.impute(chunk.raw)
+        rows = Rows(features, scaler.standardise(features)) if learns else None
+        if rows is not None:
+            champion.learn(rows, self.sequence)
+        champion.learn_labels(labelled, labels, self.sequence)
+        columns = (chunk.scores, chunk.raised, chunk.times_ms)
+        champion.learn_threshold(*columns, regime, self.sequence)
+        if self.challenge is not None:
+            known = (labelled, labels)
+            outcome.challenger_scores.append(
+                self.challenge.learn(chunk, rows, known, self.sequence, now_ms)
             )
-            rows, labels, ids = self.pending.mature(self._learned_ms)
-            if len(labels):
-                self.detector.learn(Rows(rows, self.scaler.standardise(rows), ids), labels)
-        self.threshold.learn(chunk.scores, chunk.raised, chunk.times_ms)
-        if getattr(self.detector, "score_regime", 0) != regime:
-            self.threshold.reset()
-        self.features.take_labels(self._learned_ms)
+        self.features.take_labels(now_ms)
         self.features.end_chunk()
         self.chunks += 1
         self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
-        size = self._config.processing.chunk_size if self.sequence >= EARLY_EVENTS else EARLY_CHUNK
+        early = self.sequence - champion.began < EARLY_EVENTS
+        size = EARLY_CHUNK if early else self._config.processing.chunk_size
         self._chunk = Chunk(size, chunk.raw.shape[1])
 
     def state(self) -> State:
@@ -303,33 +288,41 @@ class Pipeline:
             "chunk": {"size": chunk.size, "filled": filled},
             "features": self.features.state(),
             "scaler": self.scaler.state(),
-            "detector": self.detector.state(),
-            "threshold": self.threshold.state(),
+            **self.champion.state(),
             "alerts": self._writer.state(),
-            "pending": self.pending.state() if self.pending else None,
-            "labels_taken": self.labels_taken,
-            "labels_unmatched": self.labels_unmatched,
+            **self.labels.state(),
+            "challenger": self.challenge.state() if self.challenge else None,
         }
 
     def restore(self, state: State) -> None:
         """Continue from ``state`` with the same bits. Raises ``StateMismatchError``."""
         self.features.restore(state["features"])
         self.scaler.restore(state["scaler"])
-        self.detector.restore(state["detector"])
-        self.threshold.restore(state["threshold"])
+        self.champion.restore(state)
         self._writer.restore(state["alerts"])
-        if self.pending is not None and state["pending"] is not None:
-            self.pending.restore(state["pending"])
+        self.labels.restore(state)
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
         self._order.watermark_ms = int(state["watermark_ms"])
         self._learned_ms = int(state["learned_ms"])
         self._running = bytes.fromhex(state["running"])
-        self.labels_taken = int(state.get("labels_taken", 0))
-        self.labels_unmatched = int(state.get("labels_unmatched", 0))
         self._chunk = Chunk(int(state["chunk"]["size"]), len(self.features.names))
         filled = state["chunk"]["filled"]
         self._chunk.filled = len(filled["scores"])
         for name, column in self._chunk.columns().items():
             if name in filled:  # states of older versions have no ids
                 column[: self._chunk.filled] = filled[name]
+        if self.challenge is not None:
+            self.challenge.restore(state.get("challenger"), self.sequence)
+
+    def rescore(self) -> None:
+        """Score the chunk in hand anew, as a champion that has just taken over would have.
+
+        Its threshold is to learn its own scores, not those of the model before it.
+        """
+        chunk, filled = self._chunk, self._chunk.filled
+        if filled:
+            scores = self.champion.score(chunk.rows, 0, filled)
+            first = self.sequence - filled - self.champion.began
+            chunk.scores[:filled] = scores
+            chunk.raised[:filled] = self.threshold.exceeded(scores, first)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 import stream_detector
+from stream_detector.decoding import REASONS
 
 PREFIX = "stream_detector_"
 
@@ -21,6 +22,7 @@ STAGES = (
 # fmt: on
 SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
 CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
+BrokerErrorKind: TypeAlias = Literal["ends", "open", "partitions_added", "retention_overrun"]
 
 Labels: TypeAlias = tuple[str, ...]
 PARTITION: Labels = ("topic", "partition")
@@ -52,13 +54,26 @@ def _each(literal: Any) -> tuple[Labels, ...]:
 
 
 _AT_ZERO: tuple[Labels, ...] = ((),)
+_REJECTIONS: tuple[Labels, ...] = (
+    *(("decode", reason) for reason in REASONS if reason != "time_behind"),
+    ("order", "time_ahead"),
+    ("order", "time_behind"),
+)
 FAMILIES = (
     Family("events_total", "counter", "Events taken in.", PARTITION),
-    Family("rejected_total", "counter", "Records that touched no model.", ("stage", "reason")),
+    Family(
+        "rejected_total",
+        "counter",
+        "Records that touched no model.",
+        ("stage", "reason"),
+        _REJECTIONS,
+    ),
     Family("alerts_total", "counter", "Alerts written.", ("severity",)),
     Family("suppressed_total", "counter", "Alerts held back by suppression.", (), _AT_ZERO),
+    Family("alert_reasons_total", "counter", "Alerts by their first reason.", ("feature",)),
     Family("threshold", "gauge", "Score from which an event alerts.", SHARD),
     Family("alert_rate_ratio", "gauge", "Share of recent events over the threshold.", SHARD),
+    Family("alert_budget_ratio", "gauge", "Share of events that may alert.", SHARD),
     Family("throughput_events_per_second", "gauge", "Events taken in, over the last 10 seconds."),
     Family("consumer_lag_records", "gauge", "Records not yet processed.", PARTITION),
     Family("consumer_lag_seconds", "gauge", "Event time not yet processed.", PARTITION),
@@ -72,6 +87,41 @@ FAMILIES = (
     Family("keys_evicted_total", "counter", "Keys forgotten for want of room.", (*SHARD, "key")),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
+    Family("drift_events_total", "counter", "Drifts found.", ("on", "feature")),
+    Family(
+        "labelled_events_total",
+        "counter",
+        "Events whose label is known, by what was decided.",
+        (*SHARD, "label", "raised"),
+    ),
+    Family("label_auc_ratio", "gauge", "Area under the ROC curve, by late labels.", SHARD),
+    Family("label_average_precision_ratio", "gauge", "Average precision, by late labels.", SHARD),
+    Family(
+        "label_precision_at_ratio",
+        "gauge",
+        "Share of anomalous events among the k highest scores, by late labels.",
+        (*SHARD, "k"),
+    ),
+    Family(
+        "challenger_decisions_total",
+        "counter",
+        "Events by what champion and challenger made of them.",
+        (*SHARD, "champion", "challenger"),
+    ),
+    Family("challenger_threshold", "gauge", "Score from which it would alert.", SHARD),
+    Family("challenger_label_auc_ratio", "gauge", "As label_auc_ratio, the challenger's.", SHARD),
+    Family(
+        "challenger_label_average_precision_ratio",
+        "gauge",
+        "As label_average_precision_ratio, the challenger's.",
+        SHARD,
+    ),
+    Family(
+        "challenger_label_precision_at_ratio",
+        "gauge",
+        "As label_precision_at_ratio, the challenger's.",
+        (*SHARD, "k"),
+    ),
     Family("snapshot_age_seconds", "gauge", "Age of the newest snapshot (or of the shard).", SHARD),
     Family("snapshot_timestamp_seconds", "gauge", "Newest snapshot's time, since 1970.", SHARD),
     Family("snapshot_size_bytes", "gauge", "Size of the newest snapshot.", SHARD),
@@ -85,10 +135,19 @@ FAMILIES = (
     Family("rebalances_total", "counter", "Changes of the assignment.", (), _AT_ZERO),
     Family("partitions_assigned", "gauge", "Partitions owned.", (), _AT_ZERO),
     Family("shards_owned", "gauge", "Shards owned.", (), _AT_ZERO),
-    Family("broker_errors_total", "counter", "Errors of the broker or its client.", ("kind",)),
+    Family(
+        "broker_errors_total",
+        "counter",
+        "Errors of the broker or its client.",
+        ("kind",),
+        _each(BrokerErrorKind),
+    ),
+    Family("memory_limit_bytes", "gauge", "Memory that the process may have."),
     Family("ready", "gauge", "1 when /readyz answers 200."),
     Family("build_info", "gauge", "Versions.", ("version", "python", *_LIBRARIES)),
-    Family("config_info", "gauge", "What is configured.", ("name", "detector", "delivery")),
+    Family(
+        "config_info", "gauge", "What is configured.", ("name", "group", "detector", "delivery")
+    ),
 )
 
 
@@ -98,10 +157,15 @@ def empty(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
     return make(PREFIX + family.name, family.help, labels=family.labels)
 
 
-def empty_histograms() -> tuple[HistogramMetricFamily, HistogramMetricFamily]:
-    """The histograms of scores and of the time in a stage, without samples."""
+def empty_histograms() -> tuple[
+    HistogramMetricFamily, HistogramMetricFamily, HistogramMetricFamily
+]:
+    """The histograms of both models' scores and of the time in a stage, without samples."""
     return (
         HistogramMetricFamily(PREFIX + "score", "Scores of events.", labels=()),
+        HistogramMetricFamily(
+            PREFIX + "challenger_score", "The challenger's scores of events.", labels=()
+        ),
         HistogramMetricFamily(
             PREFIX + "stage_duration_seconds", "Time of a batch in a stage.", labels=("stage",)
         ),

@@ -16,11 +16,13 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import Metric
 
 from stream_detector.events import Float64, Rejection, TopicPartition
+from stream_detector.telemetry.challenger import ChallengerMetrics
 from stream_detector.telemetry.families import (
     FAMILIES,
     PARTITION,
     SHARD,
     STAGES,
+    BrokerErrorKind,
     CommitResult,
     Labels,
     SnapshotResult,
@@ -34,6 +36,7 @@ from stream_detector.telemetry.histograms import (
     BulkHistogram,
     StageTimer,
 )
+from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.rates import RecentRate, RecentShare
 from stream_detector.telemetry.series import Series
 
@@ -64,6 +67,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._series = Series()
         self._scores = BulkHistogram(score_buckets)
+        self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
         self._rate = RecentRate(monotonic())
         self._alert_share: defaultdict[int, RecentShare] = defaultdict(RecentShare)
@@ -72,6 +76,8 @@ class Metrics:
         for severity in severities:
             self._series.add("alerts_total", 0, (severity,))
         self._series.set("build_info", 1, versions())
+        if (limit := memory_limit_bytes()) is not None:
+            self._series.set("memory_limit_bytes", limit)
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -112,12 +118,20 @@ class Metrics:
             if (ratio := share.value()) is not None:
                 self._series.set("alert_rate_ratio", ratio, _shard(shard))
 
+    def add_reasons(self, counts: Mapping[str, int]) -> None:
+        """Alerts by the feature that contributed most; with 0 a feature begins to exist."""
+        with self._lock:
+            for feature, count in counts.items():
+                self._series.add("alert_reasons_total", count, (feature,))
+
     # --- a shard's state ---
 
     def begin_shard(self, shard: int) -> None:
         """A shard was taken on: its counters begin at zero, and without a snapshot its age."""
         with self._lock:
             self._snapshot_time.setdefault(shard, self._clock())
+            for name in ("output_failing", "replay_remaining_records"):
+                self._series.set(name, 0, _shard(shard))
             for family in FAMILIES:
                 if family.kind == "counter" and family.labels == SHARD:
                     self._series.add(family.name, 0, _shard(shard))
@@ -129,10 +143,12 @@ class Metrics:
             self._alert_share.pop(shard, None)
             self._series.forget(SHARD, {_shard(shard)})
 
-    def set_threshold(self, shard: int, score: float) -> None:
-        """Score from which an event alerts."""
+    def set_threshold(self, shard: int, score: float, budget: float | None = None) -> None:
+        """Score from which an event alerts; the share of events that may, None without a budget."""
         with self._lock:
             self._series.set("threshold", score, _shard(shard))
+            if budget is not None:
+                self._series.set("alert_budget_ratio", budget, _shard(shard))
 
     def add_learning(self, shard: int, steps: int, learned: int, refused: int) -> None:
         """Chunks learnt, the events in them, and those of them that were left out."""
@@ -140,6 +156,11 @@ class Metrics:
             self._series.add("learning_steps_total", steps, _shard(shard))
             self._series.add("rows_learned_total", learned, _shard(shard))
             self._series.add("rows_refused_total", refused, _shard(shard))
+
+    def add_drift(self, on: str, feature: str, count: int = 1) -> None:
+        """Drifts found; ``feature`` is the column's name, empty where it is not of an input."""
+        with self._lock:
+            self._series.add("drift_events_total", count, (on, feature))
 
     def set_keys(self, shard: int, key: str, held: int) -> None:
         """Keys that the windows over the field ``key`` remember."""
@@ -161,6 +182,22 @@ class Metrics:
         """Rows that wait for their label."""
         with self._lock:
             self._series.set("labels_waiting", waiting, _shard(shard))
+
+    def add_labelled(self, shard: int, anomalous: bool, raised: bool, events: float) -> None:
+        """Events (an estimate, from the rows kept) whose label is known, by what was decided."""
+        labels = (*_shard(shard), "anomalous" if anomalous else "normal", str(raised).lower())
+        with self._lock:
+            self._series.add("labelled_events_total", events, labels)
+
+    def set_label_figures(
+        self, shard: int, auc: float, average_precision: float, precision_at: Mapping[int, float]
+    ) -> None:
+        """How well the scores of late put events in order, by their labels; each 0 to 1."""
+        with self._lock:
+            self._series.set("label_auc_ratio", auc, _shard(shard))
+            self._series.set("label_average_precision_ratio", average_precision, _shard(shard))
+            for k, precision in precision_at.items():
+                self._series.set("label_precision_at_ratio", precision, (*_shard(shard), str(k)))
 
     # --- time spent ---
 
@@ -213,8 +250,8 @@ class Metrics:
         with self._lock:
             self._series.set("waiting_for_input", float(waiting))
 
-    def add_broker_error(self, kind: str) -> None:
-        """An error of the broker or its client; ``kind`` from a short list."""
+    def add_broker_error(self, kind: BrokerErrorKind) -> None:
+        """An error of the broker or its client."""
         with self._lock:
             self._series.add("broker_errors_total", 1, (kind,))
 
@@ -256,11 +293,11 @@ class Metrics:
 
     # --- what runs ---
 
-    def set_config(self, name: str, detector: str, delivery: str) -> None:
+    def set_config(self, name: str, group: str, detector: str, delivery: str) -> None:
         """Replace ``config_info``."""
         with self._lock:
             self._series.clear("config_info")
-            self._series.set("config_info", 1, (name, detector, delivery))
+            self._series.set("config_info", 1, (name, group, detector, delivery))
 
     def watch_ready(self, is_ready: Callable[[], bool]) -> None:
         """Ask ``is_ready`` at every scrape, so that the gauge is right even if the loop hangs."""
@@ -284,18 +321,19 @@ class Metrics:
                 age = max(0.0, self._clock() - then)
                 self._series.set("snapshot_age_seconds", age, _shard(shard))
             values = self._series.items()
-            scores = self._scores.samples()
+            scores, shadow = self._scores.samples(), self.challenger.samples()
             stages = [(stage, each.samples()) for stage, each in self._stages.items()]
         for family, by_labels in values:
             metric = empty(family)
             for labels, value in by_labels:
                 metric.add_metric(labels, value)
             yield metric
-        score, duration = empty_histograms()
+        score, challenger, duration = empty_histograms()
         # The library leaves _sum and _count out where a bound is negative, as OpenMetrics demands:
         # such a sum may fall.
         score.add_metric([], *scores)
-        yield score
+        challenger.add_metric([], *shadow)
+        yield from (score, challenger)
         for stage, (buckets, total) in stages:
             duration.add_metric([stage], buckets, total)
         yield duration

@@ -1,0 +1,155 @@
+"""``stream-detector promote``: let the challenger take the champion's place."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from stream_detector.cli.common import add_command, add_configuration, configuration
+from stream_detector.cli.state_store import inspect, shards
+from stream_detector.config import Config
+from stream_detector.config.fingerprint import state_shape
+from stream_detector.config.load import parse
+from stream_detector.config.promotion import before_promotion
+from stream_detector.config.rewrite import NotRewritableError, exchange_models
+from stream_detector.daemon.stores import snapshot_stores
+from stream_detector.errors import ConfigurationError, StateError
+from stream_detector.pipeline import Pipeline
+
+_ABOUT = """\
+Let the challenger take the champion's place: writes the configuration with the two exchanged.
+
+Shows first how both have done, by the newest snapshot of each shard. The workers take the new
+configuration at their next start: each shard goes on where it stopped, with the challenger as it is
+by then, trained and with a threshold of its own. The former champion becomes the challenger, unless
+--drop is given. Stop all workers before the first starts with the new file. The journal tells which
+events were whose, so a crash at any moment costs nothing; `promote` once more goes back."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "promote",
+        run,
+        "Let the challenger take the champion's place, trained as it is.",
+        "stream-detector promote config.yaml --output promoted.yaml",
+    )
+    parser.description = _ABOUT
+    add_configuration(parser)
+    parser.add_argument(
+        "--output", metavar="FILE", help="write it there (default: in place of the file)"
+    )
+    parser.add_argument("--drop", action="store_true", help="keep no challenger")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show, ask, write."""
+    config = configuration(arguments)
+    if config.challenger is None:
+        raise ConfigurationError(f"{arguments.config} has no section challenger")
+    if arguments.set:
+        raise ConfigurationError("promote changes the file: say nothing with --set")
+    path = Path(arguments.config)
+    text = _promoted_text(config, path, drop=arguments.drop)
+    for number in shards(config, None):
+        for line in _verdict(config, number):
+            print(line)
+    target = Path(arguments.output) if arguments.output else path
+    if arguments.output and target.exists():
+        raise ConfigurationError(f"--output {target} exists already")
+    detector, challenger = config.detector.kind, config.challenger.detector.kind
+    if not arguments.yes and not _agreed(f"promote {challenger} in place of {detector}?"):
+        return 0
+    _write(target, text)
+    print(f"{target}: {challenger} alerts from the next start of the workers on")
+    return 0
+
+
+def _promoted_text(config: Config, path: Path, *, drop: bool) -> str:
+    """The file's text with the roles exchanged, and known to do what it should."""
+    try:
+        text = exchange_models(path.read_text("utf-8-sig"), drop=drop)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
+    except NotRewritableError as error:
+        raise ConfigurationError(
+            f"{path} cannot be rewritten: {error}. Exchange `detector` and `challenger.detector` "
+            "by hand; the workers take it up all the same"
+        ) from error
+    promoted = parse(text, str(path), dict(os.environ)).config
+    if before_promotion(promoted, state_shape(config)) is None:
+        raise ConfigurationError(
+            f"{path}: the challenger's state would not fit the configuration that it is promoted by"
+        )
+    return text
+
+
+def _verdict(config: Config, number: int) -> Iterator[str]:
+    """How both models have done, by the newest sound snapshot."""
+    store = snapshot_stores(config, config.kafka, make=False)(number)
+    for position in store.positions():
+        found = inspect(config, store, number, position)
+        if found.snapshot is None:
+            continue
+        if found.differences:
+            raise StateError(
+                f"shard {number}: the newest snapshot is of another configuration: "
+                + "; ".join(found.differences)
+            )
+        pipeline = Pipeline(config, "")
+        pipeline.restore(found.snapshot.state)
+        challenge = pipeline.challenge
+        assert challenge is not None
+        counts = challenge.decisions
+        events = sum(counts.values())
+        if not events:
+            raise StateError(
+                f"shard {number}: its newest snapshot holds nothing of this challenger yet. Let "
+                "the daemon run with it first"
+            )
+        yield f"shard {number}, the last {events:,} events of {pipeline.sequence:,}"
+        yield f"  {'':<22}{'champion':>14}{'challenger':>14}"
+        raised = (
+            counts[True, False] + counts[True, True],
+            counts[False, True] + counts[True, True],
+        )
+        yield f"  {'raised':<22}{raised[0]:>14,}{raised[1]:>14,}"
+        yield f"  {'raised by both':<22}{counts[True, True]:>28,}"
+        both = (pipeline.labels.feedback, challenge.feedback)
+        figures = [each.figures() if each is not None else None for each in both]
+        if all(figures):
+            for name in ("auc", "average_precision"):
+                values = "".join(f"{getattr(each, name):>14.4f}" for each in figures)
+                yield f"  {name.replace('_', ' '):<22}{values}"
+        else:
+            yield "  no labels yet that would say which is better"
+        return
+    raise StateError(f"shard {number} has no sound snapshot: let the daemon run first")
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody can be asked: say --yes")
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _write(target: Path, text: str) -> None:
+    """Beside it, then renamed: never half of a configuration."""
+    beside = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        beside.write_text(text, "utf-8")
+        if target.exists():
+            beside.chmod(target.stat().st_mode)
+        beside.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise ConfigurationError(f"cannot write {target}: {error}") from error

@@ -1,0 +1,17 @@
+"""The section `challenger`: a second model in the shadow of the one that alerts."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stream_detector.config.base import Model
+from stream_detector.config.detector_models import DetectorConfig
+
+
+class Challenger(Model):
+    """Scores and learns the same events and raises nothing; `promote` gives it the word."""
+
+    detector: DetectorConfig = Field(
+        description="The model, as in the section `detector`. Features, labels and threshold are "
+        "those of the champion."
+    )

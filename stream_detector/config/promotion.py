@@ -1,0 +1,28 @@
+"""Which configuration a state was made under, where the only change since is a promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from stream_detector.config.fingerprint import state_shape
+from stream_detector.config.models import Challenger, Config, DetectorConfig
+
+_DETECTOR: TypeAdapter[DetectorConfig] = TypeAdapter(DetectorConfig)
+
+
+def before_promotion(config: Config, shape: Mapping[str, Any]) -> Config | None:
+    """``config`` with the roles as they were when ``shape`` was written.
+
+    Then its detector was the challenger, and the one named in ``shape`` the champion. None where
+    something else differs too.
+    """
+    try:
+        champion = _DETECTOR.validate_python(shape.get("detector"))
+    except ValidationError:
+        return None
+    roles = {"detector": champion, "challenger": Challenger(detector=config.detector)}
+    former = config.model_copy(update=roles)
+    return former if state_shape(former) == shape else None

@@ -1,0 +1,132 @@
+"""What a report shows of a back-test beside scores and labels, seen as the events pass by."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from stream_detector.evaluation.feature_samples import FeatureSamples
+from stream_detector.events import EventBatch, Float64, Int64
+from stream_detector.features import FeatureExtractor
+from stream_detector.pipeline import Outcome, Pipeline
+
+TOP_ALERTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAlert:
+    """An alert and what was true of its event.
+
+    Attributes:
+        body: the alert as it would have been written.
+        label: 1, 0 or NaN unknown.
+    """
+
+    body: dict[str, Any]
+    label: float
+
+    @property
+    def rank(self) -> tuple[float, float, int]:
+        """Larger is rarer; of two alike the earlier one."""
+        return self.body["rarity"], self.body["score"], -self.body["receipt"]["sequence"]
+
+
+class Watch:
+    """Looks at a back-test from within, and changes nothing.
+
+    State, bounded but for twelve bytes a chunk: samples of the features, the rarest alerts,
+    counts by feature of what the alerts give as their first reason, each change of the threshold.
+
+    Attributes:
+        samples: of the features.
+        reasons: by feature, how often it was an alert's first reason: [label 0, 1, unknown].
+    """
+
+    def __init__(self, pipeline: Pipeline, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
+        """Watch ``pipeline``, which has seen nothing yet."""
+        self.samples = FeatureSamples(skip)
+        self.reasons: dict[str, list[int]] = {}
+        self._skip = skip
+        self._top = top
+        self._best: list[tuple[tuple[float, float, int], SeenAlert]] = []
+        self._pipeline = pipeline
+        self._extractor = pipeline.features
+        self._changed_at = array("q")
+        self._thresholds = array("d")
+        self._regimes: list[tuple[int, int]] = [(0, 0)]
+        # As `replay` does: the pipeline takes whatever extracts.
+        pipeline.features = cast("FeatureExtractor", self)
+
+    @property
+    def features(self) -> FeatureExtractor:
+        """The pipeline's own extractor."""
+        return self._extractor
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, as the pipeline wants to know them."""
+        return list(self._extractor.names)
+
+    def extract(self, batch: EventBatch) -> Float64:
+        """Features of events that are scored next, by the state as it is now."""
+        features = self._extractor.extract(batch)
+        self.samples.add(features)
+        at, threshold = self._pipeline.sequence, self._pipeline.threshold.value
+        if not self._thresholds or self._thresholds[-1] != threshold:
+            self._changed_at.append(at)
+            self._thresholds.append(threshold)
+        regime = getattr(self._pipeline.detector, "score_regime", 0)
+        if regime != self._regimes[-1][1]:
+            self._regimes.append((at, regime))
+        return features
+
+    def take_labels(self, now_ms: int) -> None:
+        """Labels that have become known, as the pipeline hands them on."""
+        self._extractor.take_labels(now_ms)
+
+    def end_chunk(self) -> None:
+        """A full chunk, as the pipeline tells it."""
+        self._extractor.end_chunk()
+
+    def see(self, batch: EventBatch, outcome: Outcome) -> None:
+        """Take in what was made of a batch."""
+        if not outcome.alerts:
+            return
+        rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}
+        for alert in outcome.alerts:
+            body = msgspec.json.decode(alert.value or b"{}")
+            seen = SeenAlert(body, float(batch.label[rows[alert.offset]]))
+            self._count(seen)
+            entry = (seen.rank, seen)
+            if len(self._best) < self._top:
+                heapq.heappush(self._best, entry)
+            else:
+                heapq.heappushpop(self._best, entry)
+
+    def _count(self, seen: SeenAlert) -> None:
+        reasons = seen.body["reasons"]
+        if not reasons or seen.body["receipt"]["sequence"] < self._skip:
+            return
+        counts = self.reasons.setdefault(reasons[0]["feature"], [0, 0, 0])
+        counts[2 if np.isnan(seen.label) else int(seen.label)] += 1
+
+    def top_alerts(self) -> list[SeenAlert]:
+        """The rarest alerts, the rarest first."""
+        return [seen for _, seen in sorted(self._best, key=lambda entry: entry[0], reverse=True)]
+
+    def thresholds(self) -> tuple[Int64, Float64]:
+        """First event of each threshold, and the threshold (infinite while none is known)."""
+        return np.array(self._changed_at, np.int64), np.array(self._thresholds, np.float64)
+
+    def regimes(self, events: int) -> Iterator[tuple[int, int, int]]:
+        """(regime, first event, end) of each stretch in which scores are on one scale."""
+        ends = [at for at, _ in self._regimes[1:]] + [events]
+        for (at, regime), end in zip(self._regimes, ends, strict=True):
+            if end > at:
+                yield regime, at, end

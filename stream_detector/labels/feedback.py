@@ -1,0 +1,152 @@
+"""What labels say of the scores that were given before: right alerts, misses, and the order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.config.models import Labels
+from stream_detector.events import Float64, Int64, State
+from stream_detector.labels.gate import Gate
+from stream_detector.labels.waiting import DelayQueue
+
+JUDGED_ROWS = 20_000
+"""Labelled rows that the figures are made of: at 4 % kept, the last half million events."""
+
+PRECISION_AT = (10, 100, 1000)
+
+Case = tuple[bool, bool]
+"""Whether an event was anomalous, and whether its score was over the threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How well the scores put the events of late in order; each between 0 and 1.
+
+    Attributes:
+        auc: probability that an anomalous event has the higher score than a normal one.
+        average_precision: area under the curve of precision over recall.
+        precision_at: by k, the share of anomalous events among the k highest scores.
+    """
+
+    auc: float
+    average_precision: float
+    precision_at: Mapping[int, float]
+
+
+class Feedback:
+    """Keeps score and decision of events until their label is due, then holds them to it.
+
+    Every event over the threshold waits, and of the others those that ``labels.keep_first``,
+    ``keep_top`` and ``keep_random`` choose, each with the number of events that it stands for.
+    Learns nothing and changes no score.
+
+    State: the rows that wait (at most ``labels.max_waiting``), the last ``JUDGED_ROWS`` labelled
+    rows, four sums.
+    """
+
+    def __init__(self, labels: Labels, seed: int) -> None:
+        """``seed``: of the choice by chance."""
+        self._absent = 0.0 if labels.absent == "normal" else np.nan
+        self._gate = Gate(labels.keep_first, labels.keep_top, labels.keep_random, seed)
+        kept: dict[str, tuple[type, int]] = {
+            "score": (np.float64, 0),
+            "raised": (np.bool_, 0),
+            "weight": (np.float64, 0),
+        }
+        self._queue = DelayQueue(labels.delay, labels.max_waiting, kept)
+        self._judged = np.empty((0, 3))  # score, label, weight; oldest first
+        self.cases: dict[Case, float] = {
+            (anomalous, raised): 0.0 for anomalous in (True, False) for raised in (True, False)
+        }
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait now."""
+        return self._queue.waiting
+
+    def offer(
+        self,
+        times_ms: Int64,
+        ids: Int64,
+        labels: Float64,
+        scores: Float64,
+        raised: NDArray[np.bool_],
+        sequence: int,
+    ) -> None:
+        """Let the rows of a full chunk wait that tell something; columns are (events,).
+
+        ``raised``: which were over the threshold; ``sequence``: number of the first event.
+        """
+        weights = self._gate.weigh(scores, sequence)
+        weights[raised] = 1.0
+        rows = np.flatnonzero(weights)
+        columns = {"score": scores[rows], "raised": raised[rows], "weight": weights[rows]}
+        self._queue.add(times_ms[rows], ids[rows], labels[rows], columns)
+
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Labels of waiting rows, by identity; which of them found theirs."""
+        return self._queue.set_labels(ids, labels)
+
+    def judge(self, now_ms: int) -> None:
+        """Take the rows whose delay is over at ``now_ms`` of event time into the figures."""
+        due = self._queue.mature(now_ms)
+        labels: Float64 = due["label"].astype(np.float64)
+        labels[np.isnan(labels)] = self._absent
+        known = np.flatnonzero(~np.isnan(labels))
+        if not len(known):
+            return
+        anomalous, weights = labels[known] > 0, due["weight"][known]
+        raised = due["raised"][known]
+        for case in self.cases:
+            self.cases[case] += float(weights[(anomalous == case[0]) & (raised == case[1])].sum())
+        rows = np.column_stack([due["score"][known], anomalous, weights])
+        self._judged = np.concatenate([self._judged, rows])[-JUDGED_ROWS:]
+
+    def figures(self) -> Figures | None:
+        """Of the last labelled rows; None until both kinds are among them."""
+        scores, anomalous, weights = self._judged.T
+        order = np.argsort(-scores, kind="stable")
+        scores, weights = scores[order], weights[order]
+        # Rows of the same score count together.
+        ends = np.flatnonzero(np.diff(scores, append=-np.inf))
+        hits = np.cumsum(weights * anomalous[order])[ends]
+        false = np.cumsum(weights * (1.0 - anomalous[order]))[ends]
+        if not len(ends) or hits[-1] <= 0 or false[-1] <= 0:
+            return None
+        recall, false_rate = hits / hits[-1], false / false[-1]
+        steps = np.diff(false_rate, prepend=0.0)
+        auc = float(np.sum(steps * (recall + np.concatenate([[0.0], recall[:-1]])) / 2))
+        precision = hits / (hits + false)
+        average = float(np.sum(np.diff(recall, prepend=0.0) * precision))
+        return Figures(auc, average, {k: _precision(hits, false, k) for k in PRECISION_AT})
+
+    def state(self) -> State:
+        """The rows that wait, those judged, the sums."""
+        cases = [self.cases[case] for case in sorted(self.cases)]
+        return {
+            "waiting": self._queue.state(),
+            "judged": self._judged.copy(),
+            "cases": np.array(cases),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take ``state`` in. Raises ``StateMismatchError`` where it does not fit."""
+        self._queue.restore(state["waiting"])
+        self._judged = np.array(state["judged"], dtype=np.float64).reshape(-1, 3)
+        sums = np.array(state["cases"], dtype=np.float64).tolist()
+        self.cases = dict(zip(sorted(self.cases), sums, strict=True))
+
+
+def _precision(hits: Float64, false: Float64, k: int) -> float:
+    """Share of hits among the ``k`` highest; among all where there are fewer.
+
+    Within a step of equal scores, or a row that stands for many, the hits are spread evenly.
+    """
+    total = hits + false
+    wanted = min(float(k), float(total[-1]))
+    found = np.interp(wanted, np.concatenate([[0.0], total]), np.concatenate([[0.0], hits]))
+    return float(found) / wanted
