@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.special import expit  # type: ignore[import-untyped]
+from scipy.special import expit
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from stream_detector.detectors.base import blocked_matmul
