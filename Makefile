@@ -1,5 +1,6 @@
 # Needs make and a Python of at least 3.11; `make test` also uses Java 17 and Maven for a real
-# Kafka broker and promtool for the Prometheus files, and says what it skipped without them.
+# Kafka broker, Prometheus and npm for dashboards and rules, Chromium for the pages, and says what it
+# skipped without them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ TESTS ?= tests
 MINUTES ?= 10
 JOBS ?= 3
 
-.PHONY: help demo test test-fast lint format chaos soak bench bench-stages quality labelled peers lock clean
+.PHONY: dashboards help demo test test-fast lint format chaos soak bench bench-stages quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,9 @@ labelled: $(VENV)/.runtime  ## Detection quality with late labels (docs/quality.
 
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .
+
+dashboards: $(VENV)/.runtime  ## Write the Grafana dashboards anew from their source
+	@$(BIN)/python -m dashboards
 
 bench-stages: $(VENV)/.runtime  ## Compare what each stage costs with the stored figures (ARGS=--write: store them)
 	@$(BIN)/python benchmarks/stages.py $(ARGS)

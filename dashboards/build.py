@@ -75,7 +75,6 @@ def _variables() -> list[Json]:
             "hide": 0,
             "skipUrlSync": False,
             "options": [],
-            "current": {},
         },
         _variable("job", "Job", "stream_detector_config_info", ".+"),
         _variable("group", "Consumer group", 'stream_detector_config_info{job=~"$job"}', ".+"),
@@ -103,7 +102,6 @@ def _variable(name: str, label: str, series: str, everything: str | None) -> Jso
         "label": label,
         "type": "query",
         "datasource": DATASOURCE,
-        "definition": query,
         "query": {
             "qryType": 1,
             "query": query,

@@ -225,12 +225,15 @@ REASONS = Section(
         ),
         lines(
             "First reasons over time",
-            "Alerts a minute by the feature that contributed most, the eight most frequent ones. A "
-            "new one on top is a new kind of event, or a broken field.",
+            "Alerts a minute by the feature that contributed most; the seven most frequent ones of "
+            "the time shown. A new one on top is a new kind of event, or a broken field.",
             "cpm",
             Query(
-                "topk(8, 60 * sum by (feature) "
-                "(rate(stream_detector_alert_reasons_total{@}[$__rate_interval])))",
+                # Chosen for the whole span: chosen at each step, the series would be in pieces.
+                "60 * sum by (feature) "
+                "(rate(stream_detector_alert_reasons_total{@}[$__rate_interval])) "
+                "and topk(7, sum by (feature) "
+                "(increase(stream_detector_alert_reasons_total{@}[$__range] @ end())))",
                 "{{feature}}",
             ),
             runbook="detection-panels",
@@ -322,5 +325,132 @@ FEEDBACK = Section(
     ],
 )
 
-# Drift events and champion against challenger go here: a Section each, and its name in the list.
-DETECTION = [NOW, ALERTS, SCORES, REASONS, FEEDBACK]
+DRIFT = Section(
+    "Drift (empty without the section `drift`)",
+    [
+        lines(
+            "Drifts found",
+            "Lasting changes of the inputs, the score or the error, as they are found. One is "
+            "a change to look at; many in a row are a rhythm that the watch takes for one.",
+            "short",
+            Query(
+                "sum by (on) (increase(stream_detector_drift_events_total{@}[$__rate_interval]))",
+                "{{on}}",
+            ),
+            runbook="drift-panels",
+            width=12,
+        ),
+        bars(
+            "Drifting features",
+            "How often each feature was found to have drifted, in the time shown.",
+            "short",
+            Query(
+                "topk(15, sum by (feature) (increase("
+                'stream_detector_drift_events_total{@, on="inputs"}[$__range])))',
+                "{{feature}}",
+            ),
+            runbook="drift-panels",
+            width=12,
+        ),
+    ],
+)
+
+CHALLENGER = Section(
+    "Champion and challenger (empty without a challenger)",
+    [
+        lines(
+            "Who raises what",
+            "Events a minute that both models raise, the champion alone, and that the challenger "
+            "alone would. Far apart: look at some of each before a promotion.",
+            "cpm",
+            *(
+                Query(
+                    "60 * sum(rate(stream_detector_challenger_decisions_total"
+                    f'{{@, champion="{champion}", challenger="{challenger}"}}[$__rate_interval]))',
+                    legend,
+                )
+                for champion, challenger, legend in (
+                    ("true", "true", "both"),
+                    ("true", "false", "champion alone"),
+                    ("false", "true", "challenger alone"),
+                )
+            ),
+            runbook="champion-and-challenger-panels",
+            stacked=True,
+        ),
+        lines(
+            "AUC of both",
+            "Area under the ROC curve of both models' scores, by late labels, since the challenger "
+            "began. Needs labels.",
+            "percentunit",
+            Query(
+                "min by (shard) (stream_detector_label_auc_ratio{@})", "champion, shard {{shard}}"
+            ),
+            Query(
+                "min by (shard) (stream_detector_challenger_label_auc_ratio{@})",
+                "challenger, shard {{shard}}",
+            ),
+            runbook="champion-and-challenger-panels",
+            most=1,
+        ),
+        lines(
+            "Average precision of both",
+            "The same, of average precision: what counts where anomalies are rare.",
+            "percentunit",
+            Query(
+                "min by (shard) (stream_detector_label_average_precision_ratio{@})",
+                "champion, shard {{shard}}",
+            ),
+            Query(
+                "min by (shard) (stream_detector_challenger_label_average_precision_ratio{@})",
+                "challenger, shard {{shard}}",
+            ),
+            runbook="champion-and-challenger-panels",
+            most=1,
+        ),
+        lines(
+            "Precision at 100 of both",
+            "Share of anomalous events among the 100 highest scores of each model.",
+            "percentunit",
+            Query(
+                'min by (shard) (stream_detector_label_precision_at_ratio{@, k="100"})',
+                "champion, shard {{shard}}",
+            ),
+            Query(
+                'min by (shard) (stream_detector_challenger_label_precision_at_ratio{@, k="100"})',
+                "challenger, shard {{shard}}",
+            ),
+            runbook="champion-and-challenger-panels",
+            most=1,
+        ),
+        lines(
+            "Thresholds of both",
+            "Scores from which each raises (would raise) an event. Different models, different "
+            "scales.",
+            "none",
+            Query(
+                "max by (shard) (stream_detector_threshold{@} < Inf)", "champion, shard {{shard}}"
+            ),
+            Query(
+                "max by (shard) (stream_detector_challenger_threshold{@} < Inf)",
+                "challenger, shard {{shard}}",
+            ),
+            runbook="champion-and-challenger-panels",
+            least=None,
+        ),
+        heatmap(
+            "Distribution of the challenger's scores",
+            "As the champion's above, on the challenger's own scale.",
+            "cps",
+            Query(
+                "sum by (le) (rate(stream_detector_challenger_score_bucket{@}[$__rate_interval]))",
+                "{{le}}",
+                format="heatmap",
+            ),
+            runbook="champion-and-challenger-panels",
+            width=8,
+        ),
+    ],
+)
+
+DETECTION = [NOW, ALERTS, SCORES, REASONS, DRIFT, FEEDBACK, CHALLENGER]

@@ -250,6 +250,7 @@ STATE = Section(
                 "{{result}}",
             ),
             runbook="streamdetectoroutputfailing",
+            width=6,
         ),
         lines(
             "Time of a commit",
@@ -269,6 +270,7 @@ STATE = Section(
                 "99 %",
             ),
             runbook="streamdetectoroutputfailing",
+            width=6,
         ),
         lines(
             "Output failing",
@@ -276,6 +278,7 @@ STATE = Section(
             "short",
             Query("max by (shard) (stream_detector_output_failing{@})", "shard {{shard}}"),
             runbook="streamdetectoroutputfailing",
+            width=6,
             most=1,
             limit=1,
         ),
@@ -286,6 +289,7 @@ STATE = Section(
             "s",
             Query("max by (shard) (stream_detector_snapshot_age_seconds{@})", "shard {{shard}}"),
             runbook="streamdetectorsnapshotold",
+            width=6,
             limit=1800,
         ),
         lines(
@@ -298,6 +302,7 @@ STATE = Section(
                 "{{result}}",
             ),
             runbook="streamdetectoroldersnapshotrestored",
+            width=6,
         ),
         lines(
             "Snapshot size",
@@ -306,6 +311,7 @@ STATE = Section(
             "bytes",
             Query("max by (shard) (stream_detector_snapshot_size_bytes{@})", "shard {{shard}}"),
             runbook="streamdetectorsnapshotold",
+            width=6,
         ),
         lines(
             "Recovery",
@@ -318,6 +324,7 @@ STATE = Section(
             ),
             Query("sum(stream_detector_replay_remaining_records{@})", "records to be followed"),
             runbook="streamdetectorreplaymismatch",
+            width=6,
         ),
         lines(
             "Replays that came out other",
@@ -326,6 +333,7 @@ STATE = Section(
             "short",
             Query("sum by (shard) (stream_detector_replay_mismatches_total{@})", "shard {{shard}}"),
             runbook="streamdetectorreplaymismatch",
+            width=6,
             limit=1,
         ),
     ],
@@ -376,14 +384,23 @@ PROCESS = Section(
     [
         lines(
             "Resident memory",
-            "Memory of each worker and the least limit that holds for it. It grows while keys and "
-            "rows are gathered, then stays level.",
+            "Memory of each worker. It grows while keys and rows are gathered, then stays level.",
             "bytes",
             Query("max by (instance) (process_resident_memory_bytes{@})", "{{instance}}"),
+            runbook="streamdetectormemorynearlimit",
+        ),
+        lines(
+            "Memory against its limit",
+            "The same as a share of what the process may have: the least of its container's or "
+            "unit's limit and the machine's memory.",
+            "percentunit",
             Query(
-                "max by (instance) (stream_detector_memory_limit_bytes{@})", "{{instance}} limit"
+                "max by (instance) "
+                "(process_resident_memory_bytes{@} / stream_detector_memory_limit_bytes{@})",
+                "{{instance}}",
             ),
             runbook="streamdetectormemorynearlimit",
+            limit=0.85,
         ),
         lines(
             "Processor time",
@@ -412,16 +429,6 @@ PROCESS = Section(
             "File descriptors in use. Steady growth is a defect.",
             "short",
             Query("max by (instance) (process_open_fds{@})", "{{instance}}"),
-            runbook="operations-panels",
-        ),
-        lines(
-            "Garbage collections",
-            "Runs of Python's cycle collector, by generation.",
-            "cps",
-            Query(
-                "sum by (generation) (rate(python_gc_collections_total{@}[$__rate_interval]))",
-                "generation {{generation}}",
-            ),
             runbook="operations-panels",
         ),
         lines(

@@ -1,7 +1,7 @@
 """Panels, sections and whole dashboards as Grafana's JSON.
 
-In an expression ``@`` stands for the matchers of job and instance, ``@p`` for these and those of
-topic and partition: ``rate(stream_detector_events_total{@p}[$__rate_interval])``.
+In an expression ``{@}`` stands for the matchers of job and instance, ``{@p}`` for these and those
+of topic and partition: ``rate(stream_detector_events_total{@p}[$__rate_interval])``.
 """
 
 from __future__ import annotations
@@ -107,13 +107,17 @@ def _target(query: Query, name: str, *, instant: bool) -> Json:
     return {
         "datasource": DATASOURCE,
         "editorMode": "code",
-        "expr": query.expression.replace("@p", OF_PARTITIONS).replace("@", HERE),
+        "expr": _filled_in(query.expression),
         "format": query.format,
         "legendFormat": query.legend,
         "refId": name,
         "instant": instant,
         "range": not instant,
     }
+
+
+def _filled_in(expression: str) -> str:
+    return expression.replace("{@p", f"{{{OF_PARTITIONS}").replace("{@", f"{{{HERE}")
 
 
 def _thresholds(steps: Steps) -> Json:

@@ -103,13 +103,16 @@ def data_directory() -> Path:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
-    """Say loudly, as the last line before the totals, that tests with a broker did not run."""
+    """Say loudly, as the last lines before the totals, what did not run and why."""
     yield
-    reasons = [
-        report.longrepr[2].split(NO_BROKER, 1)[1]
+    skipped = [
+        report.longrepr[2]
         for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and NO_BROKER in report.longrepr[2]
+        if isinstance(report.longrepr, tuple)
     ]
+    for reason in sorted({each for each in skipped if " NOT " in each}):
+        terminalreporter.write_line(reason.removeprefix("Skipped: "), yellow=True)
+    reasons = [each.split(NO_BROKER, 1)[1] for each in skipped if NO_BROKER in each]
     if reasons:
         terminalreporter.write_line(
             f"{len(reasons)} tests with a real broker were SKIPPED: {reasons[0]}", yellow=True

@@ -29,6 +29,7 @@ from stream_detector.config import (
     load,
     load_config,
     parse,
+    state_differences,
     state_fingerprint,
     state_shape,
 )
@@ -700,6 +701,19 @@ def test_a_default_written_out_changes_no_fingerprint() -> None:
     one = config_of(SMALL)
     two = config_of(SMALL + "    transform: none\nprocessing: {chunk_size: 512}\n")
     assert state_fingerprint(one) == state_fingerprint(two)
+
+
+def test_a_state_from_before_a_setting_existed_fits_its_default_and_nothing_else() -> None:
+    base = {"detector": "{kind: classifier}"}
+    config = config_of(FULL, overrides=base)
+    old = json.loads(json.dumps(state_shape(config)))
+    del old["detector"]["rarity"]
+    meta = {"configuration": "0" * 16, "shape": old}
+    assert state_differences(meta, config) == []
+    changed = config_of(FULL, overrides={"detector": "{kind: classifier, rarity: true}"})
+    assert state_differences(meta, changed) == ["detector.rarity: was false, is true"]
+    whole = {"configuration": "0" * 16, "shape": state_shape(config)}
+    assert state_differences(whole, config) == ["its fingerprint is another one"]
 
 
 def test_a_difference_names_what_was_added_removed_and_changed() -> None:

@@ -31,6 +31,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "classifier_under": {**LEARNER, "resampling": "under"},
     "classifier_none": LEARNER,
     "classifier_network": {**LEARNER, "trees": False},
+    "classifier_rarity": {**LEARNER, "rarity": True},
     "river_trees": {
         "kind": "river",
         "model": "river.anomaly.HalfSpaceTrees",
@@ -49,6 +50,7 @@ SUPERVISED = (
     "classifier_under",
     "classifier_none",
     "classifier_network",
+    "classifier_rarity",
     "river_classifier",
 )
 UNSUPERVISED = tuple(name for name in CONFIGURATIONS if name not in SUPERVISED)

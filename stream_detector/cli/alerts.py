@@ -66,14 +66,14 @@ def readable(value: bytes) -> str:
             usual = reason.get("usual")
             beside = f"  usual {usual[0]:g} to {usual[1]:g}" if usual else ""
             lines.append(
-                f"    {reason['share']:>4.0%}  {_plain(reason['feature'])} = "
-                f"{_plain(reason['value'])}{beside}"
+                f"    {reason['share']:>4.0%}  {plain(reason['feature'])} = "
+                f"{plain(reason['value'])}{beside}"
             )
     except (ValueError, KeyError, TypeError, IndexError):
         return f"not an alert: {value[:200]!r}"
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Text that cannot move the cursor or colour the terminal."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))

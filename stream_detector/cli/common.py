@@ -88,7 +88,7 @@ def configuration(arguments: argparse.Namespace, path: str | None = None) -> Con
         KafkaSettings(consumer=CONSUMER_KEYS, producer=PRODUCER_KEYS),
     )
     configure_logging(config.logging.format, config.logging.level)
-    secrets = [config.metrics.password]
+    secrets = [config.metrics.password, config.metrics.label_token]
     if config.kafka is not None:
         secrets += [config.kafka.security.password, config.kafka.security.key_password]
     for secret in secrets:

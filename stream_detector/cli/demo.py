@@ -17,6 +17,7 @@ from stream_detector.alerts import SEVERITIES
 from stream_detector.cli.alerts import readable
 from stream_detector.cli.common import Stop, add_command
 from stream_detector.cli.live import LiveView
+from stream_detector.cli.status import running_of
 from stream_detector.config import Config
 from stream_detector.config.load import parse
 from stream_detector.config.models import Kafka
@@ -24,7 +25,6 @@ from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.ownership import Parts
 from stream_detector.events import PlainRecord, Record
-from stream_detector.pipeline import Outcome
 from stream_detector.simulation import transactions
 from stream_detector.simulation.bad import spoil
 from stream_detector.simulation.traffic import NO_ATTACK, Traffic
@@ -32,6 +32,8 @@ from stream_detector.snapshots import DirectoryStore
 from stream_detector.telemetry.logs import configure_logging
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.server import HealthState, MetricsServer
+from stream_detector.telemetry.status.pages import StatusPages
+from stream_detector.telemetry.status.recent import Recent
 
 _PARTITIONS = 4
 _POLL = 2000
@@ -97,21 +99,23 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging("text", "warning")
     feed = Feed(transactions.generate(count=arguments.events, seed=arguments.seed))
     metrics, health = Metrics(severities=SEVERITIES), HealthState(broker_timeout_seconds=None)
-    server = MetricsServer(metrics, health, "127.0.0.1", arguments.port)
+    recent = Recent()
+    pages = StatusPages(metrics, health, recent, running_of(config, None))
+    server = MetricsServer(metrics, health, "127.0.0.1", arguments.port, pages)
     server.start()
     metrics.set_config(config.name, "demo", config.detector.kind, "embedded")
     metrics.watch_ready(lambda: health.ready()[0])
-    print(f"metrics at http://127.0.0.1:{server.port}/metrics while this runs\n")
+    address = f"http://127.0.0.1:{server.port}"
+    print(
+        f"status page at {address}/ and metrics at {address}/metrics while this runs\n", flush=True
+    )
     started = time.monotonic()
     stop = Stop(10.0)
     source = EmbeddedSource(_PARTITIONS, feed.polls(started + arguments.seconds))
     output = CollectingOutput(source)
     try:
-        with tempfile.TemporaryDirectory() as state, stop.listening(), LiveView() as view:
-
-            def observe(outcome: Outcome) -> None:
-                view.update(len(outcome.scores), outcome, metrics)
-
+        view = LiveView("demo", metrics, health, recent, keep=False)
+        with tempfile.TemporaryDirectory() as state, stop.listening(), view:
             kafka = Kafka(
                 bootstrap_servers="embedded",
                 topics=["events"],
@@ -130,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
                     output=lambda _shard: output,
                 ),
                 stopping=stop,
-                observer=observe,
+                recent=recent,
             ).run()
     finally:
         server.stop()

@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import Any
 
 from stream_detector.alerts import SEVERITIES
@@ -17,6 +18,8 @@ from stream_detector.cli.common import (
     configuration,
     kafka_section,
 )
+from stream_detector.cli.live import LiveView
+from stream_detector.cli.status import status_pages
 from stream_detector.config import Config
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Output
@@ -34,9 +37,10 @@ from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import StateError
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.telemetry.access import Access
-from stream_detector.telemetry.logs import fields
+from stream_detector.telemetry.logs import configure_logging, fields
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.server import HealthState, MetricsServer
+from stream_detector.telemetry.status.recent import Recent
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,9 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="delete this group's snapshots first and begin with an untrained model",
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="show how it goes: panels on a terminal, else lines"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,22 +72,47 @@ def run(arguments: argparse.Namespace) -> int:
     metrics, health = Metrics(severities=SEVERITIES), HealthState()
     metrics.watch_ready(lambda: health.ready()[0])
     metrics.set_config(config.name, kafka.group, config.detector.kind, kafka.delivery)
-    server = None
+    server, recent = None, Recent()
     if config.metrics.enabled:
         access = Access(config.metrics)
         section = config.metrics
-        server = MetricsServer(metrics, health, section.host, section.port, access=access)
+        pages = status_pages(config, kafka, metrics, health, recent)
+        server = MetricsServer(metrics, health, section.host, section.port, pages, access=access)
         server.start()
         address = f"{access.scheme}://{config.metrics.host}:{server.port}/metrics"
         log.info("metrics at %s", address, extra=fields("metrics", url=address))
     stop = Stop(config.processing.shutdown_timeout)
     try:
-        with stop.listening():
-            _work(config, kafka, metrics, health, stop, reset=arguments.reset_state)
+        with ExitStack() as stack:
+            if arguments.watch:
+                _watch(stack, config, LiveView(config.name, metrics, health, recent, keep=True))
+            stack.enter_context(stop.listening())
+            parts = _Outside(metrics, health, recent, stop)
+            _work(config, kafka, parts, reset=arguments.reset_state)
     finally:
         if server is not None:
             server.stop()
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """What the daemon reports to, and who asks it to stop."""
+
+    metrics: Metrics
+    health: HealthState
+    recent: Recent
+    stop: Stop
+
+
+def _watch(stack: ExitStack, config: Config, view: LiveView) -> None:
+    """Show the view, with the log lines above it, until the stack is left."""
+    stack.enter_context(view)
+    if (stream := view.log_stream) is not None:
+        section = config.logging
+        configure_logging(section.format, section.level, stream)
+        # Before the view is left: what is said later goes where it went before.
+        stack.callback(configure_logging, section.format, section.level)
 
 
 def _calm_collector() -> None:
@@ -104,9 +136,9 @@ def _delete_snapshots(config: Config, kafka: Kafka, stores: Callable[[int], Snap
         stores(number).delete_all()
 
 
-def _work(
-    config: Config, kafka: Kafka, metrics: Metrics, health: HealthState, stop: Stop, *, reset: bool
-) -> None:
+def _work(config: Config, kafka: Kafka, outside: _Outside, *, reset: bool) -> None:
+    metrics, stop = outside.metrics, outside.stop
+
     def waiting(reason: str) -> None:
         metrics.set_waiting_for_input(True)
         log.warning("waiting: %s", reason, extra=fields("waiting"))
@@ -147,7 +179,16 @@ def _work(
             journal=journal,
             accept_untrained=reset,
         )
-        Daemon(config, kafka, source, metrics, health, parts, stopping=stop).run()
+        Daemon(
+            config,
+            kafka,
+            source,
+            metrics,
+            outside.health,
+            parts,
+            stopping=stop,
+            recent=outside.recent,
+        ).run()
         # While it closes, kafka-python's I/O thread may read from a socket that is gone, and says
         # so at ERROR with a traceback. Everything is committed: there is nothing to act on.
         logging.getLogger("kafka.net").setLevel(logging.CRITICAL)

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, field
 
 from stream_detector.config import Config
-from stream_detector.config.fingerprint import describe_difference, state_fingerprint, state_shape
+from stream_detector.config.fingerprint import state_differences
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import Snapshot, SnapshotStore, check_complete, decode
 
@@ -71,12 +71,7 @@ def judge(config: Config, shard: int, data: bytes) -> Found:
     check_complete(meta)
     if meta["shard"] != shard:
         raise StateError(f"it is of shard {meta['shard']}, not {shard}")
-    differences: list[str] = []
-    if meta["configuration"] != state_fingerprint(config):
-        differences = describe_difference(meta["shape"], state_shape(config))
-        # A fingerprint that does not belong to its own shape: made by another release, or by hand.
-        differences = differences or ["its fingerprint is another one"]
-    return Found(len(data), data, snapshot, None, differences)
+    return Found(len(data), data, snapshot, None, state_differences(meta, config))
 
 
 def sound(config: Config, store: SnapshotStore, shard: int, position: int) -> Found:

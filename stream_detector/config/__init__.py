@@ -4,6 +4,7 @@ from stream_detector.config.diagnostics import Diagnostic, InvalidConfigurationE
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import (
     describe_difference,
+    state_differences,
     state_fingerprint,
     state_shape,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "load_config",
     "parse",
+    "state_differences",
     "state_fingerprint",
     "state_shape",
 ]

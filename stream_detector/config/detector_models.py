@@ -49,6 +49,10 @@ class Classifier(_DetectorModel):
         description="Whether boosted trees, fitted again from time to time on the rows kept, score "
         "beside the network; their weight follows from the losses of late.",
     )
+    rarity: bool = Field(
+        False,
+        description="Whether the unsupervised detector goes on, and its score is a feature.",
+    )
     positive_share: float = Field(
         0.1, gt=0, le=0.5, description="Share of positives in a batch, reached by resampling."
     )

@@ -8,12 +8,14 @@ the process. They may change between two runs without the model's experience bei
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from stream_detector.config.diagnostics import Path, format_path
-from stream_detector.config.models import Config
+from stream_detector.config.models import Config, DetectorConfig, Feature, Window
 
 _USE_LABELS = ("classifier", "river")
 
@@ -54,6 +56,44 @@ def state_fingerprint(config: Config) -> str:
     """BLAKE2b of the canonical JSON of ``state_shape``, 16 hexadecimal digits."""
     canonical = json.dumps(state_shape(config), sort_keys=True, separators=(",", ":"))
     return blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def with_defaults(shape: Mapping[str, Any]) -> dict[str, Any]:
+    """``shape``, as an older version may have written it, with settings that are new since.
+
+    A setting that did not exist had, in effect, the value that is its default now: a state from
+    before an upgrade fits. What this version cannot read stays as it is.
+    """
+    filled = dict(shape)
+    for part, reader in _READERS.items():
+        try:
+            filled[part] = reader.dump_python(reader.validate_python(shape.get(part)), mode="json")
+        except ValidationError:
+            continue
+    return filled
+
+
+_READERS: Mapping[str, TypeAdapter[Any]] = {
+    "detector": TypeAdapter(DetectorConfig),
+    "features": TypeAdapter(list[Feature]),
+    "windows": TypeAdapter(list[Window]),
+}
+
+
+def state_differences(meta: Mapping[str, Any], config: Config) -> list[str]:
+    """Why a state does not fit ``config``, one line each; none where it does.
+
+    Args:
+        meta: ``configuration`` and ``shape`` as its snapshot has them.
+        config: that is to go on with it.
+    """
+    if meta["configuration"] == state_fingerprint(config):
+        return []
+    shape, wanted = with_defaults(meta["shape"]), state_shape(config)
+    if shape == wanted and shape != meta["shape"]:
+        return []
+    # A fingerprint that does not belong to its own shape: made by another release, or by hand.
+    return describe_difference(shape, wanted) or ["its fingerprint is another one"]
 
 
 def describe_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

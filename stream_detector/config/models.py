@@ -125,8 +125,11 @@ class StateStore(Model):
     keep: int = Field(3, ge=1, le=1000, description="Snapshots kept a shard.")
 
 
+LEAST_TOKEN_CHARACTERS = 16
+
+
 class Metrics(Model):
-    """The HTTP server with /metrics, /healthz and /readyz."""
+    """The HTTP server with /metrics, /healthz, /readyz and the status page."""
 
     host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 for all.")
     port: int = Field(9108, ge=0, le=65535, description="Port; 0 takes a free one.")
@@ -146,9 +149,26 @@ class Metrics(Model):
     )
     password: SecretStr | None = Field(None, description="Password for it; use `${NAME}`.")
     password_file: str | None = Field(None, description="A file that holds the password.")
+    show_alerts: bool | None = Field(
+        None,
+        description="Whether the status page at / shows alerts, which quote events. Default: with "
+        "a login or client certificates, or where `host` is this machine's own and so is the "
+        "address that was asked for.",
+    )
+    label_token: SecretStr | None = Field(
+        None,
+        description="Lets who knows it label alerts on the status page (at least 16 characters; "
+        "use `${NAME}`). Default: nobody can.",
+    )
+    label_token_file: str | None = Field(None, description="A file that holds the token.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Metrics:
+        if self.label_token is not None and self.label_token_file is not None:
+            raise ValueError("give one of label_token and label_token_file")
+        token = self.label_token
+        if token is not None and len(token.get_secret_value()) < LEAST_TOKEN_CHARACTERS:
+            raise ValueError(f"label_token is shorter than {LEAST_TOKEN_CHARACTERS} characters")
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("TLS needs both certificate_file and key_file")
         if self.client_ca_file is not None and self.certificate_file is None:
@@ -159,6 +179,11 @@ class Metrics(Model):
         if self.password is not None and not self.password.get_secret_value():
             raise ValueError("password is empty")
         return self
+
+    @property
+    def labels_alerts(self) -> bool:
+        """Whether alerts can be labelled on the status page."""
+        return self.label_token is not None or self.label_token_file is not None
 
 
 class Processing(Model):
@@ -244,6 +269,8 @@ class Config(Model):
             raise ValueError("kafka.labels needs `event.id`: labels name their event by it")
         if self.labels is not None and self.labels.field is None and not on_topic:
             raise ValueError("labels need `field`, or a topic in `kafka.labels`")
+        if self.metrics.labels_alerts and not on_topic:
+            raise ValueError("metrics.label_token needs `kafka.labels`, where labels go")
         return self
 
     @model_validator(mode="after")

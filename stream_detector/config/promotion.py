@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stream_detector.config.fingerprint import state_shape
+from stream_detector.config.fingerprint import state_shape, with_defaults
 from stream_detector.config.models import Challenger, Config, DetectorConfig
 
 _DETECTOR: TypeAdapter[DetectorConfig] = TypeAdapter(DetectorConfig)
@@ -25,4 +25,4 @@ def before_promotion(config: Config, shape: Mapping[str, Any]) -> Config | None:
         return None
     roles = {"detector": champion, "challenger": Challenger(detector=config.detector)}
     former = config.model_copy(update=roles)
-    return former if state_shape(former) == shape else None
+    return former if state_shape(former) == with_defaults(shape) else None

@@ -23,11 +23,11 @@ from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
-from stream_detector.pipeline import Outcome
 from stream_detector.snapshots import encode
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.status.recent import Recent
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Daemon:
         parts: Parts,
         *,
         stopping: Callable[[], bool],
-        observer: Callable[[Outcome], None] = lambda _outcome: None,
+        recent: Recent | None = None,
     ) -> None:
         """Take the parts.
 
@@ -68,17 +68,17 @@ class Daemon:
             health: told of every turn.
             parts: stores, outputs and the journal of the shards.
             stopping: asked every turn.
-            observer: shown every outcome (a live view, a test).
+            recent: told what happens, for whoever looks on (page, live view).
         """
         self._config, self._kafka, self._source = config, kafka, source
         self._metrics, self._health, self._parts = metrics, health, parts
-        self._stopping, self._observer = stopping, observer
+        self._stopping = stopping
         self._ownership = Ownership(config, kafka, source, metrics, parts)
         self._flow = Flow(source, config.processing, metrics)
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
-        self._observation = Observation(metrics)
+        self._observation = Observation(metrics, recent)
 
     @property
     def shards(self) -> dict[int, Shard]:
@@ -135,7 +135,6 @@ class Daemon:
             outcome = shard.advance(self._flow.at_end(shard))
             if outcome is not None:
                 self._observation.observe_outcome(shard, outcome)
-                self._observer(outcome)
 
     def _replay(self, shard: Shard) -> None:
         """A slice of recovery; the log says when it begins and ends."""

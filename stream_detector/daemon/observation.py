@@ -16,6 +16,7 @@ from stream_detector.labels import Feedback
 from stream_detector.pipeline import Challenge, Outcome
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.status.recent import Recent
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ class Observation:
     State: the last value of each total, a few numbers a shard, window and watch.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics, recent: Recent | None = None) -> None:
+        self._metrics, self._recent = metrics, recent or Recent()
         self._counted: dict[tuple[int, str], float] = defaultdict(int)
         self._quiet_until: dict[tuple[int, int], float] = {}
 
@@ -49,10 +50,16 @@ class Observation:
         if pipeline.labels.feedback is not None:
             for case, events in pipeline.labels.feedback.cases.items():
                 self._growth(shard, f"labelled {case}", events)
+        for source in shard.merger.sources:
+            self._metrics.add_lost_records(source, 0)
+        self._metrics.add_events(dict.fromkeys(shard.merger.sources, 0))
         self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
+        for on, feature in pipeline.champion.watched:
+            self._metrics.add_drift(on, feature or "", 0)
 
     def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
         """Count a processed batch."""
+        self._recent.take(outcome)
         self._metrics.add_events(shard.merger.take_released_counts())
         if outcome.rejections:
             self._metrics.add_rejections(outcome.rejections)
@@ -119,6 +126,10 @@ class Observation:
         number, pipeline = shard.number, shard.pipeline
         threshold = pipeline.threshold
         self._metrics.set_threshold(number, threshold.value, threshold.share)
+        groups = {group.name: group.columns for group in pipeline.features.groups}
+        scaler = pipeline.scaler
+        moments = (scaler.count, scaler.mean, scaler.deviation)
+        self._recent.observe_shard(number, threshold.value, groups, moments)
         if pipeline.labels.feedback is not None:
             self._observe_labels(shard, pipeline.labels.feedback)
         if pipeline.challenge is not None:
@@ -157,6 +168,7 @@ class Observation:
 
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""
+        self._recent.forget(number)
         self._counted = defaultdict(int, {k: v for k, v in self._counted.items() if k[0] != number})
 
     def _increase(self, shard: Shard, name: str, total: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from stream_detector.alerts import Outgoing
 from stream_detector.config.fields import FieldPlan
-from stream_detector.config.fingerprint import describe_difference, state_fingerprint, state_shape
+from stream_detector.config.fingerprint import state_differences, state_fingerprint, state_shape
 from stream_detector.config.models import Config
 from stream_detector.config.promotion import before_promotion
 from stream_detector.connectors.base import Commit, Fetched
@@ -319,8 +319,7 @@ class Shard:
         if self._former is not None:
             former = meta["configuration"]
             self.pipeline = Pipeline(self._former, former, self._metrics.stage)
-        elif meta["configuration"] != self.configuration:
-            differences = describe_difference(meta["shape"], state_shape(self._config))
+        elif differences := state_differences(meta, self._config):
             raise StateMismatchError(
                 "the stored state was made under another configuration: "
                 + "; ".join(differences)

@@ -181,14 +181,14 @@ def clipped(standardised: Float64, limit: float) -> Float64:
     return values
 
 
-def parts(rows: int, size: int) -> list[slice]:
-    """Slices of at most ``size`` rows that together are all of ``rows``."""
-    return [slice(start, start + size) for start in range(0, rows, size)]
-
-
 def log_losses(logits: Float64, positive: NDArray[np.bool_]) -> Float64:
     """(events,) log loss in nats of logits, at most ``LARGEST_LOSS``."""
     losses: Float64 = np.minimum(
         np.logaddexp(0.0, np.where(positive, -logits, logits)), LARGEST_LOSS
     )
     return losses
+
+
+def parts(rows: int, size: int) -> list[slice]:
+    """Slices of at most ``size`` rows that together are all of ``rows``."""
+    return [slice(start, start + size) for start in range(0, rows, size)]

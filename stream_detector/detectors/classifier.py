@@ -28,7 +28,8 @@ class Classifier:
     """A network and boosted trees on labelled rows; LODA has the word until there are enough.
 
     ``learn`` may be called with a chunk as it passed by (labels unknown) and again with those of
-    its rows whose labels became known. LODA learns every row that comes before the take-over. A row
+    its rows whose labels became known. LODA learns every row that comes before the take-over, and
+    goes on where ``rarity`` makes its score a feature of network and trees. A row
     with a label goes into two memories of the last such rows: scikit-learn's ``MLPClassifier``
     takes steps on batches drawn from one, the trees are fitted again on the other now and then.
 
@@ -65,6 +66,7 @@ class Classifier:
         replay: int = 25,
         replay_rows: int = 20_000,
         trees: bool = True,
+        rarity: bool = False,
         positive_share: float = 0.1,
         resampling: Resampling = "none",
         min_positives: int = 20,
@@ -76,12 +78,13 @@ class Classifier:
             activation="relu",
             **adam(learning_rate_init=learning_rate, alpha=alpha),
         )
-        self._network = OnlineNetwork(model, [features, *hidden, 1], seed)
+        inputs = features + rarity
+        self._network = OnlineNetwork(model, [inputs, *hidden, 1], seed)
         self._fallback = Loda(features, seed=seed)
         self._rarity_moments = RunningMoments(10_000.0)
-        self._replay = ReplayBuffer(features, replay_rows, replay, resampling, positive_share, seed)
-        self._trees = BoostedTrees(features, replay_rows if trees else 0, seed)
-        self._with_trees = trees
+        self._replay = ReplayBuffer(inputs, replay_rows, replay, resampling, positive_share, seed)
+        self._trees = BoostedTrees(inputs, replay_rows if trees else 0, seed)
+        self._with_trees, self._with_rarity = trees, rarity
         self._mixture = Mixture(0.75)
         self._min_positives = min_positives
         self._clip = clip
@@ -104,15 +107,33 @@ class Classifier:
         """Logits, (events,) float64."""
         if self.score_regime == 0:
             return self._unsupervised(rows)
+        rows = self._widened(rows)
         network = self._network_logits(rows)
         share = self._mixture.share if self._trees.fits else 0.0
         if share == 0.0:
             return network
         return (1.0 - share) * network + share * self._trees.logits(rows.features)
 
-    def _unsupervised(self, rows: Rows) -> Float64:
+    def _rarity(self, rows: Rows) -> Float64:
+        """LODA's score in deviations from its mean, (events,); ``rows`` in whole blocks."""
         rarity = self._fallback.score(rows) - self._rarity_moments.mean
-        z = rarity / (self._rarity_moments.deviation or 1.0)
+        return rarity / (self._rarity_moments.deviation or 1.0)
+
+    def _widened(self, rows: Rows) -> Rows:
+        """``rows`` with their rarity, as it is now, for a further feature where that is asked."""
+        if not self._with_rarity:
+            return rows
+        count = len(rows)
+        whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
+        z = self._rarity(whole)[:count]
+        # Its tail is long, and the network would lose the rest of it where it is clipped.
+        z = np.sign(z) * np.log1p(np.abs(z))
+        return Rows(
+            np.column_stack([rows.features, z]), np.column_stack([rows.standardised, z]), rows.ids
+        )
+
+    def _unsupervised(self, rows: Rows) -> Float64:
+        z = self._rarity(rows)
         logits: Float64 = ASSUMED_LOGIT + np.where(z > 0, np.log1p(np.maximum(z, 0.0)), z)
         return logits
 
@@ -126,7 +147,7 @@ class Classifier:
         Rows without labels are new: the unsupervised detector learns them, until the takeover.
         """
         if labels is None:
-            if self.score_regime == 0:
+            if self.score_regime == 0 or self._with_rarity:
                 sample = rows.take(slice(BLOCK_ROWS))  # of each chunk tells the spread
                 padded = Rows(whole_blocks(sample.features), whole_blocks(sample.standardised))
                 rarity = self._fallback.score(padded)[: len(sample)]
@@ -136,6 +157,7 @@ class Classifier:
         known = ~np.isnan(labels)
         if not known.any():
             return
+        rows = self._widened(rows)
         inputs = clipped(rows.standardised[known], self._clip)
         positive = labels[known] > 0
         self._positives_seen += int(positive.sum())

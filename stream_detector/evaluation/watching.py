@@ -11,12 +11,15 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
+from stream_detector.drift import Change
 from stream_detector.evaluation.feature_samples import FeatureSamples
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.features import FeatureExtractor
 from stream_detector.pipeline import Outcome, Pipeline
 
 TOP_ALERTS = 20
+_SETTLING_EVENTS = 10_000
+_MAX_CHANGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,19 @@ class SeenAlert:
     Attributes:
         body: the alert as it would have been written.
         label: 1, 0 or NaN unknown.
+        regime: in which it was raised; the one before while that had not settled, and -1 among the
+            events that are skipped.
     """
 
     body: dict[str, Any]
     label: float
+    regime: int
 
     @property
-    def rank(self) -> tuple[float, float, int]:
-        """Larger is rarer; of two alike the earlier one."""
-        return self.body["rarity"], self.body["score"], -self.body["receipt"]["sequence"]
+    def rank(self) -> tuple[int, float, float, int]:
+        """Larger is rarer; of two alike the earlier one. The last regime counts for more."""
+        body = self.body
+        return self.regime, body["rarity"], body["score"], -body["receipt"]["sequence"]
 
 
 class Watch:
@@ -45,16 +52,19 @@ class Watch:
 
     Attributes:
         samples: of the features.
+        changes: the first drifts that the section `drift` has found, each with the number of events
+            at the end of its batch.
         reasons: by feature, how often it was an alert's first reason: [label 0, 1, unknown].
     """
 
     def __init__(self, pipeline: Pipeline, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
         """Watch ``pipeline``, which has seen nothing yet."""
         self.samples = FeatureSamples(skip)
+        self.changes: list[tuple[int, Change]] = []
         self.reasons: dict[str, list[int]] = {}
         self._skip = skip
         self._top = top
-        self._best: list[tuple[tuple[float, float, int], SeenAlert]] = []
+        self._best: list[tuple[tuple[int, float, float, int], SeenAlert]] = []
         self._pipeline = pipeline
         self._extractor = pipeline.features
         self._changed_at = array("q")
@@ -96,18 +106,28 @@ class Watch:
 
     def see(self, batch: EventBatch, outcome: Outcome) -> None:
         """Take in what was made of a batch."""
+        room = _MAX_CHANGES - len(self.changes)
+        self.changes += [(self._pipeline.sequence, change) for change in outcome.changes[:room]]
         if not outcome.alerts:
             return
         rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}
         for alert in outcome.alerts:
             body = msgspec.json.decode(alert.value or b"{}")
-            seen = SeenAlert(body, float(batch.label[rows[alert.offset]]))
+            label = float(batch.label[rows[alert.offset]])
+            seen = SeenAlert(body, label, self._settled_regime(body["receipt"]["sequence"]))
             self._count(seen)
             entry = (seen.rank, seen)
             if len(self._best) < self._top:
                 heapq.heappush(self._best, entry)
             else:
                 heapq.heappushpop(self._best, entry)
+
+    def _settled_regime(self, sequence: int) -> int:
+        if sequence < self._skip:
+            return -1
+        at, regime = self._regimes[-1]
+        # With few scores on the new scale, hardly anything is known of how rare one is.
+        return regime if not at or sequence >= at + _SETTLING_EVENTS else regime - 1
 
     def _count(self, seen: SeenAlert) -> None:
         reasons = seen.body["reasons"]

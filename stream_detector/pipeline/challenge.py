@@ -79,7 +79,7 @@ class Challenge:
             self.decisions[decision] += int(np.count_nonzero(both))
         if self.feedback is not None:
             columns = (chunk.times_ms, chunk.ids, chunk.labels, scores, raised)
-            self.feedback.offer(*columns, first)
+            self.feedback.offer(*columns, first, model.regime)
             self.feedback.judge(now_ms)
         regime = model.regime
         features = rows.features if rows is not None else chunk.rows.features

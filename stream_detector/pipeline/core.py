@@ -245,7 +245,9 @@ class Pipeline:
         # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
         self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
         now_ms, first_row = self._learned_ms, self.sequence - chunk.size
-        labelled, labels = self.labels.exchange(chunk, features, scaler, first_row, now_ms)
+        labelled, labels = self.labels.exchange(
+            chunk, features, scaler, first_row, now_ms, champion.regime
+        )
         regime = champion.regime
         changes = champion.watch(features, chunk.scores, labelled, labels)
         outcome.changes += changes

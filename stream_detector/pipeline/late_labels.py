@@ -50,7 +50,13 @@ class LateLabels:
         self.unmatched += int(np.count_nonzero(~found))
 
     def exchange(
-        self, chunk: Chunk, features: Float64, scaler: RunningScaler, sequence: int, now_ms: int
+        self,
+        chunk: Chunk,
+        features: Float64,
+        scaler: RunningScaler,
+        sequence: int,
+        now_ms: int,
+        regime: int,
     ) -> tuple[Rows, Float64]:
         """Let the full chunk's most instructive rows wait, and take out those that have waited.
 
@@ -60,13 +66,14 @@ class LateLabels:
             scaler: as the rows are to be learnt.
             sequence: number of its first event.
             now_ms: newest event time learnt.
+            regime: of the model that scored it.
 
         Returns:
             Rows whose label is known now, and (rows,) their labels.
         """
         if self.feedback is not None:
             columns = (chunk.times_ms, chunk.ids, chunk.labels, chunk.scores, chunk.raised)
-            self.feedback.offer(*columns, sequence)
+            self.feedback.offer(*columns, sequence, regime)
             self.feedback.judge(now_ms)
         if self.pending is None:
             return Rows(features[:0], features[:0]), np.empty(0)

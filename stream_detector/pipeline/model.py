@@ -33,6 +33,7 @@ class Model:
     Attributes:
         detector: scores and learns.
         threshold: decides.
+        watched: what drift is looked for in, and in which feature (None: not in one of them).
         began: events that the stream had when the detector began: 0, unless it came to a running
             stream or was reset.
     """
@@ -54,6 +55,11 @@ class Model:
         self._watches = [
             DriftWatch(each, features if each.on == "inputs" else [None], index)
             for index, each in enumerate(drift)
+        ]
+        self.watched: list[tuple[str, str | None]] = [
+            (each.on, name)
+            for each in drift
+            for name in (features if each.on == "inputs" else [None])
         ]
         self._faster_until = 0
         self._times = 1

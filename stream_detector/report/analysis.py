@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.config.models import Config
+from stream_detector.drift import Change
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.bootstrap import RESAMPLES, Units, draw_weights
 from stream_detector.evaluation.comparison import Comparison, Estimate, compare
@@ -20,8 +21,8 @@ from stream_detector.evaluation.curves import (
     ranking_curves,
     score_groups,
 )
-from stream_detector.evaluation.drift import Drift, feature_drift
 from stream_detector.evaluation.figures import figures
+from stream_detector.evaluation.stability import Drift, feature_drift
 from stream_detector.evaluation.stretches import BudgetWindows, Days, budget_windows, days
 from stream_detector.evaluation.watching import SeenAlert, Watch
 from stream_detector.events import Float64, Int64
@@ -100,6 +101,7 @@ class Analysis:
         regimes: (regime, first event, end) of stretches with scores on one scale.
         budget: alerts of windows; None for too few events.
         drift: of the features; None for too few events.
+        changes: drifts found while running, each with the events so far; at most 20.
         top_alerts: the rarest first.
         reasons: by feature, how often it led: [label 0, 1, unknown].
         judged: None without any label.
@@ -114,6 +116,7 @@ class Analysis:
     regimes: list[tuple[int, int, int]]
     budget: BudgetWindows | None
     drift: Drift | None
+    changes: list[tuple[int, Change]]
     top_alerts: list[SeenAlert]
     reasons: Mapping[str, list[int]]
     judged: Judged | None
@@ -150,6 +153,7 @@ def analyse(
         regimes=regimes,
         budget=budget_windows(scored, config.threshold.budget, config.threshold.burn_in),
         drift=feature_drift(watch.samples, features.groups, features.in_units),
+        changes=watch.changes,
         top_alerts=watch.top_alerts(),
         reasons=watch.reasons,
         judged=_judged(config, scored, regimes, skip, resamples),

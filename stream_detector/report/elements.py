@@ -10,7 +10,10 @@ from stream_detector.report.markup import Child, Markup, tag
 WIDE, HALF, NARROW = 912, 440, 356
 """Widths of charts in units: across the page, two side by side, on a phone."""
 
-NO_LABELS = "Needs labels; the data has none (`labels.field`, or --label)."
+NO_LABELS = "Needs labels; the data has none (labels.field in the configuration, or --label)."
+
+LEFT = 58
+"""Room left of the vertical axis in charts along the stream, so that they stand in one line."""
 
 Glyph = Literal["line", "dashed", "dot", "ring", "cross", "diamond", "area", "tick"]
 Key = tuple[Glyph, str, str]
@@ -54,7 +57,7 @@ def figure(
     return tag(
         "figure",
         tag("h3", title),
-        _legend(legend) if legend else None,
+        key_to(legend) if legend else None,
         tag("div", chart(HALF if half else WIDE), class_="wide"),
         tag("div", chart(NARROW), class_="narrow"),
         tag("figcaption", caption) if caption else None,
@@ -116,7 +119,8 @@ def details(summary: str, *children: Child) -> Markup:
     return tag("details", tag("summary", summary), *children)
 
 
-def _legend(keys: Sequence[Key]) -> Markup:
+def key_to(keys: Sequence[Key]) -> Markup:
+    """What the marks and colours mean."""
     entries = []
     for glyph, class_, text in keys:
         dashed = " dashed" if glyph == "dashed" else ""

@@ -10,11 +10,11 @@ import numpy as np
 import yaml
 
 from stream_detector.config.models import Config
-from stream_detector.evaluation.drift import LARGE, SLIGHT, Drift, GroupDrift
+from stream_detector.evaluation.stability import LARGE, SLIGHT, Drift, GroupDrift
 from stream_detector.evaluation.watching import SeenAlert
 from stream_detector.report.analysis import Analysis
-from stream_detector.report.elements import figure, note, section, table
-from stream_detector.report.markup import Child, Markup, tag
+from stream_detector.report.elements import Key, figure, key_to, note, section, table
+from stream_detector.report.markup import Child, Markup, join, tag
 from stream_detector.report.plot import svg
 from stream_detector.report.text import NONE, count, day, number, share, short_moment, value_text
 
@@ -23,16 +23,17 @@ _TABLE_FEATURES = 40
 _SHOWN_REASONS = 12
 _DARKEST = 0.5
 _ROW, _LABELS = 22, 214
-_LONGEST_NAME = 32
+_LONGEST_NAME, _LONGEST_LABEL = 48, 31
 _SECRET = re.compile(r"passw|secret|token|credential|pasw|pwd|jaas", re.IGNORECASE)
 _HIDDEN = "(secret)"
 
 
 def drift_section(analysis: Analysis) -> Markup:
     """How the features moved."""
-    drift = analysis.drift
+    drift, found = analysis.drift, _found(analysis)
     if drift is None or not drift.groups:
-        return section("drift", "Feature drift", note("Too few events to compare parts of them."))
+        too_few = note("Too few events to compare parts of them.")
+        return section("drift", "Feature drift", too_few, found)
     shown = drift.groups[:_SHOWN_FEATURES]
     of_all = f" The {len(shown)} of {len(drift.groups)} features that moved most."
     return section(
@@ -48,6 +49,7 @@ def drift_section(analysis: Analysis) -> Markup:
             + (of_all if len(shown) < len(drift.groups) else ""),
         ),
         _drift_table(analysis, drift),
+        found,
         note(
             "What windows count grows while the stream is young, so the first parts differ by "
             "nature; ",
@@ -68,6 +70,10 @@ def reasons_section(analysis: Analysis) -> Markup:
         "Alerts and their reasons",
         _leading_reasons(analysis) if analysis.reasons else None,
         tag("h3", f"The {len(alerts)} rarest of {total:,} alerts"),
+        note(
+            "Rarity is one in how many events scored so high, as known at that moment. Alerts "
+            "among skipped events, or before a classifier had settled, come last."
+        ),
         tag("ol", *alerts, class_="alerts"),
     )
 
@@ -124,7 +130,7 @@ def _heat_map(analysis: Analysis, drift: Drift, shown: list[GroupDrift], width: 
     drawn: list[Markup] = []
     for row, group in enumerate(shown):
         top = row * row_height
-        name = _cut(group.name)
+        name = _cut(group.name, _LONGEST_LABEL)
         if phone:
             drawn.append(tag("text", name, x=0, y=top + 13))
         else:
@@ -169,23 +175,49 @@ _SHORT_SPAN_MS = 10 * 86_400_000
 
 
 def _drift_table(analysis: Analysis, drift: Drift) -> Markup:
-    rows = []
-    for group in drift.groups[:_TABLE_FEATURES]:
-        early, late = group.missing
-        missing = f"{share(early)}, {share(late)}" if early or late else "0 %"
-        rows.append(
-            (
-                _cut(group.name),
-                number(float(group.index.max()), 2),
-                _part_name(analysis, drift, int(group.index.argmax())),
-                _usual(group.early),
-                _usual(group.late),
-                missing,
-            )
+    shown = drift.groups[:_TABLE_FEATURES]
+    missing = any(max(group.missing) for group in shown)
+    rows = [
+        (
+            _cut(group.name),
+            number(float(group.index.max()), 2),
+            _part_name(analysis, drift, int(group.index.argmax())),
+            _usual(group.early),
+            _usual(group.late),
+            *([f"{share(group.missing[0])}, {share(group.missing[1])}"] if missing else []),
         )
+        for group in shown
+    ]
     return table(
         "Features by their largest index, with median (5 to 95 %) of the first and last quarter",
-        ("feature", "largest", "at", "first quarter", "last quarter", "missing"),
+        (
+            *("feature", "largest", "at", "first quarter", "last quarter"),
+            *(("missing in each",) if missing else ()),
+        ),
+        rows,
+    )
+
+
+def _found(analysis: Analysis) -> Markup | None:
+    """What the section `drift` of the configuration has found, where there is one."""
+    if not analysis.config.drift:
+        return None
+    total = analysis.scored.drifts
+    if not total:
+        return note("The section ", tag("code", "drift"), " has found no change while running.")
+    rows = [
+        (
+            f"{change.on}: {_cut(change.feature)}" if change.feature else change.on,
+            count(sequence),
+            number(change.before),
+            number(change.after),
+        )
+        for sequence, change in analysis.changes
+    ]
+    shown = f", the first {len(rows)} of {total:,}" if len(rows) < total else ""
+    return table(
+        f"Drifts found while running, by the section drift{shown}",
+        ("on", "in the events up to", "mean before", "mean after"),
         rows,
     )
 
@@ -215,9 +247,19 @@ def _leading_reasons(analysis: Analysis) -> Markup:
         )
         total = normal + anomalous + unknown
         right = share(anomalous / (normal + anomalous)) if normal + anomalous else NONE
-        rows.append((_cut(name), bar, count(total), *([right] if labelled else [])))
-    header = ("first reason", "", "alerts", *(("anomalous",) if labelled else ()))
-    return table("What the alerts were about first", header, rows, text_columns=2, class_="bars")
+        named = tag("span", tag("span", _cut(name)), bar)
+        rows.append((named, count(total), *([right] if labelled else [])))
+    header = ("first reason", "alerts", *(("anomalous",) if labelled else ()))
+    keys: list[Key] = []
+    if labelled:
+        keys = [("area", "hit", "anomalous"), ("area", "normal-bar", "normal")]
+        if any(unknown for _, (_, _, unknown) in ordered):
+            keys.append(("area", "unknown", "no label"))
+    return join(
+        tag("h3", "What the alerts were about first"),
+        key_to(keys) if keys else None,
+        table("Alerts by the first of their reasons", header, rows, class_="bars"),
+    )
 
 
 def _alert(seen: SeenAlert, rank: int) -> Markup:
@@ -259,7 +301,8 @@ def _reason(reason: Mapping[str, Any]) -> Markup:
             tag("b", value_text(reason["feature"])),
             " = ",
             value_text(reason["value"]),
-            tag("small", f" usual {number(usual[0])} to {number(usual[1])}") if usual else None,
+            " ",
+            tag("small", f"usual {number(usual[0])} to {number(usual[1])}") if usual else None,
         ),
     )
 
@@ -269,5 +312,5 @@ def moment_of(iso_time: str) -> str:
     return iso_time.replace("T", " ").removesuffix("Z").removesuffix(".000")
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+def _cut(name: str, longest: int = _LONGEST_NAME) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

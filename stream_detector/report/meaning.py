@@ -28,6 +28,7 @@ _BINS = 60
 _HEIGHT = 340
 _LEAST_RATE = 1e-5
 _TICK_ROOM = 54
+_LOWEST_SHARE = 0.001
 
 
 def meaning_section(analysis: Analysis) -> Markup:
@@ -36,7 +37,8 @@ def meaning_section(analysis: Analysis) -> Markup:
     histogram = figure(
         "Histogram of the scores" + (" by class" if judged else ""),
         lambda width: _histogram(analysis, width),
-        "Each class by itself: its bars make 100 %." if judged else None,
+        ("Each class by itself: its bars make 100 %. " if judged else "")
+        + f"The lowest {share(_LOWEST_SHARE)} of the scores are in the first bar.",
         legend=_histogram_legend(analysis),
         half=True,
     )
@@ -63,6 +65,8 @@ def _histogram(analysis: Analysis, width: int) -> Markup:
     scored = analysis.scored
     first = max(analysis.regimes[-1][1], min(analysis.skip, len(scored.scores) - 1))
     scores, labels = scored.scores[first:], scored.labels[first:]
+    # A few scores far below the usual would only flatten the rest.
+    scores = np.maximum(scores, np.quantile(scores, _LOWEST_SHARE))
     threshold = float(analysis.thresholds[1][-1])
     scale = value_scale(scores, [threshold])
     bins = np.minimum((scale.part(scores) * _BINS).astype(int), _BINS - 1)
@@ -80,7 +84,7 @@ def _histogram(analysis: Analysis, width: int) -> Markup:
         scale,
         Linear(0, highest * 1.05, per_cent=True),
         x_title="score",
-        y_title="share of the class",
+        y_title="share of the class" if analysis.judged else "share of the events",
     )
     for name, each in shares.items():
         plot.steps(edges, each, name, closed=True)

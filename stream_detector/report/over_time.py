@@ -1,33 +1,21 @@
-"""Sections along the stream: scores, the alert budget, the precision of each day."""
+"""The scores and alerts of a run, from the first event to the last."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from numpy.typing import NDArray
 
-from stream_detector.evaluation.figures import DAY_MS
-from stream_detector.evaluation.stretches import (
-    BUDGET_WINDOW,
-    TOLERANCE,
-    BudgetWindows,
-    Days,
-    Slices,
-    shown_rows,
-    slices,
-)
+from stream_detector.evaluation.stretches import Slices, shown_rows, slices
 from stream_detector.events import Float64
 from stream_detector.report.analysis import Analysis
-from stream_detector.report.elements import NARROW, NO_LABELS, Key, figure, note, section
+from stream_detector.report.elements import LEFT, NARROW, Key, figure, section
 from stream_detector.report.markup import Markup, join
-from stream_detector.report.plot import Plot
-from stream_detector.report.scales import Linear, Scale, time_scale, value_scale
-from stream_detector.report.text import count, day, number, ratio, share
+from stream_detector.report.plot import Plot, Shape
+from stream_detector.report.scales import Compressed, Linear, Scale, time_scale, value_scale
+from stream_detector.report.text import count, day
 
 _MARK_WIDTH = 3
-_LEFT = 58
 _SLICE_WIDTH = 4
-_WINDOW_WIDTH = 3
 
 
 def scores_section(analysis: Analysis) -> Markup:
@@ -59,59 +47,6 @@ def scores_section(analysis: Analysis) -> Markup:
     )
 
 
-def budget_section(analysis: Analysis) -> Markup:
-    """Whether there are as many alerts as were asked for."""
-    windows = analysis.budget
-    if windows is None:
-        text = note("Too few events to count alerts by windows.")
-        return section("budget", "Alert budget", text)
-    if windows.allowed is None:
-        title = f"Events above the threshold, of each {windows.size:,}"
-        caption = "The threshold is a fixed score: there is no budget to keep."
-        legend: list[Key] = [("line", "hit", "raised")]
-    else:
-        title = f"Alerts of each {windows.size:,} events against the budget"
-        caption = _about_budget(windows)
-        legend = [
-            ("line", "hit", "raised (before suppression)"),
-            ("dashed", "limit", f"budget: {analysis.config.threshold.budget}"),
-            ("area", "allowed", f"budget within a factor of {TOLERANCE}"),
-            ("area", "left-out", "settling, not judged"),
-        ]
-    chart = figure(title, lambda width: _budget_chart(windows, width), caption, legend=legend)
-    return section("budget", "Alert budget", chart)
-
-
-def days_section(analysis: Analysis) -> Markup:
-    """What the hundred highest scores of each day would have brought."""
-    title = "Precision at 100, day by day"
-    if analysis.judged is None:
-        return section("days", title, note(NO_LABELS))
-    days = analysis.judged.days
-    if days is None:
-        return section("days", title, note("Needs a time of each event; the data has none."))
-    estimate = analysis.judged.estimate("precision_at_100_per_day")
-    mean = ratio(float(days.precision.mean()))
-    within = ""
-    if estimate is not None and estimate.low is not None and estimate.high is not None:
-        within = f" (95 % interval {ratio(estimate.low)} to {ratio(estimate.high)})"
-    return section(
-        "days",
-        title,
-        figure(
-            "Share of anomalous events among a day's hundred highest scores",
-            lambda width: _days_chart(days, width),
-            f"Mean over {count(len(days.precision))} days (UTC): {mean}{within}. More than the "
-            "day's anomalous events cannot be found: with those, "
-            f"{ratio(float(days.possible.mean()))} would be perfect.",
-            legend=[
-                ("area", "hit", "precision"),
-                ("tick", "possible", "possible with the day's anomalous events"),
-            ],
-        ),
-    )
-
-
 def _any_unknown(analysis: Analysis) -> bool:
     return bool(np.isnan(analysis.scored.labels[analysis.scored.raised]).any())
 
@@ -131,30 +66,55 @@ def _score_chart(analysis: Analysis, width: int) -> Markup:
     position, x, x_title = _position(analysis)
     cut = slices(scored, position, width // _SLICE_WIDTH)
     thresholds = _threshold_by_slice(analysis, position, cut)
-    y = value_scale(scored.scores, [value for value in thresholds if np.isfinite(value)])
-    plot = Plot(width, 300, x, y, y_title="score", least_left=_LEFT, x_ticks=[])
+    marks = _marks(analysis, position, width // _MARK_WIDTH)
+    y = _score_scale(analysis, cut, thresholds, marks)
+    plot = Plot(width, 300, x, y, y_title="score", least_left=LEFT, x_ticks=[])
     _shade_skipped(plot, analysis, position)
     middles = (cut.edges[:-1] + cut.edges[1:]) / 2
     plot.band(middles, cut.quantiles[:, 0], cut.quantiles[:, 2], "spread")
     plot.line(middles, cut.quantiles[:, 3], "upper")
     plot.line(middles, cut.quantiles[:, 1], "median")
     plot.steps(cut.edges, np.where(np.isfinite(thresholds), thresholds, np.nan), "limit dashed")
-    kind = np.where(np.isnan(scored.labels), 2, scored.labels > 0)
-    for of_kind, wanted, shape, class_ in (
-        (0, scored.raised, "ring", "false"),
-        (1, ~scored.raised, "cross", "missed"),
-        (2, scored.raised, "dot", "unknown"),
-        (1, scored.raised, "dot", "hit"),
-    ):
-        rows = np.flatnonzero(wanted & (kind == of_kind))
-        if len(rows):
-            rows = shown_rows(scored.scores, position, rows, width // _MARK_WIDTH)
-            plot.marks(position[rows], scored.scores[rows], shape, class_, 2.5)  # type: ignore[arg-type]
+    for shape, class_, rows in marks:
+        plot.marks(position[rows], scored.scores[rows], shape, class_, 2.5)
     label = (
         f"Scores over {x_title}: median, quantiles and threshold, with "
         f"{count(analysis.figures['raised'])} raised events."
     )
     return join(plot.render(label), _counts_chart(cut, x, x_title, width))
+
+
+def _marks(
+    analysis: Analysis, position: Float64, most: int
+) -> list[tuple[Shape, str, NDArray[np.intp]]]:
+    """Shape, class and events of each kind that there is, what matters most last."""
+    scored = analysis.scored
+    kind = np.where(np.isnan(scored.labels), 2, scored.labels > 0)
+    kinds: tuple[tuple[int, bool, Shape, str], ...] = (
+        (0, True, "ring", "false"),
+        (1, False, "cross", "missed"),
+        (2, True, "dot", "unknown"),
+        (1, True, "dot", "hit"),
+    )
+    result: list[tuple[Shape, str, NDArray[np.intp]]] = []
+    for of_kind, raised, shape, class_ in kinds:
+        rows = np.flatnonzero((scored.raised == raised) & (kind == of_kind))
+        if len(rows):
+            result.append((shape, class_, shown_rows(scored.scores, position, rows, most)))
+    return result
+
+
+def _score_scale(
+    analysis: Analysis,
+    cut: Slices,
+    thresholds: Float64,
+    marks: list[tuple[Shape, str, NDArray[np.intp]]],
+) -> Linear | Compressed:
+    """For all that is drawn: a few scores far below the usual would only flatten it."""
+    scores = analysis.scored.scores
+    lows = [float(np.nanmin(cut.quantiles)), *(float(scores[rows].min()) for *_, rows in marks)]
+    finite = thresholds[np.isfinite(thresholds)]
+    return value_scale(np.maximum(scores, min(lows)), finite.tolist())
 
 
 def _counts_chart(cut: Slices, x: Scale, x_title: str, width: int) -> Markup:
@@ -170,7 +130,7 @@ def _counts_chart(cut: Slices, x: Scale, x_title: str, width: int) -> Markup:
         x_title=x_title,
         y_title="raised in each stretch",
         y_ticks=ticks if totals.any() else ticks[:1],
-        least_left=_LEFT,
+        least_left=LEFT,
     )
     bottoms = np.zeros(len(totals))
     for column, class_ in ((1, "hit"), (0, "false"), (2, "unknown")):
@@ -222,100 +182,13 @@ def _about_scores(analysis: Analysis) -> str:
     if analysis.skip:
         parts.append(f"Shaded: the first {analysis.skip:,} events, left out of the figures.")
     if len(analysis.regimes) > 1:
-        _, first, _ = analysis.regimes[-1]
+        regime, first, _ = analysis.regimes[-1]
         where = day(scored.times_ms[first]) if scored.has_time else f"event {first:,}"
         parts.append(
-            f"From {where} on enough labels were known and the classifier gives the scores (log "
-            "odds); before, an unsupervised detector did, on another scale."
+            f"From {where} on enough labels were known, and the scores are the log odds that the "
+            "classifier has learnt; before, an unsupervised detector gave them."
+            if regime
+            else f"From {where} on the classifier, begun anew, waits for labels, and an "
+            "unsupervised detector gives the scores."
         )
     return " ".join(parts)
-
-
-def _budget_chart(windows: BudgetWindows, width: int) -> Markup:
-    every = max(1, math.ceil(len(windows.raised) / (width / _WINDOW_WIDTH)))
-    raised = _means(windows.raised.astype(np.float64), every)
-    edges = np.minimum(np.arange(len(raised) + 1) * every, len(windows.raised)) * windows.size
-    allowed = None if windows.allowed is None else _means(windows.allowed, every)
-    highest = float(max(raised.max(), 1 if allowed is None else allowed.max() * TOLERANCE))
-    plot = Plot(
-        width,
-        230,
-        Linear(0, float(edges[-1])),
-        Linear(0, highest * 1.06),
-        x_title="events",
-        y_title=f"alerts a {windows.size:,} events",
-        least_left=_LEFT,
-    )
-    settled = np.flatnonzero(windows.settled)
-    first = int(settled[0]) * windows.size if len(settled) else float(edges[-1])
-    if first:
-        plot.shade(0, first, "left-out")
-    if allowed is not None:
-        x = np.repeat(edges, 2)[1:-1].astype(np.float64)
-        twice = np.repeat(allowed, 2)
-        plot.band(x, twice / TOLERANCE, twice * TOLERANCE, "allowed")
-        plot.steps(edges, allowed, "limit dashed")
-    plot.steps(edges, raised, "hit")
-    return plot.render(
-        f"Alerts of each {windows.size:,} events: {number(float(windows.raised.mean()))} on "
-        f"average, at most {count(int(windows.raised.max()))}."
-    )
-
-
-def _means(values: Float64, every: int) -> Float64:
-    starts = np.arange(0, len(values), every)
-    sizes = np.diff(np.append(starts, len(values)))
-    return np.add.reduceat(values, starts) / sizes
-
-
-def _about_budget(windows: BudgetWindows) -> str:
-    within, allowed = windows.within, windows.allowed
-    if within is None or allowed is None or not windows.settled.any():
-        return "Too short a stream to judge: all of it counts as settling."
-    judged = windows.settled
-    kept = int(within[judged].sum())
-    asked, got = float(allowed[judged].sum()), int(windows.raised[judged].sum())
-    parts = [
-        f"{kept:,} of {int(judged.sum()):,} windows lie within a factor of {TOLERANCE} of the "
-        f"budget. In all, {got:,} were raised and {number(asked)} allowed"
-        + (f": {number(got / asked, 3)} times the budget." if asked else ".")
-    ]
-    expected = float(allowed[judged].mean())
-    if expected:
-        chance = 1.96 * math.sqrt(expected)
-        parts.append(
-            f"A window is allowed {number(expected, 3)} on average; chance alone moves that by "
-            f"about {number(chance, 2)} ({share(chance / expected)}) either way."
-        )
-    if windows.size != BUDGET_WINDOW:
-        parts.append(f"The stream is too short for windows of {BUDGET_WINDOW:,}.")
-    return " ".join(parts)
-
-
-def _days_chart(days: Days, width: int) -> Markup:
-    every = max(1, math.ceil(len(days.precision) / (width / _WINDOW_WIDTH)))
-    precision, possible = _means(days.precision, every), _means(days.possible, every)
-    starts = days.starts_ms[::every].astype(np.float64)
-    ends = np.append(starts[1:], days.starts_ms[-1] + DAY_MS)
-    ends = np.minimum(ends, starts + every * DAY_MS)
-    highest = float(max(precision.max(), possible.max(), 0.01))
-    plot = Plot(
-        width,
-        220,
-        time_scale(np.array([starts[0], ends[-1]])),
-        Linear(0, min(1.0, highest * 1.08)),
-        x_title="day (UTC)",
-        y_title="precision",
-        least_left=_LEFT,
-    )
-    titles = [
-        f"{day(start)}: {ratio(value)}, possible {ratio(most)}"
-        for start, value, most in zip(starts, precision, possible, strict=True)
-    ]
-    plot.bars((starts, ends), np.zeros(len(starts)), precision, "hit", titles)
-    for start, end, most in zip(starts, ends, possible, strict=True):
-        plot.line(np.array([start, end]), np.array([most, most]), "possible")
-    return plot.render(
-        f"Precision at 100 of {count(len(days.precision))} days: mean "
-        f"{ratio(float(days.precision.mean()))}."
-    )

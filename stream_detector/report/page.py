@@ -6,10 +6,11 @@ from stream_detector.report.analysis import Analysis, Judged
 from stream_detector.report.inside import configuration_section, drift_section, reasons_section
 from stream_detector.report.markup import Child, Markup, join, raw, tag
 from stream_detector.report.meaning import meaning_section
-from stream_detector.report.over_time import budget_section, days_section, scores_section
+from stream_detector.report.over_time import scores_section
 from stream_detector.report.ranking import decisions_section, ranking_section
 from stream_detector.report.style import STYLE
 from stream_detector.report.text import count, moment, ratio, share
+from stream_detector.report.windows import budget_section, days_section
 
 _SECTIONS = (
     ("scores", "Scores"),
@@ -60,6 +61,7 @@ def page(analysis: Analysis) -> str:
             configuration_section(analysis),
         ),
         tag("footer", tag("p", _FOOTER)),
+        class_="unlabelled" if analysis.judged is None else None,
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 

@@ -63,6 +63,7 @@ def ranking_section(analysis: Analysis) -> Markup:
                 for rate in _RATES
                 for value, low, high in (roc.at(rate),)
             ],
+            class_="compact",
         ),
         note(_how_resampled(judged)),
     )
@@ -203,7 +204,9 @@ def _how_resampled(judged: Judged) -> str:
     return (
         f"Intervals: {comparison.resamples:,} resamples of {comparison.unit_count:,} {units}, "
         f"drawn in blocks of {comparison.mean_block:.1f} on average, since neighbouring events are "
-        "not independent. Bands hold point by point. The models were not trained anew."
+        "not independent. Bands hold point by point. The models were not trained anew. The curves "
+        "put one threshold to the whole stream; the one that decided moved with it, so its point "
+        "may lie beside them."
     )
 
 

@@ -4,7 +4,7 @@ STYLE = """
 :root {
   --ink: #1d2329; --muted: #5a646f; --rule: #dde1e6; --ground: #ffffff; --panel: #f5f7f9;
   --hit: #d55e00; --normal: #0072b2; --missed: #a8327e; --good: #009e73; --heat-colour: 0 94 150;
-  --spread: #8c98a4;
+  --spread: #8c98a4; --unknown: var(--spread);
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -13,6 +13,7 @@ STYLE = """
     --heat-colour: 95 180 234; --spread: #76828e;
   }
 }
+.unlabelled { --unknown: var(--normal); }
 * { box-sizing: border-box; }
 html { color-scheme: light dark; scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
 body {
@@ -79,19 +80,20 @@ svg .middle { text-anchor: middle; }
 .area.allowed { fill: var(--good); fill-opacity: .2; }
 .area.hit-band { fill: var(--hit); fill-opacity: .2; }
 .area.hit { fill: var(--hit); }
+.area.normal-bar { fill: var(--normal); }
 .area.normal { fill: var(--normal); fill-opacity: .35; stroke: var(--normal); }
 .area.anomalous { fill: var(--hit); fill-opacity: .3; stroke: var(--hit); }
-.area.unknown { fill: var(--spread); fill-opacity: .35; stroke: var(--spread); }
+.area.unknown { fill: var(--unknown); fill-opacity: .35; stroke: var(--unknown); }
 .bar { fill: var(--hit); }
 .bar.false { fill: var(--normal); }
-.bar.unknown { fill: var(--spread); }
+.bar.unknown { fill: var(--unknown); }
 .bar path:hover, .cell:hover { stroke: var(--ink); stroke-width: 1.5; }
 .mark { fill: var(--hit); stroke: none; }
 .mark.ring { fill: var(--ground); fill-opacity: .6; stroke: var(--hit); stroke-width: 1.25; }
 .mark.false { stroke: var(--normal); }
 .mark.cross { fill: none; stroke-width: 1.25; }
 .mark.missed { stroke: var(--missed); }
-.mark.unknown { fill: var(--normal); }
+.mark.unknown { fill: var(--unknown); }
 .mark.point { fill: var(--ink); stroke: var(--ground); }
 .cell { fill: rgb(var(--heat-colour) / calc(.05 + .95 * var(--heat))); }
 .scroll { overflow-x: auto; margin-bottom: 1.5rem; }
@@ -111,13 +113,18 @@ tbody th { font-weight: 400; }
 .matrix .good { --of: var(--good); }
 .matrix .bad { --of: var(--hit); }
 .matrix span { background: color-mix(in srgb, var(--of) calc(38% * var(--strength)), transparent); }
-.bars tbody th { overflow-wrap: anywhere; }
-.bars td:nth-child(2) { width: 45%; min-width: 5rem; }
+.bars caption { position: absolute; width: 1px; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }
+.bars tbody th { width: 75%; }
+.bars tbody th > span { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr);
+  align-items: center; gap: .125rem 1rem; overflow-wrap: anywhere; }
+.compact { max-width: 34rem; }
 .stack, .meter { display: flex; height: .625rem; }
 .stack i, .meter i { display: block; background: var(--hit); }
 .stack i + i { margin-left: 1px; }
 .stack .false { background: var(--normal); }
-.stack .unknown, .meter i { background: var(--spread); }
+.stack .unknown { background: var(--unknown); }
+.meter i { background: var(--spread); }
 .alerts { margin: 0; padding: 0; list-style: none; counter-reset: rank;
   display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1rem 2rem; }
 .alerts > li { padding-top: .75rem; border-top: 1px solid var(--rule); break-inside: avoid; }
@@ -148,6 +155,8 @@ pre { margin: 0 0 .75rem; padding: 1rem; overflow-x: auto; background: var(--pan
   .pair, .alerts { grid-template-columns: minmax(0, 1fr); }
   .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .facts tbody th { width: 40%; }
+  .bars tbody th { width: auto; }
+  .bars tbody th > span { grid-template-columns: minmax(0, 1fr); }
   .wide { display: none; }
   .narrow { display: block; }
 }
@@ -164,7 +173,7 @@ pre { margin: 0 0 .75rem; padding: 1rem; overflow-x: auto; background: var(--pan
   nav { display: none; }
   section { break-inside: auto; }
   h2, h3, caption { break-after: avoid; }
-  figure, tr, .tiles { break-inside: avoid; }
+  figure, tr, .tiles, .note { break-inside: avoid; }
   .scroll, pre { overflow: visible; }
   pre { white-space: pre-wrap; }
   .wide { display: block; }

@@ -1,16 +1,15 @@
-"""The HTTP server for /metrics, /healthz and /readyz."""
+"""The HTTP server for /metrics, /healthz, /readyz and the pages for people."""
 
 from __future__ import annotations
 
 import errno
-import html
 import json
 import logging
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
 from typing import IO, Any, cast
@@ -20,11 +19,13 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app
 
-import stream_detector
 from stream_detector.errors import ConnectorError
 from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.health import HealthState
+from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.responses import Response, available, text
+from stream_detector.telemetry.status.pages import PAGE_HEADERS, StatusPages
 
 __all__ = ["HealthState", "MetricsServer"]
 
@@ -36,12 +37,11 @@ SHUTDOWN_POLL_SECONDS = 0.25
 OPEN_TO_ALL = ("/healthz", "/readyz")
 """Paths that need no password: what starts and watches the process seldom has one."""
 
-_Response = tuple[str, list[tuple[str, str]], bytes]
 _log = logging.getLogger(__name__)
 
 
 class MetricsServer:
-    """Serves metrics and health from daemon threads; GET and HEAD only.
+    """Serves metrics, health and pages from daemon threads; GET and HEAD, POST for a label alone.
 
     Bounded: ``MAX_CONNECTIONS`` at a time (a further one displaces the oldest, so that idle or slow
     clients cannot keep a scrape out), each for ``REQUEST_DEADLINE_SECONDS`` in all.
@@ -51,7 +51,7 @@ class MetricsServer:
         health: what /healthz and /readyz answer from.
         host: address to bind.
         port: port to bind; 0 takes a free one.
-        status: values for the index page; everything is escaped there.
+        pages: what people see; default: the figures, without alerts.
         access: TLS and the password; None: everybody, in plain text.
         deadline_seconds: longest time for one request.
     """
@@ -62,14 +62,14 @@ class MetricsServer:
         health: HealthState,
         host: str,
         port: int,
-        status: Callable[[], Mapping[str, Any]] | None = None,
+        pages: StatusPages | None = None,
         *,
         access: Access | None = None,
         deadline_seconds: float = REQUEST_DEADLINE_SECONDS,
     ) -> None:
         self._health = health
         self._address = (host, port)
-        self._status = status
+        self._pages = pages or StatusPages(metrics, health)
         self._access = access
         self._deadline_seconds = deadline_seconds
         self._prometheus = make_wsgi_app(metrics.registry)
@@ -113,19 +113,21 @@ class MetricsServer:
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
         if not self._may_see(environ):
-            status, headers, body = _text(HTTPStatus.UNAUTHORIZED, "a password is needed\n")
+            status, headers, body = text(HTTPStatus.UNAUTHORIZED, "a password is needed\n")
             challenge = 'Basic realm="stream-detector", charset="UTF-8"'
             headers.append(("WWW-Authenticate", challenge))
         elif method in ("GET", "HEAD"):
             status, headers, body = self._route(environ)
+        elif method == "POST" and (answer := self._pages.post(environ)) is not None:
+            status, headers, body = answer
         else:
-            status, headers, body = _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
+            status, headers, body = text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             headers.append(("Allow", "GET, HEAD"))
         headers += [
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+            *PAGE_HEADERS,
         ]
         start_response(status, headers)
         return [b"" if method == "HEAD" else body]
@@ -135,23 +137,22 @@ class MetricsServer:
             return True
         return self._access.allows(environ.get("HTTP_AUTHORIZATION"))
 
-    def _route(self, environ: WSGIEnvironment) -> _Response:
+    def _route(self, environ: WSGIEnvironment) -> Response:
         match environ["PATH_INFO"]:
             case "/metrics":
                 return self._scrape(environ)
             case "/healthz":
                 alive, reasons = self._health.alive()
-                return _text(_available(alive), "ok\n" if alive else "\n".join(reasons) + "\n")
+                return text(available(alive), "ok\n" if alive else "\n".join(reasons) + "\n")
             case "/readyz":
                 ready, reasons = self._health.ready()
                 body = json.dumps({"ready": ready, "reasons": reasons}) + "\n"
-                return _text(_available(ready), body, "application/json")
-            case "/":
-                return _text(HTTPStatus.OK, self._index(), "text/html")
+                return text(available(ready), body, "application/json")
             case _:
-                return _text(HTTPStatus.NOT_FOUND, "not found\n")
+                found = self._pages.get(environ)
+                return found or text(HTTPStatus.NOT_FOUND, "not found\n")
 
-    def _scrape(self, environ: WSGIEnvironment) -> _Response:
+    def _scrape(self, environ: WSGIEnvironment) -> Response:
         status, headers = "", list[tuple[str, str]]()
 
         def take(library_status: str, library_headers: list[tuple[str, str]]) -> None:
@@ -161,22 +162,6 @@ class MetricsServer:
         body = b"".join(self._prometheus({**environ, "REQUEST_METHOD": "GET"}, take))
         return status, list(headers), body
 
-    def _index(self) -> str:
-        values = self._status() if self._status else {}
-        rows = "".join(
-            f"<tr><th>{html.escape(str(name))}<td>{html.escape(str(value))}"
-            for name, value in values.items()
-        )
-        links = "".join(
-            f'<li><a href="{path}">{path}</a>' for path in ("/metrics", "/healthz", "/readyz")
-        )
-        return (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>stream-detector</title>'
-            "<style>body{font-family:sans-serif;margin:2em}th{text-align:left}</style>"
-            f"<h1>stream-detector {html.escape(stream_detector.__version__)}</h1>"
-            f"<ul>{links}</ul><table>{rows}</table></html>\n"
-        )
-
 
 class _Handler(SimpleHandler):
     server_software = "stream-detector"
@@ -184,7 +169,12 @@ class _Handler(SimpleHandler):
     def log_exception(self, exc_info: Any) -> None:
         slow = issubclass(exc_info[0], TimeoutError)
         level = logging.DEBUG if slow else logging.ERROR
-        _log.log(level, "a request to the metrics server failed", exc_info=exc_info)
+        _log.log(
+            level,
+            "a request to the metrics server failed",
+            exc_info=exc_info,
+            extra=fields("request-failed", stage="http"),
+        )
 
 
 class _RequestHandler(WSGIRequestHandler):
@@ -303,15 +293,6 @@ def _cut(request: socket.socket) -> None:
         socket.socket.shutdown(request, socket.SHUT_RDWR)
     except OSError:
         _log.debug("a connection to the metrics server was gone already")
-
-
-def _text(status: HTTPStatus, body: str, content_type: str = "text/plain") -> _Response:
-    headers = [("Content-Type", f"{content_type}; charset=utf-8")]
-    return f"{status.value} {status.phrase}", headers, body.encode()
-
-
-def _available(good: bool) -> HTTPStatus:
-    return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _cannot_bind(host: str, port: int, error: OSError) -> str:

@@ -1,0 +1,104 @@
+"""Writes one label to the topic of labels, and knows that it is there."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.settings import clear_cause, producer_settings, refusal
+from stream_detector.connectors.kafka.sink import close_producer
+from stream_detector.errors import ConfigurationError, InputMissingError, OutputError
+
+
+def write_label(
+    kafka: Kafka,
+    event_id: str,
+    label: str,
+    *,
+    partition: int | None,
+    shards: int = 1,
+    time_text: str | None = None,
+) -> tuple[int, int]:
+    """Write a label and wait until the broker has confirmed it.
+
+    Args:
+        kafka: the broker and ``labels``, the topic.
+        event_id: of the event.
+        label: as the daemon reads it.
+        partition: of the event in its own topic; None where it is not known.
+        shards: ``processing.shards``: with several the label belongs into its event's partition.
+        time_text: when the label became known, ISO 8601; None for now, the record's timestamp.
+
+    Returns:
+        Partition and offset of the record.
+
+    Raises:
+        ConfigurationError: there is no such topic in the configuration, or it has too few
+            partitions for the shards.
+        InputMissingError: the topic does not exist.
+        RefusedError: we may not write to it.
+        OutputError: not confirmed within ``kafka.request_timeout``. It may have been written all
+            the same; a second one does no harm, as the later label of an event counts.
+    """
+    if kafka.labels is None:
+        raise ConfigurationError("labels go to the topic `kafka.labels`: name one")
+    topic = kafka.labels
+    count = partition_counts(kafka, [topic], {topic: ("WRITE",)}).get(topic)
+    if count is None:
+        raise InputMissingError(f"the topic {topic} does not exist: create it first")
+    place = _partition(topic, partition, count, shards)
+    body = {"event_id": event_id, "label": label}
+    if time_text is not None:
+        body["time"] = time_text
+    deadline = time.monotonic() + kafka.request_timeout
+    timeout_ms = max(1, int(kafka.request_timeout * 1000))
+    settings = {
+        **producer_settings(kafka),
+        "linger_ms": 0,
+        # A request that is lost is sent again once before the deadline.
+        "request_timeout_ms": max(1, timeout_ms // 2),
+        "delivery_timeout_ms": timeout_ms,
+    }
+    with clear_cause("connect a producer", kafka):
+        producer = KafkaProducer(**settings)
+    try:
+        with clear_cause(f"write to {topic}", kafka):
+            future = producer.send(topic, value=msgspec.json.encode(body), partition=place)
+        try:
+            producer.flush(timeout=max(0.1, deadline - time.monotonic()))
+        except KafkaError as error:
+            raise OutputError(
+                f"{topic} has not confirmed the label in {kafka.request_timeout:g} s: {error!r}"
+            ) from error
+        # The flush says nothing of a batch that timed out: its future does.
+        if not future.succeeded():
+            cause = future.exception
+            raise (
+                refusal(cause, f"write to {topic}", kafka)
+                or OutputError(f"the label was not written to {topic}: {cause!r}")
+            ) from cause
+        written = future.value
+        return int(written.partition), int(written.offset)
+    finally:
+        close_producer(producer)
+
+
+def _partition(topic: str, partition: int | None, count: int, shards: int) -> int:
+    """Of the label: that of its event where shards go by it."""
+    if shards == 1:
+        return (partition or 0) % count
+    if partition is None:
+        raise ConfigurationError(
+            "with several shards a label needs the partition of its event: give the alert's id"
+        )
+    if partition >= count:
+        raise ConfigurationError(
+            f"{topic} has {count} partitions and the event lies in {partition}: with several "
+            "shards it needs as many as the topics of events"
+        )
+    return partition

@@ -1,0 +1,104 @@
+"""Which page answers which request."""
+
+from __future__ import annotations
+
+import ipaddress
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+from wsgiref.types import WSGIEnvironment
+
+from stream_detector.telemetry.health import HealthState
+from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.responses import Response, text
+from stream_detector.telemetry.status.figures import figures
+from stream_detector.telemetry.status.labelling import Labelling
+from stream_detector.telemetry.status.page import Running, help_page, status_page
+from stream_detector.telemetry.status.recent import Recent
+from stream_detector.telemetry.status.style import POLICY
+
+LABEL_PATH = "/label"
+
+PAGE_HEADERS = [
+    ("Content-Security-Policy", POLICY),
+    # Not `no-referrer`: a browser would then hide the origin of the form from us, too.
+    ("Referrer-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+"""Sent with every answer of the server."""
+
+
+class StatusPages:
+    """The pages for people. State: none of its own; ``recent`` and ``metrics`` are live.
+
+    Args:
+        metrics: where the figures come from.
+        health: whether all is well.
+        recent: alerts and the recent past.
+        running: what this process runs.
+        shows_alerts: whether readers may see alerts, which quote events. None: where the address
+            they asked for is a number or ``localhost``. (A name might be one that a hostile site
+            has bound to this machine, to read the page through its reader's browser.)
+        labelling: takes labels; None: nobody can give any.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        health: HealthState,
+        recent: Recent | None = None,
+        running: Running | None = None,
+        *,
+        shows_alerts: bool | None = None,
+        labelling: Labelling | None = None,
+    ) -> None:
+        self._metrics, self._health = metrics, health
+        self._recent, self._running = recent or Recent(), running or Running()
+        self._shows_alerts, self._labelling = shows_alerts, labelling
+
+    def get(self, environ: WSGIEnvironment) -> Response | None:
+        """The answer to a GET; None where there is no such page."""
+        path = environ["PATH_INFO"]
+        if path == "/":
+            return self._page(HTTPStatus.OK, self._status(environ))
+        if path == "/help":
+            return self._page(HTTPStatus.OK, help_page(self._running))
+        if path == LABEL_PATH and self._labelling is not None and self._may_see(environ):
+            query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=10)
+            return self._page(*self._labelling.form(query.get("alert", [""])[0]))
+        return None
+
+    def post(self, environ: WSGIEnvironment) -> Response | None:
+        """The answer to a POST; None where none is taken."""
+        if self._labelling is None or environ["PATH_INFO"] != LABEL_PATH:
+            return None
+        return self._page(*self._labelling.submit(environ))
+
+    def _status(self, environ: WSGIEnvironment) -> str:
+        return status_page(
+            self._running,
+            figures(self._metrics),
+            self._recent,
+            self._health,
+            shows_alerts=self._may_see(environ),
+            labelled=self._labelling.given if self._labelling is not None else None,
+        )
+
+    def _may_see(self, environ: WSGIEnvironment) -> bool:
+        if self._shows_alerts is not None:
+            return self._shows_alerts
+        return _is_address(environ.get("HTTP_HOST", ""))
+
+    @staticmethod
+    def _page(status: HTTPStatus, body: str) -> Response:
+        return text(status, body, "text/html")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        ipaddress.ip_address(name)
+    except ValueError:
+        return host.partition(":")[0].lower() == "localhost"
+    return True

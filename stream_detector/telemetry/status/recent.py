@@ -1,0 +1,239 @@
+"""What has happened of late, in bounded memory: alerts, rates, scores, and what has moved."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream_detector.drift import Change
+from stream_detector.pipeline import Outcome
+from stream_detector.telemetry.status.shifts import Moments, Shift, ShiftWatch
+
+ALERTS_KEPT = 50
+CHANGES_KEPT = 20
+STEP_SECONDS = 2.0
+STEPS_KEPT = 300
+_MAX_TEXT = 300
+_MAX_EVENT_BYTES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecentReason:
+    """A line of an alert's explanation, as people read it."""
+
+    feature: str
+    value: str
+    share: float
+    usual: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecentAlert:
+    """An alert without its feature vector. Texts come from events: whoever shows them escapes.
+
+    Attributes:
+        id: of the alert.
+        event_id: of its event, None where the configuration names no field.
+        partition: of the input topic.
+        event: the event as JSON, cut to 2,000 bytes.
+    """
+
+    id: str
+    event_id: str | None
+    partition: int
+    event_time: str
+    severity: str
+    score: float
+    threshold: float
+    rarity: float
+    suppressed: int
+    reasons: tuple[RecentReason, ...]
+    event: str
+
+
+@dataclass(slots=True)
+class Step:
+    """What happened within ``STEP_SECONDS``.
+
+    Attributes:
+        began: monotonic seconds.
+        highest: highest score, NaN where nothing was scored.
+        threshold: the shards' mean, NaN before it is known.
+    """
+
+    began: float
+    events: int = 0
+    alerts: int = 0
+    highest: float = float("nan")
+    threshold: float = float("nan")
+
+
+@dataclass(slots=True)
+class _Totals:
+    events: int = 0
+    alerts: int = 0
+    suppressed: int = 0
+    rejected: int = 0
+    thresholds: dict[int, float] = field(default_factory=dict)
+
+
+class Recent:
+    """Thread-safe; the main loop writes, whoever shows it reads.
+
+    State: the last 50 alerts, 20 drifts, 300 steps of two seconds, and the means of each feature
+    over the last minutes.
+
+    Args:
+        clock: wall clock, seconds since 1970.
+        monotonic: monotonic clock, seconds.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock, self._monotonic = clock, monotonic
+        self._lock = threading.Lock()
+        self._alerts: deque[RecentAlert] = deque(maxlen=ALERTS_KEPT)
+        self._changes: deque[tuple[float, Change]] = deque(maxlen=CHANGES_KEPT)
+        self._steps: deque[Step] = deque(maxlen=STEPS_KEPT)
+        self._totals = _Totals()
+        self._shifts: dict[int, ShiftWatch] = {}
+        self.began = monotonic()
+
+    def take(self, outcome: Outcome) -> None:
+        """A processed batch."""
+        scores = outcome.scores[~np.isnan(outcome.scores)]
+        shown = [_shown(alert.value) for alert in outcome.alerts[-ALERTS_KEPT:]]
+        with self._lock:
+            self._alerts.extend(alert for alert in shown if alert is not None)
+            self._changes.extend((self._clock(), change) for change in outcome.changes)
+            totals = self._totals
+            totals.events += len(outcome.scores)
+            totals.alerts += len(outcome.alerts)
+            totals.suppressed += outcome.suppressed
+            totals.rejected += len(outcome.rejections)
+            step = self._step()
+            step.events += len(outcome.scores)
+            step.alerts += len(outcome.alerts)
+            if len(scores):
+                step.highest = float(np.fmax(step.highest, scores.max()))
+
+    def observe_shard(
+        self, shard: int, threshold: float, groups: Mapping[str, Sequence[int]], moments: Moments
+    ) -> None:
+        """A shard's threshold and the running moments of its features, every few seconds.
+
+        Args:
+            shard: its number.
+            threshold: score from which an event alerts.
+            groups: columns by the name that people know.
+            moments: (count, mean, deviation), each (columns,) float64.
+        """
+        with self._lock:
+            if np.isfinite(threshold):
+                self._totals.thresholds[shard] = threshold
+            watch = self._shifts.setdefault(shard, ShiftWatch())
+            watch.observe(self._monotonic(), groups, *moments)
+
+    def forget(self, shard: int) -> None:
+        """A shard was given up."""
+        with self._lock:
+            self._totals.thresholds.pop(shard, None)
+            self._shifts.pop(shard, None)
+
+    def alerts(self) -> list[RecentAlert]:
+        """The last ones, newest first."""
+        with self._lock:
+            return list(reversed(self._alerts))
+
+    def find(self, alert_id: str) -> RecentAlert | None:
+        """One of them."""
+        return next((alert for alert in self.alerts() if alert.id == alert_id), None)
+
+    def changes(self) -> list[tuple[float, Change]]:
+        """The last drifts with their time, seconds since 1970; newest first."""
+        with self._lock:
+            return list(reversed(self._changes))
+
+    def shifts(self) -> list[Shift]:
+        """How far each feature's mean has moved, the furthest first; a name once a shard."""
+        with self._lock:
+            found = [shift for watch in self._shifts.values() for shift in watch.shifts()]
+        return sorted(found, key=lambda shift: -abs(shift.deviations))
+
+    def steps(self) -> list[Step]:
+        """The last ten minutes, oldest first; time without events has empty steps."""
+        with self._lock:
+            self._step()
+            return [Step(s.began, s.events, s.alerts, s.highest, s.threshold) for s in self._steps]
+
+    def totals(self) -> tuple[int, int, int, int]:
+        """Events, alerts, suppressed alerts and rejected records since the process began."""
+        with self._lock:
+            totals = self._totals
+            return totals.events, totals.alerts, totals.suppressed, totals.rejected
+
+    def _step(self) -> Step:
+        """The step of now. What lies between is filled in, at most all that is kept."""
+        now = self._monotonic()
+        if not self._steps:
+            self._steps.append(Step(now))
+        missing = int((now - self._steps[-1].began) / STEP_SECONDS)
+        first = self._steps[-1].began
+        for number in range(max(1, missing - STEPS_KEPT + 1), missing + 1):
+            self._steps.append(Step(first + number * STEP_SECONDS))
+        step = self._steps[-1]
+        if thresholds := self._totals.thresholds:
+            step.threshold = sum(thresholds.values()) / len(thresholds)
+        return step
+
+
+def _shown(value: bytes | None) -> RecentAlert | None:
+    """What is kept of an alert; None where it is none of ours."""
+    try:
+        body = msgspec.json.decode(value or b"")
+        return RecentAlert(
+            id=_text(body["id"]),
+            event_id=None if body["event_id"] is None else str(body["event_id"]),
+            partition=int(body["receipt"]["partition"]),
+            event_time=_text(body["event_time"]),
+            severity=_text(body["severity"]),
+            score=float(body["score"]),
+            threshold=float(body["threshold"]),
+            rarity=float(body["rarity"]),
+            suppressed=int(body.get("suppression", {}).get("suppressed", 0)),
+            reasons=tuple(_reason(reason) for reason in body["reasons"]),
+            event=_event(body["event"]),
+        )
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _reason(reason: Mapping[str, Any]) -> RecentReason:
+    usual = reason.get("usual")
+    return RecentReason(
+        feature=_text(reason["feature"]),
+        value=_text("missing" if reason["value"] is None else reason["value"]),
+        share=float(reason["share"]),
+        usual=f"{usual[0]:g} to {usual[1]:g}" if usual else "",
+    )
+
+
+def _event(event: Any) -> str:
+    text = msgspec.json.encode(event)
+    cut = text[:_MAX_EVENT_BYTES].decode(errors="replace")
+    return cut if len(text) <= _MAX_EVENT_BYTES else f"{cut}… ({len(text):,} bytes)"
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
