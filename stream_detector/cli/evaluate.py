@@ -158,12 +158,11 @@ def _evaluate(
         if report is not None:
             scored = report.backtest(source, update)
         else:
-            scored = backtest(config, source, progress=update)
+            scored = backtest(config, source, keep_alerts=0, progress=update)
     seconds = time.perf_counter() - started
     source.close()
     if report is not None:
         report.write(scored, arguments.data, arguments.limit)
-    scored.alerts.clear()
     result = figures(scored, skip=arguments.skip)
     result["seconds"] = round(seconds, 3)
     result["events_per_second"] = round(result["events"] / seconds) if seconds else None
