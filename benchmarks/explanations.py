@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectors_quick import data_directory, load
 from matrices import batch_of, new_pipeline, numeric_config
+from quality.data import data_directory, load
 from threadpoolctl import threadpool_limits
 
 DETECTORS: dict[str, dict[str, Any]] = {

@@ -13,6 +13,8 @@ import yaml
 from kafka_broker.broker import KAFKA_VERSION
 from support.prometheus import require
 
+from dashboards.parts import RUNBOOK
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
@@ -178,3 +180,9 @@ def test_grafana_finds_its_data_source_and_dashboards_where_they_are_mounted():
     home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert home.parent == Path(provider["options"]["path"])
     assert (directory / home.name).is_file()
+
+
+def test_grafana_serves_the_runbook_where_the_panels_look_for_it():
+    mounts = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
+    # What lies below this directory Grafana serves under /public.
+    assert mounts["./docs/runbook.md"] == f"/usr/share/grafana{RUNBOOK}"

@@ -26,6 +26,7 @@ CHUNK = 256
 LEARNER = {"kind": "classifier", "min_positives": 5, "replay": 5, "replay_rows": 2000}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "autoencoder": {"kind": "autoencoder", "passes": 2},
+    "autoencoder_denoising": {"kind": "autoencoder", "input_dropout": 0.2, "passes": 2},
     "classifier_before_labels": {"kind": "classifier", "replay_rows": 256},
     "classifier_over": {**LEARNER, "resampling": "over"},
     "classifier_under": {**LEARNER, "resampling": "under"},

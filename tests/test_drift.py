@@ -252,6 +252,17 @@ def test_reset_begins_the_model_anew_and_its_threshold() -> None:
     assert np.isfinite(pipeline.threshold.value)  # it has learnt the new model's scores since
 
 
+def test_after_a_reset_labels_judge_the_new_model_only() -> None:
+    labels = {"labels": {"field": "label", "delay": "10m"}}
+    config = configuration(drift=[{**INPUTS, "answer": "reset"}], **labels)
+    pipeline = new_pipeline(config)
+    run_in_cuts(pipeline, config, SHIFTED, [])
+    feedback = pipeline.labels.feedback
+    assert feedback is not None
+    assert pipeline.champion.began > AT
+    assert 0 < len(feedback.state()["judged"]) <= pipeline.sequence - pipeline.champion.began
+
+
 def test_reset_of_a_member_leaves_the_others_be() -> None:
     settings = {"drift": [{**INPUTS, "answer": "reset", "member": "autoencoder"}]}
     config = configuration(detector={"kind": "ensemble"}, **settings)

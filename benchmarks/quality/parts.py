@@ -107,6 +107,8 @@ ABLATION: dict[str, Settings] = {
     "learning rate .0003": {"learning_rate": 0.0003},
     "learning rate .003": {"learning_rate": 0.003},
     "3 passes": {"passes": 3},
+    "input dropout .1": {"input_dropout": 0.1},
+    "input dropout .3": {"input_dropout": 0.3},
     "refuse nothing": {"refuse_share": 0.0},
     "refuse 10 %": {"refuse_share": 0.1},
     "refuse 20 %": {"refuse_share": 0.2},

@@ -23,6 +23,9 @@ class Autoencoder(_DetectorModel):
     learning_rate: float = Field(0.001, gt=0, le=1, description="Adam's step size.")
     alpha: float = Field(0.0001, ge=0, description="L2 penalty on the weights.")
     passes: int = Field(1, ge=1, le=100, description="Steps of learning over each chunk.")
+    input_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the inputs hidden while it learns (denoising)."
+    )
     refuse_share: float = Field(
         0.05, ge=0, lt=0.5, description="Share of highest-scoring rows that are not learnt."
     )

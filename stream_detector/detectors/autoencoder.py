@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 
 from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, whole_blocks
+from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.mlp import OnlineNetwork, adam
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
@@ -23,7 +24,9 @@ class Autoencoder:
     """``MLPRegressor`` with tanh units, learnt from X to X on standardised, clipped inputs.
 
     The ``refuse_share`` of each chunk's rows with the highest scores are not learnt, so that an
-    attack does not become normal.
+    attack does not become normal. With ``input_dropout`` it is a denoising autoencoder (Vincent et
+    al. 2008): a share of the inputs is put to its mean, and the whole row is to be put together
+    again.
 
     Score: natural logarithm of the mean squared reconstruction error.
 
@@ -40,6 +43,7 @@ class Autoencoder:
         learning_rate: float = 0.001,
         alpha: float = 0.0001,
         passes: int = 1,
+        input_dropout: float = 0.0,
         refuse_share: float = 0.05,
         clip: float = 10.0,
         seed: int = 0,
@@ -53,6 +57,7 @@ class Autoencoder:
         )
         self._network = OnlineNetwork(model, [features, *hidden, features], seed)
         self._passes = passes
+        self._input_dropout, self._seed = input_dropout, seed
         self._refuse_share = refuse_share
         self._clip = clip
         self._rows_seen = 0
@@ -77,8 +82,15 @@ class Autoencoder:
             return
         inputs = clipped(rows.standardised, self._clip)[self._accepted(rows)]
         self._rows_seen += len(rows)
-        for _ in range(self._passes):
-            self._network.step(inputs, inputs)
+        for step in range(self._passes):
+            self._network.step(self._damaged(inputs, step), inputs)
+
+    def _damaged(self, inputs: Float64, step: int) -> Float64:
+        """``inputs`` with some at their mean; which ones follows from seed and rows seen."""
+        if self._input_dropout == 0.0:
+            return inputs
+        random = frozen_stream(self._seed, "input dropout", self._rows_seen, step)
+        return np.where(random.uniform(size=inputs.shape) < self._input_dropout, 0.0, inputs)
 
     def state(self) -> State:
         """The network's state and the number of rows seen."""

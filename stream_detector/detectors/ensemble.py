@@ -99,14 +99,18 @@ class Ensemble:
             self._error_moments.learn(self._autoencoder.score(padded)[:count])
 
     def contributions(self, rows: Rows) -> Float64:
-        """Nats of forest and LODA, and each feature's part of the autoencoder's surprise."""
+        """Nats of forest and LODA, and each feature's part of the surprise of the other two.
+
+        Of random Fourier features the parts follow from replacing each feature by its mean: the
+        one member that names two features whose relation is broken.
+        """
         shares = self._forest.contributions(rows)
         shares += LODA_WEIGHT * self._loda.contributions(rows)
+        surprise = self._surprise(self._fourier.score(rows), self._distance_moments)
+        _distribute(surprise, self._fourier.falls(rows), shares)
         if self._autoencoder is not None:
             surprise = self._surprise(self._autoencoder.score(rows), self._error_moments)
-            errors = self._autoencoder.contributions(rows)
-            total = np.maximum(errors.sum(axis=1), np.finfo(float).tiny)
-            shares += errors * (surprise / total)[:, None]
+            _distribute(surprise, self._autoencoder.contributions(rows), shares)
         return shares
 
     def state(self) -> State:
@@ -148,3 +152,9 @@ class Ensemble:
             return np.zeros(len(scores))
         standardised = np.maximum((scores - moments.mean) / deviation, 0.0)
         return SURPRISE_WEIGHT * self._rarity_moments.deviation * standardised
+
+
+def _distribute(surprise: Float64, parts: Float64, shares: Float64) -> None:
+    """Add (events,) ``surprise`` to (events, features) ``shares``, in proportion to ``parts``."""
+    total = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
+    shares += parts * (surprise / total)[:, None]

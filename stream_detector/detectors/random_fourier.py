@@ -90,6 +90,22 @@ class RandomFourier:
         self._scatter += np.outer(difference, difference * (before * count / self._weight))
         self._precision = None
 
+    def falls(self, rows: Rows) -> Float64:
+        """How far the score falls with each feature in turn at its mean, (events, features).
+
+        Occlusion by single features, for a detector that this is a part of; rows of zeros, which
+        fill a block up, get zeros.
+        """
+        width = rows.standardised.shape[1]
+        falls = np.zeros((len(rows), width))
+        for place in np.flatnonzero(rows.standardised.any(axis=1)).tolist():
+            variants = np.zeros((-(-(width + 1) // BLOCK_ROWS) * BLOCK_ROWS, width))
+            variants[: width + 1] = rows.standardised[place]
+            variants[np.arange(1, width + 1), np.arange(width)] = 0.0
+            scores = self.score(Rows(variants, variants))
+            falls[place] = np.maximum(scores[0] - scores[1 : width + 1], 0.0)
+        return falls
+
     def state(self) -> State:
         """Weight, mean and scatter of the features."""
         return {

@@ -44,6 +44,7 @@ SPACES: dict[str, dict[str, Draw]] = {
         "learning_rate": log_uniform(1e-4, 2e-2),
         "alpha": log_uniform(1e-6, 1e-1),
         "passes": one_of([1, 2, 3, 5]),
+        "input_dropout": one_of([0.0, 0.1, 0.3]),
         "refuse_share": _REFUSED,
         "clip": _INPUT_CLIP,
     },

@@ -72,9 +72,11 @@ class Model:
 
     @property
     def regime(self) -> int:
-        """Which of the detector's scales its scores are on."""
-        found = hasattr(self.detector, "score_regime")
-        return cast("ChangesRegime", self.detector).score_regime if found else 0
+        """Which scale its scores are on: another after a reset, or where the detector says so."""
+        own = 0
+        if hasattr(self.detector, "score_regime"):
+            own = cast("ChangesRegime", self.detector).score_regime
+        return 2 * self.began + own
 
     def score(self, rows: Rows, first: int, last: int) -> Float64:
         """Scores of rows ``first`` to ``last`` of a chunk, computed in the detector's blocks."""
