@@ -9,7 +9,7 @@ TESTS ?= tests
 MINUTES ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo test test-fast lint format chaos soak bench bench-stages quality labelled peers lock clean
+.PHONY: dashboards help demo test test-fast lint format chaos soak bench bench-stages latency quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ bench-stages: $(VENV)/.runtime  ## Compare what each stage costs with the stored
 
 bench: $(VENV)/.runtime  ## Measure throughput beside a bare poll loop
 	@$(BIN)/python benchmarks/throughput.py $(ARGS)
+
+latency: $(VENV)/.runtime  ## Measure the time from an event to its alert (ARGS="--rates 1000 10000")
+	@$(BIN)/python benchmarks/latency.py $(ARGS)
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
 	@$(BIN)/python -m benchmarks.quality $(ARGS)

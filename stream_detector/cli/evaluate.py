@@ -25,6 +25,9 @@ from stream_detector.evaluation.bootstrap import RESAMPLES
 from stream_detector.evaluation.comparison import compare
 from stream_detector.evaluation.figures import figures
 
+_KEPT = 1000
+"""Alerts among which the rarest are looked for."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
@@ -168,7 +171,9 @@ def _evaluate(
         if report is not None:
             scored = report.backtest(source, update)
         else:
-            scored = backtest(config, source, progress=update)
+            # Reasons take a scoring each: none where nobody looks.
+            kept = _KEPT if arguments.show_alerts > 0 and not arguments.json else 0
+            scored = backtest(config, source, keep_alerts=kept, progress=update)
     seconds = time.perf_counter() - started
     source.close()
     if report is not None:

@@ -65,6 +65,7 @@ class HalfSpaceForest:
         self._low: Float64 = np.full(features, np.inf)
         self._high: Float64 = np.full(features, -np.inf)
         self._rarity: Float64 | None = None  # of each cell, made of the counts when first needed
+        self._shares: dict[int, Float64] = {}  # by level, likewise
 
     def _draw_cuts(self, features: int, trees: int, seed: int) -> None:
         """Draw ``_feature`` (depth, trees) and ``_cut`` (depth, trees), on features in 0..1."""
@@ -110,6 +111,7 @@ class HalfSpaceForest:
             counted = np.bincount(cells, minlength=self._counts.size)
             self._counts += counted.reshape(self._counts.shape)
         self._rarity = None
+        self._shares.clear()
 
     def contributions(self, rows: Rows) -> Float64:
         """How many nats each feature's cuts added on the way to the cell, (events, features)."""
@@ -133,13 +135,19 @@ class HalfSpaceForest:
         before = np.zeros(codes.shape)  # rarity of the uncut space, but for the softening
         for level in range(1, self._depth + 1):
             deeper = self._depth - level
-            counts = self._counts.reshape(-1, 2**deeper, self._trees).sum(axis=1)
-            share = (counts / self._total).take(self._cells(codes >> deeper))
+            share = self._shares_of(level).take(self._cells(codes >> deeper))
             rarity = -np.log(share * 2.0**level + SOFTENING)
             feature = np.broadcast_to(self._feature[level - 1][:, None], codes.shape)
             np.add.at(into, (event[going], feature[going]), (rarity - before)[going])
             before = rarity
             going &= share > RARE_SHARE
+
+    def _shares_of(self, level: int) -> Float64:
+        """(2^level, trees) share of all rows in each cell of a level, kept until the next chunk."""
+        if level not in self._shares:
+            counts = self._counts.reshape(2**level, -1, self._trees).sum(axis=1)
+            self._shares[level] = counts / self._total
+        return self._shares[level]
 
     def state(self) -> State:
         """Counts, their total and the range of the features."""
@@ -156,7 +164,9 @@ class HalfSpaceForest:
         low = read_array(state, "low", self._low.shape)
         high = read_array(state, "high", self._high.shape)
         self._total = read_float(state, "total")
-        self._counts, self._low, self._high, self._rarity = counts, low, high, None
+        self._counts, self._low, self._high = counts, low, high
+        self._rarity = None
+        self._shares.clear()
 
     def _codes(self, features: Float64) -> NDArray[np.intp]:
         """(trees, events) codes: a bit for each cut, the first one highest, 1 above the cut."""

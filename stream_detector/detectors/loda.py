@@ -88,12 +88,11 @@ class Loda:
         values = clipped(rows.standardised, self._clip)
         projected = blocked_matmul(values, self._projection)
         # Rows at their mean in everything, as what fills a block up, have no share in anything.
-        at = np.flatnonzero(values.any(axis=1))
-        values, projected = values[at], projected[at]
-        scores = self._mean_rarity(projected.copy())
-        for feature, weights in enumerate(self._projection):
-            without = projected - values[:, feature, None] * weights
-            shares[at, feature] = scores - self._mean_rarity(without)
+        for row in np.flatnonzero(values.any(axis=1)).tolist():
+            # All features in turn at their mean, which is 0: (features, projections).
+            without = projected[row] - values[row, :, None] * self._projection
+            score = self._mean_rarity(projected[row : row + 1].copy())
+            np.subtract(score, self._mean_rarity(without), out=shares[row])
         return np.maximum(shares, 0.0, out=shares)
 
     def state(self) -> State:

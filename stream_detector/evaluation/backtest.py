@@ -70,7 +70,7 @@ def backtest(
     pipeline: Pipeline | None = None,
     keep_alerts: int = 1000,
     progress: Callable[[int], None] = lambda _events: None,
-    see: Callable[[EventBatch, Outcome], None] = lambda _batch, _outcome: None,
+    see: Callable[[EventBatch, Outcome], None] | None = None,
 ) -> Scored:
     """Run a configuration over a finite source, test-then-train.
 
@@ -78,7 +78,8 @@ def backtest(
         config: the configuration.
         source: a file or memory source.
         pipeline: one to go on with (warmed up on history); a new one without it.
-        keep_alerts: how many alerts to keep whole.
+        keep_alerts: how many alerts to keep whole; later ones are counted, and without ``see`` the
+            reasons, which take a scoring each, are not looked for.
         progress: called with the number of events so far.
         see: called with each batch and what was made of it.
     """
@@ -89,6 +90,7 @@ def backtest(
     columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64, Int64]] = []
     stamped = False
     events = 0
+    pipeline.explains = see is not None or keep_alerts > 0
     for batch, outcome in batches(config, source, pipeline):
         kept = ~np.isnan(outcome.scores)
         columns.append(
@@ -108,7 +110,9 @@ def backtest(
         result.alerts.extend(outcome.alerts[: max(keep_alerts - len(result.alerts), 0)])
         stamped = stamped or (len(batch) > 0 and batch.record[0].timestamp >= 0)
         events += len(batch)
-        see(batch, outcome)
+        if see is not None:
+            see(batch, outcome)
+        pipeline.explains = see is not None or len(result.alerts) < keep_alerts
         progress(events)
     if columns:
         scores, labels, raised, times_ms, rows = zip(*columns, strict=True)

@@ -53,10 +53,12 @@ class AlertWriter:
         detector: Detector,
         scaler: RunningScaler,
         threshold: AlertThreshold,
+        *,
+        explains: bool = True,
     ) -> tuple[Outgoing, str, list[str]] | None:
         """The alert, its severity and its first reason; None where its key has alerted lately.
 
-        The reason is the name of a feature; [] where no feature explains the score.
+        The reason is the name of a feature; [] where none explains the score, or is looked for.
         """
         events, row = event.events, event.row
         time_ms, source = int(events.time_ms[row]), events.source[row]
@@ -75,7 +77,7 @@ class AlertWriter:
             body["suppression"] = {"key": key, "suppressed": held}
         rarity = threshold.rarity(event.score)
         level = severity(rarity, threshold.share)
-        reasons = self._reasons(event, detector, scaler)
+        reasons = self._reasons(event, detector, scaler) if explains else []
         body |= {
             "score": event.score,
             "threshold": threshold.value,

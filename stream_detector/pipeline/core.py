@@ -55,6 +55,9 @@ class Pipeline:
 
     State: the windows and category tables of the features, the scaler, the detector, the
     threshold, the chunk in hand, pending labels, suppressed keys; each bounded by its own rule.
+
+    Attributes:
+        explains: whether alerts are given their reasons; no part of the state.
     """
 
     def __init__(self, config: Config, fingerprint: str, stage: Stage = _untimed) -> None:
@@ -73,6 +76,7 @@ class Pipeline:
         self.scaler = RunningScaler(width)
         self.champion = Model(config.detector, config.threshold, config.drift, self.features.names)
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
+        self.explains = True
         self._labels_topic = config.kafka.labels if config.kafka is not None else None
         self.challenge: Challenge | None = None
         models = [self.champion]
@@ -225,7 +229,9 @@ class Pipeline:
                 "state": self.fingerprint,
             },
         )
-        made = self._writer.write(scored, self.detector, self.scaler, self.threshold)
+        made = self._writer.write(
+            scored, self.detector, self.scaler, self.threshold, explains=self.explains
+        )
         if made is None:
             outcome.suppressed += 1
         else:
