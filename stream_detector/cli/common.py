@@ -106,6 +106,14 @@ def kafka_section(config: Config, path: str) -> Kafka:
     return config.kafka
 
 
+def agreed(question: str) -> bool:
+    """Whether the user says yes. Raises ``ConfigurationError`` where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nobody can be asked: say --yes")
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def file_fingerprint(path: Path) -> str:
     """BLAKE2b of the file as it lies there, 32 hexadecimal digits."""
     digest = blake2b(digest_size=16)

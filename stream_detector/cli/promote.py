@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stream_detector.cli.common import add_command, add_configuration, configuration
+from stream_detector.cli.common import add_command, add_configuration, agreed, configuration
 from stream_detector.cli.state_store import inspect, shards
 from stream_detector.config import Config
 from stream_detector.config.fingerprint import state_shape
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output and target.exists():
         raise ConfigurationError(f"--output {target} exists already")
     detector, challenger = config.detector.kind, config.challenger.detector.kind
-    if not arguments.yes and not _agreed(f"promote {challenger} in place of {detector}?"):
+    if not arguments.yes and not agreed(f"promote {challenger} in place of {detector}?"):
         return 0
     _write(target, text)
     print(f"{target}: {challenger} alerts from the next start of the workers on")
@@ -132,13 +131,6 @@ def _verdict(config: Config, number: int) -> Iterator[str]:
             yield "  no labels yet that would say which is better"
         return
     raise StateError(f"shard {number} has no sound snapshot: let the daemon run first")
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("nobody can be asked: say --yes")
-    print(f"{question} [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _write(target: Path, text: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stream_detector.cli.common import add_command, add_configuration, configuration
+from stream_detector.cli.common import add_command, add_configuration, agreed, configuration
 from stream_detector.cli.state_store import add_shard, judge, one_shard, sound
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.groups import active_members
@@ -150,7 +149,7 @@ def _make_newest(config: Config, store: SnapshotStore, position: int, *, yes: bo
     """
     _refuse_while_active(config)
     later = [other for other in store.positions() if other > position]
-    if later and not yes and not _agreed(f"set aside {len(later)} later snapshots?"):
+    if later and not yes and not agreed(f"set aside {len(later)} later snapshots?"):
         return False
     for other in reversed(later):
         store.set_aside(other)
@@ -166,10 +165,3 @@ def _refuse_while_active(config: Config) -> None:
             f"the group {config.kafka.group} is active ({', '.join(members[:3])}): stop its "
             "workers first. One that was killed counts until its session timeout has passed"
         )
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise ConfigurationError("nobody can be asked: say --yes")
-    print(f"{question} [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
