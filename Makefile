@@ -20,7 +20,7 @@ demo: $(VENV)/.runtime  ## Run the whole pipeline on generated traffic, without 
 	@$(BIN)/stream-detector demo $(ARGS)
 
 test: $(VENV)/.development  ## Run all tests (TESTS=tests/test_broker.py for some; JOBS: at a time)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TESTS) $(ARGS)
 
 test-fast: $(VENV)/.development  ## Run the tests that need no broker
 	@$(BIN)/python -m pytest -m "not kafka" $(TESTS) $(ARGS)

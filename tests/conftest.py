@@ -30,6 +30,21 @@ class Kafka:
     bootstrap: str
 
 
+LONGEST_FIRST = (
+    "test_daemon",
+    "test_faults",
+    "test_faults_input",
+    "test_tune",
+    "test_documented_commands",
+    "test_chaos",
+    "test_kafka_security",
+    "test_state_command",
+    "test_label_command",
+    "test_challenger",
+)
+"""Files of minutes: a process that begins with one of them last keeps all others waiting."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what uses the fixtures below, so that ``-m "not kafka"`` needs no care in the tests."""
     for item in items:
@@ -38,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kafka)
         if "data_directory" in used:
             item.add_marker(pytest.mark.data)
+    place = {name: index for index, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))  # stable: else as before
 
 
 def _require_java() -> None:

@@ -309,7 +309,8 @@ def member_of(bootstrap: str, group: str, topic: str) -> Iterator[None]:
     try:
 
         def joined() -> bool:
-            consumer.poll(timeout_ms=100)
+            # Long: this client throws a join away that is answered between two polls.
+            consumer.poll(timeout_ms=5000)
             return bool(consumer.assignment())
 
         wait_until(joined, "the member to join")
