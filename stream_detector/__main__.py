@@ -11,7 +11,7 @@ from collections.abc import Sequence
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
-from stream_detector.cli import build_parser  # noqa: E402 - see above
+from stream_detector.cli import COMMANDS, build_parser  # noqa: E402 - see above
 from stream_detector.errors import StreamDetectorError  # noqa: E402
 from stream_detector.telemetry.logs import fields, logs_json, redact  # noqa: E402
 
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 stopped as asked, 1 a defect, 2 usage or configuration, 3 broker or topic, 4 state.
     """
-    parsed = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    meant = words[0] if words and words[0] in COMMANDS else None
+    parsed = build_parser(meant).parse_args(words)
     try:
         code: int = parsed.run(parsed)
         sys.stdout.flush()

@@ -9,12 +9,12 @@ time-changing data with adaptive windowing", section 3; it gets them at that sca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-from river import drift
 
 from stream_detector.config.models import Drift
 from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, load_model
@@ -38,11 +38,7 @@ _DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "page_hinkley": {"delta": 0.5, "threshold": 50.0},  # River's is for another scale
     "kswin": {"alpha": 1e-5, "seed": 0},  # River's 0.005 is wrong once in 200 values
 }
-_KINDS: Mapping[str, Callable[..., Any]] = {
-    "adwin": drift.ADWIN,
-    "page_hinkley": drift.PageHinkley,
-    "kswin": drift.KSWIN,
-}
+_KINDS = {"adwin": "ADWIN", "page_hinkley": "PageHinkley", "kswin": "KSWIN"}
 _SHARED = {"adwin": "delta", "kswin": "alpha"}
 """The parameter that is a significance, to be shared among the columns that are watched."""
 
@@ -93,10 +89,10 @@ class DriftWatch:
         if method in _SHARED:
             arguments[_SHARED[method]] /= max(len(self._names), 1)
         try:
-            return _KINDS[method](**{**arguments, **self._config.parameters})
+            return _class_of(method)(**{**arguments, **self._config.parameters})
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(
-                f"drift: river.drift.{_KINDS[method].__name__} does not take "
+                f"drift: river.drift.{_KINDS[method]} does not take "
                 f"{self._config.parameters}: {error}"
             ) from error
 
@@ -187,7 +183,7 @@ class DriftWatch:
         content = read_array(state, "detectors", (-1,), np.uint8)
         stored = load_model(content, str(state.get("river_version")), list)
         fresh = [self._build() for _ in self._names]
-        kind = _KINDS[self._config.method]
+        kind = _class_of(self._config.method)
         if len(stored) != width or rest.shape[1:] != (width,) or len(rest) >= BLOCK_EVENTS:
             raise StateMismatchError(f"drift: the state is not of {width} columns")
         for one, twin in zip(stored, fresh, strict=True):
@@ -202,6 +198,12 @@ class DriftWatch:
         self._deviation = read_array(state, "deviation", (width,))
         self._seen = read_count(state, "seen")
         self._rest, self._detectors = rest, fresh
+
+
+def _class_of(method: str) -> type:
+    # River's brings SciPy's statistics along, which take two seconds: for those who watch only.
+    found: type = getattr(import_module("river.drift"), _KINDS[method])
+    return found
 
 
 def _without_methods(detector: Any) -> Any:

@@ -3,51 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
 
 from stream_detector import __version__
-from stream_detector.cli import (
-    alerts,
-    check,
-    demo,
-    evaluate,
-    init,
-    label,
-    promote,
-    run,
-    schema,
-    simulate,
-    state,
-    train,
-    tune,
+
+COMMANDS = (
+    "demo",
+    "init",
+    "check",
+    "run",
+    "evaluate",
+    "tune",
+    "train",
+    "simulate",
+    "alerts",
+    "label",
+    "state",
+    "promote",
+    "schema",
 )
-
-COMMANDS: tuple[Callable[[Any], None], ...] = (
-    demo.add_parser,
-    init.add_parser,
-    check.add_parser,
-    run.add_parser,
-    evaluate.add_parser,
-    tune.add_parser,
-    train.add_parser,
-    simulate.add_parser,
-    alerts.add_parser,
-    label.add_parser,
-    state.add_parser,
-    promote.add_parser,
-    schema.add_parser,
-)
+"""Each is a module of this package with ``add_parser``."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``stream-detector`` with all its commands."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of ``stream-detector`` with all its commands, or with one.
+
+    What a command imports takes longer than most of them run (scikit-learn alone two seconds), so
+    where it is known which one is meant, the others stay on the disk.
+    """
     parser = argparse.ArgumentParser(
         prog="stream-detector",
         description="Online anomaly detection on event streams: Kafka in, explained alerts out.",
     )
     parser.add_argument("--version", action="version", version=f"stream-detector {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add_parser in COMMANDS:
-        add_parser(subparsers)
+    for name in COMMANDS if only is None else (only,):
+        import_module(f"{__name__}.{name}").add_parser(subparsers)
     return parser

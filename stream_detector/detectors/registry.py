@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
 
 from stream_detector.config.models import DetectorConfig
-from stream_detector.detectors.autoencoder import Autoencoder
 from stream_detector.detectors.base import Detector
-from stream_detector.detectors.classifier import Classifier
-from stream_detector.detectors.ensemble import Ensemble
-from stream_detector.detectors.half_space_forest import HalfSpaceForest
-from stream_detector.detectors.loda import Loda
-from stream_detector.detectors.random_fourier import RandomFourier
-from stream_detector.detectors.river_model import RiverModel
 
-DETECTORS: dict[str, Callable[..., Detector]] = {
-    "autoencoder": Autoencoder,
-    "classifier": Classifier,
-    "river": RiverModel,
-    "half_space_forest": HalfSpaceForest,
-    "loda": Loda,
-    "random_fourier": RandomFourier,
-    "ensemble": Ensemble,
+DETECTORS: Mapping[str, str] = {
+    "autoencoder": "autoencoder.Autoencoder",
+    "classifier": "classifier.Classifier",
+    "river": "river_model.RiverModel",
+    "half_space_forest": "half_space_forest.HalfSpaceForest",
+    "loda": "loda.Loda",
+    "random_fourier": "random_fourier.RandomFourier",
+    "ensemble": "ensemble.Ensemble",
 }
-"""Each takes the number of features and the fields of its section of the configuration."""
+"""Module of this package and class. Imported when they are asked for: scikit-learn takes two
+seconds, which commands that score nothing, and detectors that do without it, need not wait for."""
+
+
+def detector_class(kind: str) -> Callable[..., Detector]:
+    """The class, which takes the number of features and the fields of its configuration."""
+    module, _, name = DETECTORS[kind].partition(".")
+    found = getattr(import_module(f"stream_detector.detectors.{module}"), name)
+    return cast("Callable[..., Detector]", found)
 
 
 def build_detector(config: DetectorConfig, features: int) -> Detector:
@@ -34,4 +36,4 @@ def build_detector(config: DetectorConfig, features: int) -> Detector:
         ConfigurationError: A River model that does not exist or cannot be used.
     """
     parameters: dict[str, Any] = config.model_dump(exclude={"kind"})
-    return DETECTORS[config.kind](features, **parameters)
+    return detector_class(config.kind)(features, **parameters)
