@@ -33,9 +33,15 @@ def topics(bootstrap: str, partitions: int = 1) -> dict[str, Any]:
     }
 
 
+DEFAULT = {"kind": "ensemble"}
+LIGHT = {"kind": "half_space_forest", "trees": 30}
+"""Without scikit-learn a daemon begins two seconds earlier, and most tests are not about models."""
+
+
 def settings(kafka: dict[str, Any], directory: Path, **changes: Any) -> dict[str, Any]:
     return {
         **SETTINGS,
+        "detector": LIGHT,
         "kafka": kafka,
         "state": {"directory": str(directory / "state")},
         "metrics": {"port": 0},
@@ -86,13 +92,17 @@ def test_a_stop_and_a_restart_give_the_alerts_of_one_run(kafka, tmp_path: Path) 
     section = topics(kafka.bootstrap, 4)
     stream = messages(records(6000), 4)
     produce(kafka.bootstrap, section["topics"][0], stream)
-    with DaemonProcess(tmp_path / "one", settings(section, tmp_path / "one")) as daemon:
+    with DaemonProcess(
+        tmp_path / "one", settings(section, tmp_path / "one", detector=DEFAULT)
+    ) as daemon:
         daemon.wait_ready().wait_processed(6000)
         assert daemon.stop() == 0
     expected = [r.value for r in consume_all(kafka.bootstrap, section["alerts"])]
     alerts = create_topic(kafka.bootstrap, unique_name("alerts"), 1, {"retention.ms": "-1"})
     again = {**section, "alerts": alerts, "group": unique_name("group")}
-    config = settings(again, tmp_path / "two", processing={"max_poll_records": 50})
+    config = settings(
+        again, tmp_path / "two", detector=DEFAULT, processing={"max_poll_records": 50}
+    )
     starts = 0
     with DaemonProcess(tmp_path / "two", config) as daemon:
         done = 0.0

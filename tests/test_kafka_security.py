@@ -103,6 +103,7 @@ def client_certificate(secured: SecuredBroker) -> dict[str, str]:
 def settings(section: dict[str, Any], directory: Path) -> dict[str, Any]:
     return {
         **SETTINGS,
+        "detector": {"kind": "half_space_forest", "trees": 30},
         "kafka": section,
         "state": {"directory": str(directory / "state")},
         "metrics": {"port": 0},
