@@ -81,8 +81,9 @@ def run(config: Config, batch: EventBatch, cuts: list[int]) -> tuple[Pipeline, b
     return pipeline, np.concatenate(scores).tobytes()
 
 
-@pytest.mark.parametrize("delay", [0, 1, 20])
-@pytest.mark.parametrize("cuts", [[], [1, 5, 700, 701, 3000]])
+@pytest.mark.parametrize(
+    ("delay", "cuts"), [(0, []), (1, [1, 5, 700, 701, 3000]), (20, [1, 5, 700, 701, 3000])]
+)
 def test_labels_on_a_topic_teach_what_labels_in_the_event_do(delay: int, cuts: list[int]) -> None:
     stream = records(3000)
     beside, scores = run(on_topic(), mixed(on_topic(), stream, delay), cuts)
