@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,26 @@ def agreed(question: str) -> bool:
         raise ConfigurationError("nobody can be asked: say --yes")
     print(f"{question} [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write beside the target and rename: all of it or nothing. Its mode stays, where it exists.
+
+    Raises ``ConfigurationError`` where that cannot be.
+    """
+    beside = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            beside.chmod(target.stat().st_mode)
+        beside.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise ConfigurationError(f"cannot write {target}: {error}") from error
 
 
 def file_fingerprint(path: Path) -> str:

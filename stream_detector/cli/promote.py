@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stream_detector.cli.common import add_command, add_configuration, agreed, configuration
+from stream_detector.cli.common import (
+    add_command,
+    add_configuration,
+    agreed,
+    configuration,
+    write_whole,
+)
 from stream_detector.cli.state_store import inspect, shards
 from stream_detector.config import Config
 from stream_detector.config.fingerprint import state_shape
@@ -66,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     detector, challenger = config.detector.kind, config.challenger.detector.kind
     if not arguments.yes and not agreed(f"promote {challenger} in place of {detector}?"):
         return 0
-    _write(target, text)
+    write_whole(target, text.encode())
     print(f"{target}: {challenger} alerts from the next start of the workers on")
     return 0
 
@@ -131,17 +136,3 @@ def _verdict(config: Config, number: int) -> Iterator[str]:
             yield "  no labels yet that would say which is better"
         return
     raise StateError(f"shard {number} has no sound snapshot: let the daemon run first")
-
-
-def _write(target: Path, text: str) -> None:
-    """Beside it, then renamed: never half of a configuration."""
-    beside = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        beside.write_text(text, "utf-8")
-        if target.exists():
-            beside.chmod(target.stat().st_mode)
-        beside.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise ConfigurationError(f"cannot write {target}: {error}") from error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stream_detector.cli.common import add_command, add_configuration, agreed, configuration
+from stream_detector.cli.common import (
+    add_command,
+    add_configuration,
+    agreed,
+    configuration,
+    write_whole,
+)
 from stream_detector.cli.state_store import add_shard, judge, one_shard, sound
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.groups import active_members
@@ -94,7 +98,7 @@ def revert(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Copy the bytes beside the target and rename."""
+    """Copy the bytes."""
     config = configuration(arguments)
     number = one_shard(config, arguments.shard)
     store = snapshot_stores(config, config.kafka, make=False)(number)
@@ -102,17 +106,7 @@ def export(arguments: argparse.Namespace) -> int:
     if target.exists():
         raise ConfigurationError(f"--to {target} exists already")
     data = sound(config, store, number, arguments.position).data
-    beside = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(target)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise ConfigurationError(f"cannot write {target}: {error}") from error
+    write_whole(target, data)
     print(f"{target}: {len(data):,} bytes")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.neural_network import MLPRegressor
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, whole_blocks
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.mlp import OnlineNetwork, adam
 from stream_detector.detectors.stored import read_branch, read_count
@@ -107,8 +107,7 @@ class Autoencoder:
         accepted = np.ones(len(rows), dtype=bool)
         refused = int(self._refuse_share * len(rows))
         if self._rows_seen >= REFUSE_AFTER_ROWS and refused > 0:
-            padded = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
-            scores = self.score(padded)[: len(rows)]
+            scores = self.score(rows.in_blocks())[: len(rows)]
             accepted[np.argsort(scores, kind="stable")[-refused:]] = False
         return accepted
 

@@ -42,6 +42,10 @@ class Rows:
         ids = self.ids[rows] if self.ids is not None else None
         return Rows(self.features[rows], self.standardised[rows], ids)
 
+    def in_blocks(self) -> Rows:
+        """With rows of zeros up to whole blocks, as ``score`` needs them; without ids."""
+        return Rows(whole_blocks(self.features), whole_blocks(self.standardised))
+
 
 class Detector(Protocol):
     """A model that scores events and learns from them.

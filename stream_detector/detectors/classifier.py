@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neural_network import MLPClassifier
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, log_losses, whole_blocks
+from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, log_losses
 from stream_detector.detectors.boosted_trees import BoostedTrees
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.mixture import Mixture
@@ -124,8 +124,7 @@ class Classifier:
         if not self._with_rarity:
             return rows
         count = len(rows)
-        whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
-        z = self._rarity(whole)[:count]
+        z = self._rarity(rows.in_blocks())[:count]
         # Its tail is long, and the network would lose the rest of it where it is clipped.
         z = np.sign(z) * np.log1p(np.abs(z))
         return Rows(
@@ -149,8 +148,7 @@ class Classifier:
         if labels is None:
             if self.score_regime == 0 or self._with_rarity:
                 sample = rows.take(slice(BLOCK_ROWS))  # of each chunk tells the spread
-                padded = Rows(whole_blocks(sample.features), whole_blocks(sample.standardised))
-                rarity = self._fallback.score(padded)[: len(sample)]
+                rarity = self._fallback.score(sample.in_blocks())[: len(sample)]
                 self._rarity_moments.learn(rarity)
                 self._fallback.learn(rows)
             return
@@ -173,8 +171,7 @@ class Classifier:
         """(events,) log losses in nats; (0,) while LODA scores."""
         if self.score_regime == 0:
             return np.empty(0)
-        whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
-        return log_losses(self.score(whole)[: len(rows)], labels > 0)
+        return log_losses(self.score(rows.in_blocks())[: len(rows)], labels > 0)
 
     def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Take other labels for rows remembered: from now on they are drawn and fitted with these.
@@ -219,8 +216,7 @@ class Classifier:
     def _learn_trees(self, rows: Rows, positive: NDArray[np.bool_]) -> None:
         if self._trees.fits:
             count = len(rows)
-            whole = Rows(whole_blocks(rows.features), whole_blocks(rows.standardised))
-            network = self._network_logits(whole)[:count]
+            network = self._network_logits(rows.in_blocks())[:count]
             self._mixture.learn(network, self._trees.logits(rows.features), positive)
         self._trees.learn(rows.features, positive, rows.ids)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from stream_detector.detectors.autoencoder import Autoencoder
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, whole_blocks
+from stream_detector.detectors.base import BLOCK_ROWS, Rows
 from stream_detector.detectors.half_space_forest import HalfSpaceForest
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.moments import RunningMoments
@@ -92,7 +92,7 @@ class Ensemble:
     def _learn_moments(self, sample: Rows) -> None:
         """A block of each chunk tells the spread as well as all of it, and costs an eighth."""
         count = len(sample)
-        padded = Rows(whole_blocks(sample.features), whole_blocks(sample.standardised))
+        padded = sample.in_blocks()
         self._rarity_moments.learn(self._rarity(padded)[:count])
         self._distance_moments.learn(self._fourier.score(padded)[:count])
         if self._autoencoder is not None:

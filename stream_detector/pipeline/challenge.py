@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import Challenger, Config, Drift, drift_mistake
+from stream_detector.config.models import Challenger, Config, DetectorConfig, Drift, drift_mistake
 from stream_detector.detectors.base import Rows
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import Feedback
@@ -37,9 +37,8 @@ class Challenge:
 
     def __init__(self, challenger: Challenger, config: Config, features: Sequence[str]) -> None:
         """``features``: names of the columns."""
-        self._config = challenger
-        detector = challenger.detector
-        watches = [_fitting(each, challenger) for each in config.drift]
+        self._config = detector = challenger.detector
+        watches = [_fitting(each, detector) for each in config.drift]
         self.model = Model(detector, config.threshold, watches, features)
         self.feedback = Feedback(config.labels, detector.seed) if config.labels else None
         self.decisions: dict[Decision, int] = dict.fromkeys(_DECISIONS, 0)
@@ -121,13 +120,12 @@ def promoted(state: State, config: Config) -> State:
         config: of before the promotion.
     """
     challenger = state["challenger"]
-    former = Challenger(detector=config.detector)
     return {
         **state,
         **challenger["model"],
         "feedback": challenger["feedback"],
         "challenger": {
-            "detector": _named(former),
+            "detector": _named(config.detector),
             "model": {name: state[name] for name in challenger["model"]},
             "feedback": state["feedback"],
             "decisions": [0] * len(_DECISIONS),
@@ -135,12 +133,12 @@ def promoted(state: State, config: Config) -> State:
     }
 
 
-def _named(challenger: Challenger) -> dict[str, Any]:
-    return challenger.detector.model_dump(mode="json")
+def _named(detector: DetectorConfig) -> dict[str, Any]:
+    return detector.model_dump(mode="json")
 
 
-def _fitting(drift: Drift, challenger: Challenger) -> Drift:
+def _fitting(drift: Drift, detector: DetectorConfig) -> Drift:
     """The section `drift` is made for the champion; what this model cannot answer, it leaves."""
-    if drift_mistake(drift, challenger.detector) is None:
+    if drift_mistake(drift, detector) is None:
         return drift
     return drift.model_copy(update={"answer": "none", "member": None})

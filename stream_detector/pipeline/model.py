@@ -52,14 +52,13 @@ class Model:
         self._config, self._drift, self._width = detector, drift, len(features)
         self.detector = build_detector(detector, self._width)
         self.threshold = AlertThreshold(threshold)
+        columns = [features if each.on == "inputs" else [None] for each in drift]
         self._watches = [
-            DriftWatch(each, features if each.on == "inputs" else [None], index)
-            for index, each in enumerate(drift)
+            DriftWatch(each, names, index)
+            for index, (each, names) in enumerate(zip(drift, columns, strict=True))
         ]
         self.watched: list[tuple[str, str | None]] = [
-            (each.on, name)
-            for each in drift
-            for name in (features if each.on == "inputs" else [None])
+            (each.on, name) for each, names in zip(drift, columns, strict=True) for name in names
         ]
         self._faster_until = 0
         self._times = 1
