@@ -31,16 +31,13 @@ from stream_detector.telemetry.status.recent import Recent
 
 log = logging.getLogger(__name__)
 
-_MIN_COMMIT_GAP_SECONDS = 0.05
-"""Alerts are committed at once, but a commit a poll would cost more than the scoring."""
-
-_MOST_RANGES = 2000
-"""A commit's journal record stays well below the 1 MiB that brokers take."""
-
 _BROKER_QUESTION_SECONDS = 5.0
 """How often the ends of the logs are asked for: a sign of life, and the lag."""
 
 _REPORT_SECONDS = 60.0
+
+_LONGEST_POLL_SECONDS = 0.2
+"""A stop that was asked for is seen so soon."""
 
 
 class Daemon:
@@ -159,7 +156,8 @@ class Daemon:
     def _do_what_is_due(self, now: float) -> None:
         for owned in list(self._ownership.owned.values()):
             snapshot_due = now - owned.last_snapshot >= self._config.state.interval
-            if self._commit_due(owned, now) or (snapshot_due and owned.shard.dirty):
+            due = owned.pace.due(owned.shard, owned.ledger, now)
+            if due or (snapshot_due and owned.shard.dirty):
                 self._commit(owned)
             if snapshot_due:
                 self._write_snapshot(owned)
@@ -236,25 +234,10 @@ class Daemon:
     def _poll_timeout(self) -> float:
         if self._ownership.recovering():
             return 0.01
-        left = self._config.processing.commit_interval
         now = time.monotonic()
-        for owned in self._ownership.owned.values():
-            if owned.ledger.pending:
-                left = 0.02
-            elif owned.shard.alerts or owned.shard.dead_letters:
-                left = min(left, owned.last_commit + _MIN_COMMIT_GAP_SECONDS - now)
-            elif owned.shard.dirty:
-                left = min(left, owned.last_commit + self._config.processing.commit_interval - now)
-        return min(max(left, 0.0), 0.2)
-
-    def _commit_due(self, owned: Owned, now: float) -> bool:
-        since = now - owned.last_commit
-        shard = owned.shard
-        if owned.ledger.pending or shard.merger.ranges_recorded >= _MOST_RANGES:
-            return True
-        if shard.alerts or shard.dead_letters:
-            return since >= _MIN_COMMIT_GAP_SECONDS
-        return shard.dirty and since >= self._config.processing.commit_interval
+        owned = self._ownership.owned.values()
+        waits = [one.pace.wait(one.shard, one.ledger, now) for one in owned]
+        return min([_LONGEST_POLL_SECONDS, *waits])
 
     def _commit(self, owned: Owned) -> bool:
         """Step 2; whether everything processed is committed. A shard in replay has nothing new."""
@@ -267,6 +250,7 @@ class Daemon:
                 ledger.begin(
                     shard.prepare_commit(ledger.next_number, kafka.alerts, kafka.dead_letters)
                 )
+        started = time.monotonic()
         try:
             with self._metrics.stage("commit"):
                 written = ledger.write(self._source.membership())
@@ -277,7 +261,7 @@ class Daemon:
             self._observation.forget(shard.number)
             return False
         if written:
-            owned.last_commit = time.monotonic()
+            owned.pace.committed((time.monotonic() - started) * len(self._ownership.owned))
             self._health.broker_answered()
         return written
 

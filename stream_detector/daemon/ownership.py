@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource, Journal, Output, Rebalance
 from stream_detector.daemon.ledger import Ledger
+from stream_detector.daemon.pace import Pace
 from stream_detector.daemon.recovery import begin, open_shard, read_history
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, RefusedError
@@ -43,11 +44,11 @@ class Parts:
 
 @dataclass(slots=True)
 class Owned:
-    """A shard at work, its ledger, and when it last committed and kept a snapshot."""
+    """A shard at work, its ledger, its commits' pace, and when it last kept a snapshot."""
 
     shard: Shard
     ledger: Ledger
-    last_commit: float
+    pace: Pace
     last_snapshot: float
 
 
@@ -197,7 +198,7 @@ class Ownership:
             raise
         self._source.seek({source: shard.fetch_positions[source] for source in sources})
         now = time.monotonic()
-        return Owned(shard, ledger, now, now)
+        return Owned(shard, ledger, Pace(self._config.processing.commit_interval), now)
 
     def _extend(self, shard: Shard, sources: list[TopicPartition]) -> None:
         new = [source for source in sources if source not in shard.fetch_positions]

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
 from kafka.errors import KafkaError
 
 from stream_detector.config.models import Kafka
-from stream_detector.connectors.kafka import batches
 from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.consumer import new_consumer
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
@@ -35,8 +34,7 @@ class KafkaLog:
             settings = consumer_settings(self._kafka, max_poll_records=5000)
             settings |= {"group_id": None, "group_instance_id": None}
             with clear_cause("connect", self._kafka):
-                self._consumer = KafkaConsumer(**settings)
-                batches.install(self._consumer)
+                self._consumer = new_consumer(settings)
         return self._consumer
 
     def partitions(self, topic: str) -> list[TopicPartition]:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
@@ -38,9 +37,9 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
-from stream_detector.connectors.kafka import batches
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
+from stream_detector.connectors.kafka.consumer import new_consumer
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
 from stream_detector.errors import ConnectorError, InputLostError
 from stream_detector.events import TopicPartition
@@ -139,10 +138,7 @@ class KafkaSource:
         self._quiet_until = 0.0
         settings = consumer_settings(kafka, max_poll_records=max_poll_records)
         with clear_cause("connect", kafka):
-            self._consumer = KafkaConsumer(
-                **settings, partition_assignment_strategy=[self._assignor]
-            )
-            batches.install(self._consumer)
+            self._consumer = new_consumer(settings, partition_assignment_strategy=[self._assignor])
             self._listener.consumer = self._consumer
             self._consumer.subscribe(kafka.input_topics, listener=self._listener)
             for topic in kafka.input_topics:  # so that the first assignment is made with them known
