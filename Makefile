@@ -49,7 +49,7 @@ dashboards: $(VENV)/.runtime  ## Write the Grafana dashboards anew from their so
 bench-stages: $(VENV)/.runtime  ## Compare what each stage costs with the stored figures (ARGS=--write: store them)
 	@$(BIN)/python benchmarks/stages.py $(ARGS)
 
-bench: $(VENV)/.runtime  ## Measure throughput beside a bare poll loop
+bench: $(VENV)/.runtime .cache/rivals/.installed  ## Measure throughput beside a bare poll loop and rivals
 	@$(BIN)/python benchmarks/throughput.py $(ARGS)
 
 latency: $(VENV)/.runtime  ## Measure the time from an event to its alert (ARGS="--rates 1000 10000")
@@ -60,6 +60,12 @@ quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep:
 
 peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
 	@$(PIP) install -r requirements.lock -r requirements-peers.txt
+
+# An environment of their own: Quix Streams pins other versions than requirements.lock.
+.cache/rivals/.installed: requirements-rivals.txt
+	@$(PYTHON) -m venv .cache/rivals
+	@.cache/rivals/bin/python -m pip -q --disable-pip-version-check install -r requirements-rivals.txt
+	@touch $@
 
 # The package itself is installed in place, so a change in its code needs no new installation.
 $(VENV)/.runtime: requirements.lock pyproject.toml

@@ -1,10 +1,13 @@
-"""Throughput and memory on a real broker, beside a bare kafka-python poll loop.
+"""Throughput and memory on a real broker, beside a bare kafka-python poll loop and the rivals.
 
 Fills a topic with generated card transactions (about 170 bytes, four partitions), then measures in
 turn, repeated: (a) a bare ``poll`` loop that throws the records away; (b) the daemon as installed,
 two key windows of three half-lives, running scaler, autoencoder, budget threshold, alerts to a
-topic, metrics on; (c) the same with the default ensemble. Resident memory is sampled while the
-daemon runs. Prints medians, ratios to (a) of the same round, and ``--json``.
+topic, metrics on; (c) the same with the half-space forest, the default ensemble, the classifier
+(labels a day late); (d) the usual loops, an event at a time, with River and with scikit-learn; (e)
+Quix Streams with River; (f) confluent-kafka's ``consume``. The rivals (rivals/) see only an event's
+own three features, no windows, take fewer events, and are counted from their first thousand on.
+Prints medians, ratios to (a) of the same round, and ``--json``.
 """
 
 from __future__ import annotations
@@ -38,6 +41,17 @@ from stream_detector.simulation import transactions  # noqa: E402
 __all__ = ["LARGE_HEAP", "REPOSITORY", "Broker", "consume_all", "create_topic", "daemon"]
 
 PARTITIONS = 4
+DETECTORS = ["autoencoder", "half_space_forest", "ensemble", "classifier"]
+RIVALS = {  # name: program and arguments, events
+    "scikit-learn, one at a time": (["sklearn_loop.py"], 10_000),
+    "River, 10 trees of 8": (["river_loop.py", "10", "8"], 20_000),
+    "River, 25 trees of 10": (["river_loop.py", "25", "10"], 10_000),
+    "Quix and River, 10 trees of 8": (["quix_app.py", "10", "8"], 20_000),
+    "Quix and River, 25 trees of 10": (["quix_app.py", "25", "10"], 10_000),
+    "confluent-kafka, consume": (["confluent_consume.py"], None),  # every event
+}
+RIVALS_PYTHON = REPOSITORY / ".cache/rivals/bin/python"
+OURS = ("river_loop.py", "sklearn_loop.py")  # these run on what is installed for us
 WINDOW_HALF_LIVES = ["17h", "5d", "21d"]
 
 
@@ -67,6 +81,7 @@ def settings(bootstrap: str, topic: str, group: str, state: Path, detector: str)
         "threshold": {"budget": "0.1 %"},
         "state": {"directory": str(state)},
         "metrics": {"port": 0},
+        **({"labels": {"field": "TX_FRAUD", "delay": "1d"}} if detector == "classifier" else {}),
     }
 
 
@@ -190,11 +205,26 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
     }
 
 
+def rival(program: list[str], bootstrap: str, count: int) -> dict[str, float]:
+    """Run a program of rivals/ over the first events of the topic."""
+    name, *rest = program
+    python = RIVALS_PYTHON if RIVALS_PYTHON.exists() else Path(sys.executable)
+    if name in OURS:
+        python = Path(sys.executable)
+    command = [str(python), str(REPOSITORY / "benchmarks/rivals" / name), bootstrap, str(count)]
+    ended = subprocess.run(
+        [*command, *rest], check=False, capture_output=True, text=True, timeout=900
+    )
+    if ended.returncode:
+        raise SystemExit(f"{name}: {ended.stderr[-3000:]}")
+    return dict(json.loads(ended.stdout.strip().splitlines()[-1]))
+
+
 def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
     rounds: list[dict[str, Any]] = []
     with Broker(directory / "broker", java_options=LARGE_HEAP) as broker:
         topic = create_topic(broker.bootstrap, "transactions", PARTITIONS, {"retention.ms": "-1"})
-        for name in ("alerts", "dead-letters"):
+        for name in ("alerts", "dead-letters", "rival-alerts"):
             create_topic(broker.bootstrap, name, 1)
         size = fill(broker.bootstrap, topic, arguments.events)
         for number in range(arguments.rounds):
@@ -210,28 +240,66 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
                 )
                 row[detector]["ratio"] = row[detector]["events_per_second"] / rate
                 row[detector]["cpu_ratio"] = cpu_us / row[detector]["cpu_us_per_event"]
+            for name in arguments.rivals:
+                program, events = RIVALS[name]
+                row[name] = rival(program, broker.bootstrap, events or arguments.events)
+                row[name]["ratio"] = row[name]["events_per_second"] / rate
+                row[name]["cpu_ratio"] = cpu_us / row[name]["cpu_us_per_event"]
             rounds.append(row)
             print(json.dumps(row), file=sys.stderr)
-    result: dict[str, Any] = {
+    names = [*arguments.detectors, *arguments.rivals]
+    medians = {name: median_of([row[name] for row in rounds]) for name in names}
+    return {
         "events": arguments.events,
+        "rounds": len(rounds),
         "bytes_per_event": size,
-        "bare_poll_events_per_second": statistics.median(row["bare"] for row in rounds),
-        "bare_poll_cpu_us_per_event": statistics.median(r["bare_cpu_us_per_event"] for r in rounds),
+        "bare poll": {
+            "events_per_second": statistics.median(row["bare"] for row in rounds),
+            "cpu_us_per_event": statistics.median(r["bare_cpu_us_per_event"] for r in rounds),
+        },
+        **medians,
     }
-    for detector in arguments.detectors:
-        result[detector] = {
-            name: statistics.median(row[detector][name] for row in rounds)
-            for name in rounds[0][detector]
-            if name != "stages_us_per_event"
-        }
-    return result
+
+
+def median_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of every figure, and the least and the most of the ratio."""
+    found = {
+        name: statistics.median(row[name] for row in rows)
+        for name in rows[0]
+        if name != "stages_us_per_event"
+    }
+    ratios = [row["ratio"] for row in rows]
+    return {**found, "ratio_from": min(ratios), "ratio_to": max(ratios)}
+
+
+def table(result: dict[str, Any], detectors: list[str], rivals: list[str]) -> str:
+    """Rows of Markdown. The best of the rivals is what (d) and (e) reach at most."""
+    loops = [name for name in rivals if "consume" not in name]
+    best = max((result[name]["events_per_second"] for name in loops), default=0.0)
+    lines = [
+        "| | events a second | of (a) | times the best of (d), (e) | CPU µs an event | peak MiB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in ("bare poll", *detectors, *rivals):
+        row = result[name]
+        rate, spread = row["events_per_second"], ""
+        if "ratio" in row:
+            spread = f"{row['ratio']:.3f} ({row['ratio_from']:.3f} to {row['ratio_to']:.3f})"
+        memory = f"{row['rss_mib_peak']:.0f}" if "rss_mib_peak" in row else ""
+        times = f"{rate / best:.1f}" if best else ""
+        lines.append(
+            f"| {name} | {rate:,.0f} | {spread} | {times} | "
+            f"{row['cpu_us_per_event']:.1f} | {memory} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--detectors", nargs="+", default=["autoencoder", "ensemble"])
+    parser.add_argument("--detectors", nargs="*", default=DETECTORS)
+    parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=list(RIVALS))
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -240,19 +308,10 @@ def main() -> None:
         print(json.dumps(result))
         return
     print(
-        f"{result['events']:,} events of {result['bytes_per_event']} bytes, {PARTITIONS} partitions"
+        f"{result['events']:,} events of {result['bytes_per_event']} bytes, {PARTITIONS} "
+        f"partitions, medians of {result['rounds']} rounds; (a) is the bare poll\n"
     )
-    print(
-        f"(a) bare poll   {result['bare_poll_events_per_second']:>10,.0f} events a second, "
-        f"{result['bare_poll_cpu_us_per_event']:.1f} µs CPU an event"
-    )
-    for detector in arguments.detectors:
-        row = result[detector]
-        print(
-            f"{detector:<15} {row['events_per_second']:>10,.0f} events a second, "
-            f"{row['ratio']:.2f} of (a), {row['cpu_us_per_event']:.1f} µs CPU an event, RSS "
-            f"{row['rss_mib_at_30_percent']:.0f} MiB at 30 %, {row['rss_mib_at_end']:.0f} at end"
-        )
+    print(table(result, arguments.detectors, arguments.rivals))
 
 
 if __name__ == "__main__":
