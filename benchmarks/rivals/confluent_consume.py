@@ -15,7 +15,7 @@ def main():
         }
     )
     consumer.subscribe([TOPIC])
-    while not meter.add(sum(m.error() is None for m in consumer.consume(5000, timeout=1.0))):
+    while not meter.add(sum(m.error() is None for m in consumer.consume(5000, timeout=0.1))):
         pass
     meter.report()
     consumer.close()
