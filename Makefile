@@ -52,7 +52,7 @@ bench-stages: $(VENV)/.runtime  ## Compare what each stage costs with the stored
 bench: $(VENV)/.runtime .cache/rivals/.installed  ## Measure throughput beside a bare poll loop and rivals
 	@$(BIN)/python benchmarks/throughput.py $(ARGS)
 
-latency: $(VENV)/.runtime  ## Measure the time from an event to its alert (ARGS="--rates 1000 10000")
+latency: $(VENV)/.runtime .cache/rivals/.installed  ## Measure the time from an event to its alert (ARGS="--rates 1000 10000")
 	@$(BIN)/python benchmarks/latency.py $(ARGS)
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)

@@ -1,10 +1,11 @@
 """From an event produced to its alert visible for a ``read_committed`` reader, on a real broker.
 
-At each rate one process produces card transactions with the moment of sending in them, evenly
-spread; the daemon of ``throughput.py`` (1 % of the events alert) works on them; a reader in this
-process takes the alerts, which hold their event, and the time between is the latency: producer,
-broker, poll, scoring, transaction and the reader's own poll, all on one machine. Only alerts of the
-second half of each run count: before that, model and budget are young. Prints p50, p99 and p99.9.
+At each rate steady_producer.py produces card transactions with the moment of sending in them,
+evenly spread; the daemon of ``throughput.py`` (1 % of the events alert) works on them; a reader in
+this process takes the alerts, which hold their event, and the time between is the latency:
+producer, broker, poll, scoring, transaction and the reader's own poll, all on one machine. Only
+alerts of the second half of each run count: before that, model and budget are young. Prints p50,
+p99 and p99.9.
 """
 
 from __future__ import annotations
@@ -17,40 +18,31 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
-from throughput import LARGE_HEAP, PARTITIONS, Broker, create_topic, settings
+from throughput import (
+    LARGE_HEAP,
+    PARTITIONS,
+    RIVALS_PYTHON,
+    Broker,
+    create_topic,
+    settings,
+)
 
 from stream_detector.simulation import transactions
 
-TICK_SECONDS = 0.005
 
-
-def produce(bootstrap: str, topic: str, rate: int, seconds: float) -> None:
-    """Run by a process of its own: ``rate`` events a second, each with its moment of sending."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=1, max_block_ms=60_000)
-    events = (
-        pair
-        for batch in transactions.generate(None, seed=int(time.time()))
-        for pair in zip(batch.json_lines(), batch.key, strict=True)
-    )
-    begun, sent = time.monotonic(), 0
-    while (since := time.monotonic() - begun) < seconds:
-        while sent < rate * since:
-            value, key = next(events)
-            stamped = b'{"SENT":%.6f,%b' % (time.time(), value[1:])
-            producer.send(topic, value=stamped, key=key, partition=zlib.crc32(key) % PARTITIONS)
-            sent += 1
-        time.sleep(TICK_SECONDS)
-    producer.flush(timeout=60)
-    producer.close(timeout=10)
-    print(sent)
+def write_events(path: Path, count: int) -> None:
+    """Lines for steady_producer.py."""
+    with path.open("wb") as file:
+        for batch in transactions.generate(count, seed=1):
+            for value, key in zip(batch.json_lines(), batch.key, strict=True):
+                file.write(key + b"\t" + value + b"\n")
 
 
 def take_alerts(consumer: Any, until: Any) -> list[tuple[float, float]]:
@@ -87,7 +79,9 @@ def measure(bootstrap: str, directory: Path, rate: int, seconds: float, detector
     try:
         while not re.search(r"metrics at", log.read_text()):
             time.sleep(0.05)
-        command = [sys.executable, __file__, "--produce", bootstrap, topic, str(rate), str(seconds)]
+        script = Path(__file__).with_name("steady_producer.py")
+        where = [bootstrap, topic, str(PARTITIONS), str(rate), str(seconds)]
+        command = [str(RIVALS_PYTHON), str(script), *where, str(directory / "events")]
         producer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         begun = time.time()
         ended = lambda: producer.poll() is not None  # noqa: E731 - only here
@@ -115,19 +109,16 @@ def measure(bootstrap: str, directory: Path, rate: int, seconds: float, detector
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rates", type=int, nargs="+", default=[1000, 10_000, 25_000])
+    parser.add_argument("--rates", type=int, nargs="+", default=[1000, 10_000, 35_000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--detector", default="autoencoder")
-    parser.add_argument("--produce", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    if arguments.produce:
-        bootstrap, topic, rate, seconds = arguments.produce
-        produce(bootstrap, topic, int(rate), float(seconds))
-        return
     rows = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        most = int(max(arguments.rates) * arguments.seconds)
+        write_events(directory / "events", min(most, 2_000_000))
         with Broker(directory / "broker", java_options=LARGE_HEAP) as broker:
             create_topic(broker.bootstrap, "dead-letters", 1)
             for rate in arguments.rates:
