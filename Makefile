@@ -9,7 +9,7 @@ TESTS ?= tests
 MINUTES ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo test test-fast lint format chaos soak bench bench-stages latency quality labelled peers lock clean
+.PHONY: dashboards help demo test test-fast lint format chaos soak bench bench-stages latency scale quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ bench: $(VENV)/.runtime .cache/rivals/.installed  ## Measure throughput beside a
 
 latency: $(VENV)/.runtime .cache/rivals/.installed  ## Measure the time from an event to its alert (ARGS="--rates 1000 10000")
 	@$(BIN)/python benchmarks/latency.py $(ARGS)
+
+scale: $(VENV)/.runtime .cache/rivals/.installed  ## Measure growth: keys, features, partitions, shards, recovery, memory
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
