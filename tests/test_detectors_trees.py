@@ -72,6 +72,20 @@ def test_a_walk_ends_in_the_same_leaves() -> None:
     np.testing.assert_array_equal(restored.logits(probe), expected)
 
 
+def test_a_state_with_more_trees_than_are_grown_now_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(7)
+    monkeypatch.setattr(boosted_trees, "TREES", 2 * boosted_trees.TREES)
+    earlier = BoostedTrees(FEATURES, 3000, seed=0)
+    earlier.learn(*both_high(random, 3000))
+    monkeypatch.undo()
+    now = BoostedTrees(FEATURES, 3000, seed=0)
+    now.restore(earlier.state())
+    probe = both_high(random, 60)[0]
+    np.testing.assert_array_equal(now.logits(probe), earlier.logits(probe))
+    with pytest.raises(StateMismatchError):
+        now.restore(earlier.state() | {"value": np.zeros(5)})
+
+
 @pytest.mark.parametrize("child", [0, -1, 22, 500])
 def test_arrays_that_are_no_trees_are_refused(child: int) -> None:
     """A snapshot's nodes that refer back would be walked for ever."""
@@ -85,7 +99,7 @@ def test_arrays_that_are_no_trees_are_refused(child: int) -> None:
         trees.restore(state | {"first": first})
 
 
-def test_they_are_fitted_when_an_eighth_is_new_and_never_without_both_labels() -> None:
+def test_they_are_fitted_when_enough_are_new_and_never_without_both_labels() -> None:
     random = np.random.default_rng(1)
     trees = BoostedTrees(FEATURES, 4000, seed=0)
     trees.learn(random.normal(size=(1000, FEATURES)), np.zeros(1000, dtype=bool))
