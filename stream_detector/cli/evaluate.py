@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +19,16 @@ from stream_detector.cli.report import Report
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models import Labels
 from stream_detector.config.units import parse_duration
+from stream_detector.connectors.ahead import ReadAhead
 from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.bootstrap import RESAMPLES
 from stream_detector.evaluation.comparison import compare
 from stream_detector.evaluation.figures import figures
+
+AHEAD_BYTES = 2_000_000
+"""A file of so many bytes, compressed or not, is worth the half second that a process takes."""
 
 _KEPT = 1000
 """Alerts among which the rarest are looked for."""
@@ -79,16 +84,19 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="read the first N records only")
 
 
-def file_source(config: Config, arguments: argparse.Namespace) -> FileSource:
-    """The file of ``--data``, read as the configuration's fields need it."""
+def file_source(config: Config, arguments: argparse.Namespace) -> FileSource | ReadAhead:
+    """The file of ``--data``, read as the configuration's fields need it; a large one ahead."""
     numeric, boolean = typed_columns(config)
-    return FileSource(
-        arguments.data,
-        numeric=numeric,
-        boolean=boolean,
-        limit=arguments.limit,
-        columns=config.event.columns,
-    )
+    options: dict[str, Any] = {
+        "numeric": numeric,
+        "boolean": boolean,
+        "limit": arguments.limit,
+        "columns": config.event.columns,
+    }
+    source = FileSource(arguments.data, **options)
+    if (source.size_hint() or 0) < AHEAD_BYTES or (os.cpu_count() or 1) == 1:
+        return source
+    return ReadAhead(source, arguments.data, options)
 
 
 def with_label(config: Config, column: str | None, delay: str | None) -> Config:
@@ -116,7 +124,7 @@ def with_label(config: Config, column: str | None, delay: str | None) -> Config:
     return config.model_copy(update={"labels": labels})
 
 
-def share_read(source: FileSource) -> Callable[[], float | None]:
+def share_read(source: FileSource | ReadAhead) -> Callable[[], float | None]:
     """How much of a file was read, 0 to 1; None for a pipe."""
 
     def share() -> float | None:

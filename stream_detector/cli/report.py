@@ -12,7 +12,7 @@ from stream_detector import __version__
 from stream_detector.cli.common import file_fingerprint
 from stream_detector.config import Config
 from stream_detector.config.fingerprint import state_fingerprint
-from stream_detector.connectors.files import FileSource
+from stream_detector.connectors.base import Source
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.watching import Watch
@@ -37,7 +37,7 @@ class Report:
         self._pipeline = Pipeline(config, state_fingerprint(config))
         self._watch = Watch(self._pipeline, skip=skip)
 
-    def backtest(self, source: FileSource, progress: Callable[[int], None]) -> Scored:
+    def backtest(self, source: Source, progress: Callable[[int], None]) -> Scored:
         """The back-test, watched; it gives what it would give unwatched."""
         return backtest(
             self._config,

@@ -93,9 +93,7 @@ class FileSource:
         self._next_offset += len(values)
         if self._left is not None:
             self._left -= len(values)
-        offsets = range(start, self._next_offset)
-        fields = zip(offsets, repeat(NO_TIMESTAMP), repeat(None), values, repeat(()), strict=False)
-        return [Fetched(self.source, list(map(PlainRecord._make, fields)))]
+        return [Fetched(self.source, plain_records(values, start))]
 
     def _read(self, count: int, timeout_seconds: float) -> list[bytes]:
         if self._arrays is not None:
@@ -170,6 +168,13 @@ class FileSource:
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
+
+
+def plain_records(values: list[bytes], start: int) -> list[PlainRecord]:
+    """Records of a file, the first with the offset ``start``."""
+    offsets = range(start, start + len(values))
+    fields = zip(offsets, repeat(NO_TIMESTAMP), repeat(None), values, repeat(()), strict=False)
+    return list(map(PlainRecord._make, fields))
 
 
 def typed_columns(config: Config) -> tuple[frozenset[str], frozenset[str]]:
