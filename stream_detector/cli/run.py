@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_detector.alerts import SEVERITIES
+from stream_detector.cli.allocator import give_back_large_blocks
 from stream_detector.cli.common import (
     Stop,
     add_command,
@@ -67,6 +68,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the daemon. Returns the exit code 0; every other one is an exception."""
+    give_back_large_blocks()
     config = configuration(arguments)
     kafka = kafka_section(config, arguments.config)
     metrics, health = Metrics(severities=SEVERITIES), HealthState()

@@ -211,7 +211,7 @@ class KeyedWindow:
         return {
             "half_lives": list(self._half_lives),
             "table": table,
-            "moments": self._histories.moments[:, slots],
+            "moments": self._histories.moments.take(slots, axis=1),
             "bursts": self._bursts.moments[0, slots if self._burst else slots[:0]],
             "last_time": self._last_time[slots],
             "sketches": self._sketches[slots if self._distinct is not None else slots[:0]],

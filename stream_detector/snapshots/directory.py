@@ -42,7 +42,7 @@ class DirectoryStore:
             except OSError as error:
                 raise StateError(f"cannot make the state directory {directory}: {error}") from error
 
-    def write(self, position: int, data: bytes) -> None:
+    def write(self, position: int, data: bytes | bytearray) -> None:
         """Beside, fsync, rename, fsync the directory; then delete what is beyond ``keep``."""
         target = self._path(position)
         if len(data) > MAX_SNAPSHOT_BYTES:

@@ -58,7 +58,7 @@ class Snapshot:
     size_bytes: int = field(default=0, compare=False)
 
 
-def encode(snapshot: Snapshot) -> bytes:
+def encode(snapshot: Snapshot) -> bytearray:
     """Bytes of a snapshot.
 
     Raises ``TypeError`` on a leaf that is neither array nor JSON, ``ValueError`` on a number that
@@ -77,13 +77,15 @@ def encode(snapshot: Snapshot) -> bytes:
     ).encode()
     if len(header) > MAX_HEADER_BYTES:
         raise StateError(f"a header of {len(header)} bytes: {MAX_HEADER_BYTES} is the limit")
-    # Views, joined once: a state of many keys is tens of megabytes, and memory's peak is here.
-    parts: list[Any] = [_MAGIC, len(header).to_bytes(8, "little"), header]
-    parts.extend(array.reshape(-1).view(np.uint8) for array in arrays)
-    digest = blake2b(digest_size=_DIGEST_BYTES)
-    for part in parts:
-        digest.update(part)
-    return b"".join([*parts, digest.digest()])
+    # The state of many keys is tens of megabytes, and memory's peak is here: unless the caller
+    # holds it too, each array is gone once it is written.
+    del snapshot
+    arrays.reverse()
+    data = bytearray(b"".join([_MAGIC, len(header).to_bytes(8, "little"), header]))
+    while arrays:
+        data += arrays.pop().reshape(-1).view(np.uint8).data
+    data += blake2b(data, digest_size=_DIGEST_BYTES).digest()
+    return data
 
 
 def _flatten(value: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
@@ -105,7 +107,7 @@ def _flatten(value: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
     return value
 
 
-def decode(data: bytes) -> Snapshot:
+def decode(data: bytes | bytearray) -> Snapshot:
     """The snapshot in ``data``. Raises ``StateError`` saying what is wrong with it."""
     start = len(_MAGIC) + 8
     if len(data) < start + _DIGEST_BYTES or data[:6] != _MAGIC[:6]:

@@ -17,7 +17,7 @@ class SnapshotStore(Protocol):
     ``ConnectorError`` where something is read: that is no damage, and trying again may help.
     """
 
-    def write(self, position: int, data: bytes) -> None:
+    def write(self, position: int, data: bytes | bytearray) -> None:
         """Keep a snapshot durably: after this returns it survives a crash, before it the last one.
 
         Replaces one of the same position, as a whole. Raises ``StateError`` where it could not be

@@ -86,7 +86,7 @@ class TopicStore:
         self._partitions = 0
         self._read_to = 0
 
-    def write(self, position: int, data: bytes) -> None:
+    def write(self, position: int, data: bytes | bytearray) -> None:
         """The parts, each confirmed, then the manifest; then remove what is beyond ``keep``."""
         try:
             self._know(ensure_snapshot_topic(self._kafka, self._topic, self._shards))
@@ -104,7 +104,7 @@ class TopicStore:
                 extra=fields("snapshot-cleanup-failed", stage="snapshot"),
             )
 
-    def _write(self, position: int, data: bytes) -> None:
+    def _write(self, position: int, data: bytes | bytearray) -> None:
         content = blake2b(data, digest_size=16).hexdigest()
         count = -(-len(data) // PART_BYTES)
         view = memoryview(data)
