@@ -206,7 +206,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-SMALL, REAL = small(), V01
+SMALL, REAL = bytes(small()), V01
 PLACES = {data: places(header_of(data)) for data in (SMALL, REAL)}
 
 
