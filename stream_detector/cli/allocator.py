@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # glibc's malloc.h
-_LARGE_BYTES = 1 << 20
+_LARGE_BYTES = 4 << 20
 
 
 def give_back_large_blocks() -> None:
