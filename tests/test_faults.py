@@ -171,8 +171,10 @@ def broken_network(scene: Scene, daemon: DaemonProcess) -> None:
 )
 def test_no_byte_changes(scene: Scene, fault: Callable[[Scene, DaemonProcess], None]) -> None:
     settings, place = scene.settings()
-    with DaemonProcess(place, settings) as daemon:
-        daemon.wait_ready().wait_processed(1000)
+    # It stands still in the midst of the backlog, so that the fault meets it at work.
+    armed = {"FAILPOINT": "after_poll:14:pause=2"}
+    with DaemonProcess(place, settings, environment=armed) as daemon:
+        daemon.wait_ready().wait_processed(500)
         fault(scene, daemon)
         finish(scene, daemon, settings)
 

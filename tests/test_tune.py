@@ -384,6 +384,7 @@ features:
 detector:
   kind: classifier
   learning_rate: 0.000001 # far too small
+  trees: false # they would hide it
   min_positives: 5
 
 labels: { field: label, delay: 1m }

@@ -132,7 +132,10 @@ def browser(programme: str) -> Iterator[Browser]:
     """A browser that ends with the block; it reaches no host but this machine."""
     to_browser, ours_to_write = os.pipe()
     ours_to_read, from_browser = os.pipe()
-    with tempfile.TemporaryDirectory(prefix="chromium-") as profile:
+    with tempfile.TemporaryDirectory(
+        prefix="chromium-",
+        ignore_cleanup_errors=True,  # its processes write there while they end
+    ) as profile:
         command = [
             programme,
             "--headless",
