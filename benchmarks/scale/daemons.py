@@ -279,4 +279,5 @@ def memory(bootstrap: str, directory: Path) -> list[dict[str, object]]:
                 "peak MiB": f"{max(mib for _, mib in samples):.0f}",
             }
         )
+        print(rows[-1], file=sys.stderr, flush=True)  # the next one takes minutes
     return rows
