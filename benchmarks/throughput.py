@@ -52,6 +52,7 @@ RIVALS = {  # name: program and arguments, events
 }
 RIVALS_PYTHON = REPOSITORY / ".cache/rivals/bin/python"
 OURS = ("river_loop.py", "sklearn_loop.py")  # these run on what is installed for us
+PADDING = b'"CHANNEL":"card-present","CURRENCY":"EUR","COUNTRY":"BE",'
 WINDOW_HALF_LIVES = ["17h", "5d", "21d"]
 
 
@@ -85,17 +86,18 @@ def settings(bootstrap: str, topic: str, group: str, state: Path, detector: str)
     }
 
 
-def fill(bootstrap: str, topic: str, count: int) -> int:
+def fill(
+    bootstrap: str, topic: str, count: int, partitions: int = PARTITIONS, padding: bytes = PADDING
+) -> int:
     """Produce the events; returns the mean size of a value in bytes."""
     producer = KafkaProducer(
         bootstrap_servers=bootstrap, linger_ms=20, batch_size=256 * 1024, max_block_ms=60_000
     )
     size = sent = 0
-    padding = b'"CHANNEL":"card-present","CURRENCY":"EUR","COUNTRY":"BE",'
     for batch in transactions.generate(count, seed=1):
         for value, key in zip(batch.json_lines(), batch.key, strict=True):
             whole = b"{" + padding + value[1:]
-            producer.send(topic, value=whole, key=key, partition=zlib.crc32(key) % PARTITIONS)
+            producer.send(topic, value=whole, key=key, partition=zlib.crc32(key) % partitions)
             size += len(whole)
             sent += 1
         if producer.flush(timeout=120) is not None:
@@ -208,10 +210,8 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
 def rival(program: list[str], bootstrap: str, count: int) -> dict[str, float]:
     """Run a program of rivals/ over the first events of the topic."""
     name, *rest = program
-    python = RIVALS_PYTHON if RIVALS_PYTHON.exists() else Path(sys.executable)
-    if name in OURS:
-        python = Path(sys.executable)
-    command = [str(python), str(REPOSITORY / "benchmarks/rivals" / name), bootstrap, str(count)]
+    python = sys.executable if name in OURS else str(RIVALS_PYTHON)
+    command = [python, str(REPOSITORY / "benchmarks/rivals" / name), bootstrap, str(count)]
     ended = subprocess.run(
         [*command, *rest], check=False, capture_output=True, text=True, timeout=900
     )
@@ -221,6 +221,7 @@ def rival(program: list[str], bootstrap: str, count: int) -> dict[str, float]:
 
 
 def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    names = [*arguments.detectors, *arguments.rivals]
     rounds: list[dict[str, Any]] = []
     with Broker(directory / "broker", java_options=LARGE_HEAP) as broker:
         topic = create_topic(broker.bootstrap, "transactions", PARTITIONS, {"retention.ms": "-1"})
@@ -238,16 +239,14 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
                     place,
                     arguments.events,
                 )
-                row[detector]["ratio"] = row[detector]["events_per_second"] / rate
-                row[detector]["cpu_ratio"] = cpu_us / row[detector]["cpu_us_per_event"]
             for name in arguments.rivals:
                 program, events = RIVALS[name]
                 row[name] = rival(program, broker.bootstrap, events or arguments.events)
+            for name in names:
                 row[name]["ratio"] = row[name]["events_per_second"] / rate
                 row[name]["cpu_ratio"] = cpu_us / row[name]["cpu_us_per_event"]
             rounds.append(row)
             print(json.dumps(row), file=sys.stderr)
-    names = [*arguments.detectors, *arguments.rivals]
     medians = {name: median_of([row[name] for row in rounds]) for name in names}
     return {
         "events": arguments.events,

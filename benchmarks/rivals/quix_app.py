@@ -1,19 +1,13 @@
 """Quix Streams with River, as its documentation writes it. Arguments: trees, height."""
 
-from meter import ALERTS, TOPIC, Meter, features
+from meter import ALERTS, TOPIC, Meter
 from quixstreams import Application
-from river import anomaly, compose, preprocessing
-
-THRESHOLD = 0.99
+from river_model import THRESHOLD, scorer
 
 
 def main():
     meter = Meter()
-    trees, height = map(int, meter.arguments)
-    model = compose.Pipeline(
-        preprocessing.MinMaxScaler(),
-        anomaly.HalfSpaceTrees(n_trees=trees, height=height, window_size=250, seed=42),
-    )
+    score_and_learn = scorer(*map(int, meter.arguments))
     app = Application(
         broker_address=meter.bootstrap,
         consumer_group=meter.group,
@@ -22,9 +16,7 @@ def main():
     )
 
     def score(event):
-        x = features(event)
-        value = model.score_one(x)
-        model.learn_one(x)
+        value = score_and_learn(event)
         if meter.add():
             meter.report()
             app.stop()

@@ -8,23 +8,20 @@ import statistics
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from kafka import KafkaProducer
 from throughput import (
     RIVALS_PYTHON,
     create_topic,
+    fill,
     processed,
     resident_mib,
     scrape,
     settings,
 )
-
-from stream_detector.simulation import transactions
 
 HERE = Path(__file__).resolve().parents[1]
 EVENTS = 400_000
@@ -72,18 +69,6 @@ class Worker:
         self.process.wait(60)
 
 
-def fill(bootstrap: str, topic: str, partitions: int, count: int = EVENTS) -> None:
-    producer = KafkaProducer(
-        bootstrap_servers=bootstrap, linger_ms=20, batch_size=256 * 1024, max_block_ms=60_000
-    )
-    for batch in transactions.generate(count, seed=1):
-        for value, key in zip(batch.json_lines(), batch.key, strict=True):
-            producer.send(topic, value=value, key=key, partition=zlib.crc32(key) % partitions)
-    if producer.flush(timeout=120) is not None:
-        raise SystemExit("the broker did not take the events")
-    producer.close(timeout=10)
-
-
 def work_off(workers: list[Worker], count: int) -> float:
     """Events a second of all together, between a fifth of the backlog and its end."""
     first: tuple[float, float] | None = None
@@ -104,7 +89,7 @@ def partitions(bootstrap: str, directory: Path) -> list[dict[str, object]]:
     """One shard, one worker, the autoencoder: medians of three."""
     rates: dict[int, list[float]] = {1: [], 4: [], 16: [], 64: []}
     for count in rates:
-        fill(bootstrap, create_topic(bootstrap, f"p{count}", count), count)
+        fill(bootstrap, create_topic(bootstrap, f"p{count}", count), EVENTS, count, b"")
     for turn in range(3):
         for count, found in rates.items():
             place = directory / f"p{count}-{turn}"
@@ -132,7 +117,7 @@ def _against_first(title: str, rates: dict[Any, list[float]]) -> list[dict[str, 
 
 def shards(bootstrap: str, directory: Path) -> list[dict[str, object]]:
     """Sixteen partitions; shards in one worker, then shared by several. Three rounds."""
-    fill(bootstrap, create_topic(bootstrap, "shared", 16), 16)
+    fill(bootstrap, create_topic(bootstrap, "shared", 16), EVENTS, 16, b"")
     rates: dict[str, list[float]] = {}
     for turn in range(3):
         for number, workers in ((1, 1), (2, 1), (4, 1), (2, 2), (4, 2), (4, 4)):
@@ -254,15 +239,14 @@ def startup(bootstrap: str, directory: Path) -> list[dict[str, object]]:
 
 def memory(bootstrap: str, directory: Path) -> list[dict[str, object]]:
     """Ten million events, two windows with 100,000 keys each, four partitions."""
-    count, rate, rows = 10_000_000, 40_000, []
+    events, rows = 10_000_000, []
     write_events(directory / "events", 2_000_000, 100_000)
-    for detector, events in (("autoencoder", count), ("ensemble", count)):
+    for detector, rate in (("autoencoder", 40_000), ("ensemble", 20_000)):
         topic = create_topic(bootstrap, f"memory-{detector}", 4, {"retention.bytes": "200000000"})
         place = directory / topic
         place.mkdir()
         worker = Worker(live_settings(bootstrap, topic, place, detector), place)
-        slower = rate if detector == "autoencoder" else rate // 2
-        producer = steady(bootstrap, topic, slower, events / slower * 1.2, directory / "events")
+        producer = steady(bootstrap, topic, rate, events / rate * 1.2, directory / "events")
         samples: list[tuple[float, float]] = []
         while not samples or samples[-1][0] < events:
             samples.append((worker.events(), resident_mib(worker.process.pid)))

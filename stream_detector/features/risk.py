@@ -188,8 +188,8 @@ class RiskWindow:
         return {
             "half_lives": list(self._half_lives),
             "table": table,
-            "known": self._known.moments[:, slots],
-            "positive": self._positive.moments[:, slots],
+            "known": self._known.moments.take(slots, axis=1),
+            "positive": self._positive.moments.take(slots, axis=1),
             "marks": self._marks[slots],
             "runs": self._runs[slots],
             "queue": queue,
