@@ -27,6 +27,7 @@ DETECTORS: dict[str, dict[str, Any]] = {
     "autoencoder": {},
     "half_space_forest": {},
     "loda": {},
+    "nearest_neighbours": {},
     "random_fourier": {},
     "river": {"model": "river.anomaly.HalfSpaceTrees", "scaling": "minmax"},
     "classifier": {},

@@ -42,6 +42,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "river_classifier": {"kind": "river", "model": "river.linear_model.LogisticRegression"},
     "half_space_forest": {"kind": "half_space_forest", "half_life": 3000},
     "loda": {"kind": "loda", "half_life": 3000},
+    "nearest_neighbours": {"kind": "nearest_neighbours", "half_life": 3000},
     "random_fourier": {"kind": "random_fourier", "half_life": 3000},
     "ensemble": {"kind": "ensemble", "half_life": 3000},
     "ensemble_without_autoencoder": {"kind": "ensemble", "autoencoder": False},
@@ -275,6 +276,7 @@ def test_scores_are_finite_for_extreme_values_before_and_after_learning_them(nam
     [
         ("autoencoder", 10.0),
         ("loda", 10.0),
+        ("nearest_neighbours", 10.0),
         ("random_fourier", 10.0),
         ("classifier_over", 20.0),
         ("river_classifier", 20.0),

@@ -13,6 +13,7 @@ from stream_detector.detectors.ensemble import Ensemble
 from stream_detector.detectors.half_space_forest import RARE_SHARE, SOFTENING, HalfSpaceForest
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.moments import RunningMoments
+from stream_detector.detectors.nearest_neighbours import NearestNeighbours
 from stream_detector.detectors.random_fourier import RandomFourier
 
 
@@ -139,6 +140,66 @@ def test_fourier_scores_the_mahalanobis_distance_of_all_rows_learnt() -> None:
     np.testing.assert_allclose(detector.score(events), np.log(distance), rtol=1e-7)
 
 
+def test_neighbours_score_the_mean_distance_to_the_nearest_of_each_full_sample() -> None:
+    detector = NearestNeighbours(5, samples=4, sample_rows=10)
+    first, more = normal(1, 32), normal(2, 32)
+    detector.learn(first)
+    events = normal(99, 32)
+
+    def expected(samples: np.ndarray) -> np.ndarray:
+        apart = events.standardised[:, None, None] - samples.astype(np.float32)
+        return np.log(np.sqrt((apart**2).sum(axis=-1)).min(axis=-1).mean(axis=-1) + 1e-3)
+
+    three = first.standardised[:30].reshape(3, 10, 5)  # two rows stand in a sample not yet full
+    np.testing.assert_allclose(detector.score(events), expected(three), rtol=1e-6)
+    detector.learn(more)
+    held = detector.state()["rows"]
+    assert np.isin(held, np.concatenate([first.standardised, more.standardised], dtype="f4")).all()
+    np.testing.assert_allclose(detector.score(events), expected(held.reshape(4, 10, 5)), rtol=1e-6)
+
+
+def test_fewer_rows_than_a_sample_holds_are_neighbours_all_the_same() -> None:
+    detector = NearestNeighbours(2, samples=3, sample_rows=50)
+    assert detector.score(normal(0, 32, 2)).tolist() == [0.0] * 32
+    detector.learn(Rows(np.array([[3.0, 4.0]]), np.array([[3.0, 4.0]])))
+    score = detector.score(Rows(np.zeros((32, 2)), np.zeros((32, 2))))
+    np.testing.assert_allclose(score, np.log(5.001))
+
+
+def test_rows_remembered_are_a_fair_sample_that_ages_with_the_half_life() -> None:
+    for half_life, learnt in ((1e18, 20_000), (2_000.0, 40_000)):
+        detector = NearestNeighbours(1, samples=50, sample_rows=40, half_life=half_life)
+        number = np.arange(learnt, dtype=float)[:, None] / 1e4  # within the clip
+        for start in range(0, learnt, 500):
+            part = number[start : start + 500]
+            detector.learn(Rows(part, part))
+        age = learnt - detector.state()["rows"][:, 0] * 1e4
+        if half_life > learnt:  # all rows alike: mean age in the middle
+            assert age.mean() == pytest.approx(learnt / 2, rel=0.05)
+            assert (age < learnt / 4).mean() == pytest.approx(0.25, abs=0.04)
+        else:
+            assert (age < half_life).mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_the_places_of_rows_do_not_depend_on_the_chunks() -> None:
+    one, other = NearestNeighbours(3, samples=5), NearestNeighbours(3, samples=5)
+    rows = normal(4, 9000, 3)
+    for start in range(0, 9000, 3000):
+        one.learn(rows.take(slice(start, start + 3000)))
+    for start in range(0, 9000, 250):
+        other.learn(rows.take(slice(start, start + 250)))
+    assert one.state()["rows"].tobytes() == other.state()["rows"].tobytes()
+
+
+def test_parts_of_the_distance_are_those_of_the_nearest_rows() -> None:
+    detector = NearestNeighbours(4)
+    for seed in range(20):
+        detector.learn(normal(seed, 256, 4))
+    events = normal(99, 32, 4)
+    total = detector.contributions(events).sum(axis=1)
+    np.testing.assert_allclose(total / 32, np.exp(detector.score(events)), rtol=0.01)
+
+
 @given(
     values=st.lists(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), min_size=1, max_size=8)
 )
@@ -162,16 +223,18 @@ def test_old_moments_are_forgotten_with_the_half_life() -> None:
 
 def test_the_default_is_the_weighted_sum_of_its_members() -> None:
     plain, full = Ensemble(5, autoencoder=False), Ensemble(5)
-    members = HalfSpaceForest(5), Loda(5), RandomFourier(5)
+    members = HalfSpaceForest(5), Loda(5), NearestNeighbours(5), RandomFourier(5)
     for seed in range(12):
         for detector in (plain, full, *members):
             detector.learn(normal(seed))
     events = normal(99)
-    forest, loda, fourier = (member.score(events) for member in members)
+    forest, loda, neighbours, fourier = (member.score(events) for member in members)
     moments = plain._distance_moments
     distance = np.maximum((fourier - moments.mean) / moments.deviation, 0)
-    weight = 0.3 * plain._rarity_moments.deviation
-    np.testing.assert_allclose(plain.score(events), forest + 2 * loda + weight * distance)
+    near = (neighbours - plain._nearness_moments.mean) / plain._nearness_moments.deviation
+    assert (near < 0).any()  # a crowd close by does excuse
+    expected = forest + 2 * loda + plain._rarity_moments.deviation * (near + 0.3 * distance)
+    np.testing.assert_allclose(plain.score(events), expected)
     assert (distance > 0).any()
     assert (distance == 0).any()  # a small distance excuses nothing
     surprise = full.score(events) - plain.score(events)

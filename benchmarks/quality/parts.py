@@ -72,7 +72,13 @@ def members(streams: Sequence[str]) -> Iterator[Task]:
     """The members of the default alone, and it without its autoencoder."""
     sections: dict[str, Settings] = {
         kind: {"kind": kind}
-        for kind in ("half_space_forest", "loda", "random_fourier", "autoencoder")
+        for kind in (
+            "half_space_forest",
+            "loda",
+            "nearest_neighbours",
+            "random_fourier",
+            "autoencoder",
+        )
     }
     sections["ensemble without autoencoder"] = {"kind": "ensemble", "autoencoder": False}
     for name, section in sections.items():

@@ -100,6 +100,18 @@ class Loda(_DetectorModel):
     clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
 
 
+class NearestNeighbours(_DetectorModel):
+    """Distance to the nearest of a few remembered rows, averaged over small samples (LeSiNN)."""
+
+    kind: Literal["nearest_neighbours"] = "nearest_neighbours"
+    samples: int = Field(32, ge=1, le=1024, description="Number of samples.")
+    sample_rows: int = Field(24, ge=1, le=1024, description="Rows of a sample.")
+    half_life: float = Field(
+        100_000, gt=0, description="Events after which half of the rows have been replaced."
+    )
+    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+
+
 class RandomFourier(_DetectorModel):
     """Mahalanobis distance of random Fourier features, with a ridge."""
 
@@ -111,7 +123,7 @@ class RandomFourier(_DetectorModel):
 
 
 class Ensemble(_DetectorModel):
-    """The default: half-space forest, LODA, random Fourier features and the autoencoder."""
+    """The default: half-space forest, LODA, neighbours, Fourier features and the autoencoder."""
 
     kind: Literal["ensemble"] = "ensemble"
     half_life: float = Field(
@@ -124,6 +136,13 @@ class Ensemble(_DetectorModel):
 
 
 DetectorConfig = Annotated[
-    Autoencoder | Classifier | River | HalfSpaceForest | Loda | RandomFourier | Ensemble,
+    Autoencoder
+    | Classifier
+    | River
+    | HalfSpaceForest
+    | Loda
+    | NearestNeighbours
+    | RandomFourier
+    | Ensemble,
     Discriminator("kind"),
 ]

@@ -18,6 +18,7 @@ from stream_detector.config.detector_models import (
     Ensemble,
     HalfSpaceForest,
     Loda,
+    NearestNeighbours,
     RandomFourier,
     River,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "Loda",
     "Logging",
     "Metrics",
+    "NearestNeighbours",
     "NumericFeature",
     "Processing",
     "RandomFourier",

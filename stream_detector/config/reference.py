@@ -97,6 +97,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "Classifier",
             "HalfSpaceForest",
             "Loda",
+            "NearestNeighbours",
             "RandomFourier",
             "River",
         ),

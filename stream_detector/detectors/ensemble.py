@@ -1,4 +1,4 @@
-"""The default detector: forest, LODA, random Fourier features and an autoencoder, summed."""
+"""The default detector: two members that count, two that know where the crowd lies, a network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stream_detector.detectors.base import BLOCK_ROWS, Rows
 from stream_detector.detectors.half_space_forest import HalfSpaceForest
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.moments import RunningMoments
+from stream_detector.detectors.nearest_neighbours import NearestNeighbours
 from stream_detector.detectors.random_fourier import RandomFourier
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
@@ -24,25 +25,27 @@ SURPRISE_WEIGHT = 0.3
 
 
 class Ensemble:
-    """Rarity by two counting members, and the surprise of two that know where the crowd lies.
+    """Rarity by two counting members, and what three that know where the crowd lies add to it.
 
-    Score: S + 0.3 sd(S) (max(0, z(F)) + max(0, z(A))), where S = forest + 2 LODA, F is the score of
-    the random Fourier features, A that of the autoencoder, and z(X) = (X - mean(X)) / sd(X). Means
-    and deviations are running ones, of the scores that the first 32 rows of each chunk had before
-    the chunk was learnt.
+    Score: S + sd(S) (z(N) + 0.3 max(0, z(F)) + 0.3 max(0, z(A))), where S = forest + 2 LODA, N is
+    the score of the nearest neighbours, F that of the random Fourier features, A that of the
+    autoencoder, and z(X) = (X - mean(X)) / sd(X). Means and deviations are running ones, of the
+    scores that the first 32 rows of each chunk had before the chunk was learnt.
 
-    Only a distance or error above the mean counts: a small one says that the row lies where a
+    Of F and A only what lies above the mean counts: a small error says that the row lies where a
     smooth function of the crowd expects it, not that it is common, and excuses nothing. Counted
     both ways, the autoencoder costs three times as much ROC AUC at the same weight (.009 against
     .003 at 0.5, mean of twelve public streams), and the Fourier features .014 on NSL-KDD at 0.3.
+    A row with many like it close by is common: N counts both ways (docs/quality.md).
 
-    State, of fixed size: that of the members and of the three running moments.
+    State, of fixed size: that of the members and of the four running moments.
     """
 
     block_rows = BLOCK_ROWS
     MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "forest": ("forest", "rarity_moments"),
         "loda": ("loda", "rarity_moments"),
+        "neighbours": ("neighbours", "nearness_moments"),
         "fourier": ("fourier", "distance_moments"),
         "autoencoder": ("autoencoder", "error_moments"),
     }
@@ -59,11 +62,13 @@ class Ensemble:
     ) -> None:
         self._forest = HalfSpaceForest(features, half_life=half_life, seed=seed)
         self._loda = Loda(features, half_life=half_life, seed=seed)
+        self._neighbours = NearestNeighbours(features, half_life=half_life, seed=seed)
         self._fourier = RandomFourier(features, half_life=half_life, seed=seed)
         self._autoencoder = (
             Autoencoder(features, refuse_share=refuse_share, seed=seed) if autoencoder else None
         )
         self._rarity_moments = RunningMoments(half_life)
+        self._nearness_moments = RunningMoments(half_life)
         self._distance_moments = RunningMoments(half_life)
         self._error_moments = RunningMoments(half_life)
         self._rows_learnt = 0
@@ -71,6 +76,7 @@ class Ensemble:
     def score(self, rows: Rows) -> Float64:
         """Rarity in nats and more, (events,) float64; 0 before anything was learnt."""
         scores = self._rarity(rows)
+        scores += self._isolation(rows)
         scores += self._surprise(self._fourier.score(rows), self._distance_moments)
         if self._autoencoder is not None:
             scores += self._surprise(self._autoencoder.score(rows), self._error_moments)
@@ -86,6 +92,7 @@ class Ensemble:
             self._autoencoder.learn(rows)
         self._forest.learn(rows)
         self._loda.learn(rows)
+        self._neighbours.learn(rows)
         self._fourier.learn(rows)
         self._rows_learnt += len(rows)
 
@@ -94,18 +101,21 @@ class Ensemble:
         count = len(sample)
         padded = sample.in_blocks()
         self._rarity_moments.learn(self._rarity(padded)[:count])
+        self._nearness_moments.learn(self._neighbours.score(padded)[:count])
         self._distance_moments.learn(self._fourier.score(padded)[:count])
         if self._autoencoder is not None:
             self._error_moments.learn(self._autoencoder.score(padded)[:count])
 
     def contributions(self, rows: Rows) -> Float64:
-        """Nats of forest and LODA, and each feature's part of the surprise of the other two.
+        """Nats of forest and LODA, and each feature's part of what the other three add.
 
         Of random Fourier features the parts follow from replacing each feature by its mean: the
         one member that names two features whose relation is broken.
         """
         shares = self._forest.contributions(rows)
         shares += LODA_WEIGHT * self._loda.contributions(rows)
+        isolation = np.maximum(self._isolation(rows), 0.0)
+        _distribute(isolation, self._neighbours.contributions(rows), shares)
         surprise = self._surprise(self._fourier.score(rows), self._distance_moments)
         _distribute(surprise, self._fourier.falls(rows), shares)
         if self._autoencoder is not None:
@@ -118,8 +128,10 @@ class Ensemble:
         state = {
             "forest": self._forest.state(),
             "loda": self._loda.state(),
+            "neighbours": self._neighbours.state(),
             "fourier": self._fourier.state(),
             "rarity_moments": self._rarity_moments.state(),
+            "nearness_moments": self._nearness_moments.state(),
             "distance_moments": self._distance_moments.state(),
             "rows_learnt": self._rows_learnt,
         }
@@ -132,6 +144,9 @@ class Ensemble:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         self._forest.restore(read_branch(state, "forest"))
         self._loda.restore(read_branch(state, "loda"))
+        if "neighbours" in state:  # states of older versions have none: they are met from now on
+            self._neighbours.restore(read_branch(state, "neighbours"))
+            self._nearness_moments.restore(read_branch(state, "nearness_moments"))
         self._fourier.restore(read_branch(state, "fourier"))
         self._rarity_moments.restore(read_branch(state, "rarity_moments"))
         self._distance_moments.restore(read_branch(state, "distance_moments"))
@@ -144,6 +159,14 @@ class Ensemble:
         scores = self._forest.score(rows)
         scores += LODA_WEIGHT * self._loda.score(rows)
         return scores
+
+    def _isolation(self, rows: Rows) -> Float64:
+        """What the nearest neighbours add, (events,); 0 before they have a spread."""
+        deviation = self._nearness_moments.deviation
+        if deviation == 0:
+            return np.zeros(len(rows))
+        standardised = (self._neighbours.score(rows) - self._nearness_moments.mean) / deviation
+        return self._rarity_moments.deviation * standardised
 
     def _surprise(self, scores: Float64, moments: RunningMoments) -> Float64:
         """What a member's scores add, (events,) at least 0; 0 before they have a spread."""

@@ -15,6 +15,7 @@ DETECTORS: Mapping[str, str] = {
     "river": "river_model.RiverModel",
     "half_space_forest": "half_space_forest.HalfSpaceForest",
     "loda": "loda.Loda",
+    "nearest_neighbours": "nearest_neighbours.NearestNeighbours",
     "random_fourier": "random_fourier.RandomFourier",
     "ensemble": "ensemble.Ensemble",
 }

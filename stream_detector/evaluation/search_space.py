@@ -74,6 +74,12 @@ SPACES: dict[str, dict[str, Draw]] = {
         "half_life": _HALF_LIFE,
         "clip": _INPUT_CLIP,
     },
+    "nearest_neighbours": {
+        "samples": one_of([8, 16, 32, 64]),
+        "sample_rows": one_of([8, 16, 24, 32, 64]),
+        "half_life": _HALF_LIFE,
+        "clip": _INPUT_CLIP,
+    },
     "random_fourier": {
         "components": one_of([50, 100, 200, 400]),
         "half_life": _HALF_LIFE,

@@ -1,0 +1,148 @@
+"""Distance to the nearest of a few remembered rows, averaged over many small samples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stream_detector.detectors.base import (
+    BLOCK_ROWS,
+    Rows,
+    blocked_matmul,
+    clipped,
+)
+from stream_detector.detectors.draws import frozen_stream
+from stream_detector.detectors.stored import read_array, read_count
+from stream_detector.events import Float64, Int64, State
+
+SOFTENING = 1e-3
+"""Deviations added to a distance, so that the logarithm of a row met before is finite."""
+
+NOWHERE = 1e30
+"""Squared length of a place that no row has taken: further than any row."""
+
+DRAWS = 4096
+"""Rows whose places are drawn together; making a generator costs as much as scoring fifty rows."""
+
+
+class NearestNeighbours:
+    """Least similar nearest neighbours on a sample of the stream that ages.
+
+    After Pang, Ting and Albrecht (2015), "LeSiNN: Detecting anomalies by identifying least similar
+    nearest neighbours", section III: the mean over small samples of the distance to the nearest row
+    of each. A sample of a dozen or two holds the crowd and hardly ever a cluster of anomalies,
+    which a single large memory would. The samples are parts of one reservoir: a row takes the place
+    of a random one with probability (places / rows learnt), never below (places / N), N = half-life
+    / ln 2, so that older rows fade (Aggarwal 2006, "On biased reservoir sampling", section 2).
+
+    Score: ln(mean distance + 0.001), Euclidean, of standardised, clipped rows.
+
+    State, of fixed size: ``rows`` (samples * sample_rows, features) float32, and rows learnt.
+    """
+
+    block_rows = BLOCK_ROWS
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        samples: int = 32,
+        sample_rows: int = 24,
+        half_life: float = 100_000.0,
+        clip: float = 10.0,
+        seed: int = 0,
+    ) -> None:
+        self._sample_rows = sample_rows
+        self._window = half_life / math.log(2)
+        self._clip = clip
+        self._seed = seed
+        # Sample by sample: one that is not full holds its rows further apart, and does not count.
+        self._rows = np.zeros((samples * sample_rows, features), dtype=np.float32)
+        self._rows_learnt = 0
+        self._product: Float64 | None = None  # made of the rows when first needed
+        self._drawn: tuple[int, Float64] | None = None  # a page of draws and its number
+
+    def score(self, rows: Rows) -> Float64:
+        """Log of the mean distance, (events,) float64; 0 before anything was learnt."""
+        if self._rows_learnt == 0:
+            return np.zeros(len(rows))
+        values = clipped(rows.standardised, self._clip)
+        nearest = self._squared_distances(values).min(axis=1)
+        nearest += (values * values).sum(axis=1)[:, None]
+        distance = np.sqrt(np.maximum(nearest, 0.0, out=nearest), out=nearest).mean(axis=1)
+        distance += SOFTENING
+        score: Float64 = np.log(distance, out=distance)
+        return score
+
+    def contributions(self, rows: Rows) -> Float64:
+        """Each feature's part of the distances to the nearest rows, (events, features).
+
+        The squared difference over the distance: a row's parts sum up to its distances' sum.
+        """
+        shares = np.zeros(rows.standardised.shape)
+        if self._rows_learnt == 0:
+            return shares
+        values = clipped(rows.standardised, self._clip)
+        place = self._squared_distances(values).argmin(axis=1)
+        for sample in range(place.shape[1]):
+            found = place[:, sample] + sample * self._sample_rows
+            squares = (values - self._rows[found]) ** 2
+            shares += squares / (np.sqrt(squares.sum(axis=1)) + SOFTENING)[:, None]
+        return shares
+
+    def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
+        """Give rows a place, all at first, some at random later."""
+        count = len(rows)
+        if count == 0:
+            return
+        number = np.arange(self._rows_learnt, self._rows_learnt + count)
+        capacity = len(self._rows)
+        drawn = self._draws(number) * np.minimum(number + 1, max(self._window, capacity))
+        place = np.where(number < capacity, number, drawn.astype(np.int64))
+        kept = place < capacity
+        self._rows_learnt += count
+        if kept.any():
+            # Of two rows with one place the later stays, as if they had come one by one.
+            for row in np.flatnonzero(kept).tolist():
+                self._rows[place[row]] = np.clip(rows.standardised[row], -self._clip, self._clip)
+            self._product = None
+
+    def state(self) -> State:
+        """The rows remembered, and how many came."""
+        return {"rows": self._rows.copy(), "rows_learnt": self._rows_learnt}
+
+    def restore(self, state: State) -> None:
+        """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
+        rows = read_array(state, "rows", self._rows.shape, np.float32)
+        self._rows_learnt = read_count(state, "rows_learnt")
+        self._rows, self._product = rows, None
+
+    def _draws(self, number: Int64) -> Float64:
+        """(rows,) uniform in 0..1, of the rows with these numbers, and of no others."""
+        pages = []
+        for page in range(int(number[0]) // DRAWS, int(number[-1]) // DRAWS + 1):
+            if self._drawn is None or self._drawn[0] != page:
+                random = frozen_stream(self._seed, "nearest_neighbours", page)
+                self._drawn = page, random.uniform(size=DRAWS)
+            pages.append(self._drawn[1])
+        first = int(number[0]) % DRAWS
+        return np.concatenate(pages)[first : first + len(number)]
+
+    def _squared_distances(self, values: Float64) -> Float64:
+        """(events, sample_rows, samples), without the squared length of the event itself.
+
+        Samples that are not full are left out, except for the first.
+        """
+        full = max(1, min(self._rows_learnt, len(self._rows)) // self._sample_rows)
+        if self._product is None:
+            rows = self._rows[: full * self._sample_rows].astype(np.float64)
+            lengths = (rows * rows).sum(axis=1)
+            lengths[self._rows_learnt :] = NOWHERE
+            product = np.vstack([-2.0 * rows.T, lengths])
+            # Samples lie innermost, so that the least over a sample runs over long rows.
+            by_sample = product.reshape(-1, full, self._sample_rows).swapaxes(1, 2)
+            self._product = np.ascontiguousarray(by_sample).reshape(len(product), -1)
+        ones = np.ones((len(values), 1))
+        squares = blocked_matmul(np.hstack([values, ones]), self._product)
+        return squares.reshape(len(values), self._sample_rows, full)
