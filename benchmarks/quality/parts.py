@@ -1,4 +1,4 @@
-"""What is measured: the comparison, seeds, members, warm-up and the autoencoder's ablation."""
+"""What is measured: the comparison, here and elsewhere, seeds, members, warm-up, ablation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import data
+from . import data, keel
 from .peers import PEERS
 
 Settings = dict[str, Any]
@@ -55,6 +55,20 @@ def comparison(streams: Sequence[str]) -> Iterator[Task]:
             yield Task("comparison", name, stream, peer=name)
 
 
+ELSEWHERE = ("river-hst", "river-hst-25x10", "river-ocsvm", "capymoa-hst", "pysad-loda")
+"""Peers fast enough for a hundred streams."""
+
+
+def elsewhere(_streams: Sequence[str]) -> Iterator[Task]:
+    """The default, its members and peers on streams that nothing was tuned on."""
+    for name, section in MEMBERS.items():
+        for stream in keel.NAMES:
+            yield Task("elsewhere", name, stream, {"detector": section})
+    for name in ELSEWHERE:
+        for stream in keel.NAMES:
+            yield Task("elsewhere", name, stream, peer=name)
+
+
 def seeds(streams: Sequence[str]) -> Iterator[Task]:
     """The default and River's trees with other seeds: how far chance alone moves the figures."""
     for seed in SEEDS:
@@ -68,18 +82,20 @@ def seeds(streams: Sequence[str]) -> Iterator[Task]:
                     yield Task("seeds", f"{name}, seed {seed}", stream, peer=name, seed=seed)
 
 
+MEMBERS: dict[str, Settings] = {
+    "ensemble": {"kind": "ensemble"},
+    "half_space_forest": {"kind": "half_space_forest"},
+    "loda": {"kind": "loda"},
+    "nearest_neighbours": {"kind": "nearest_neighbours"},
+    "random_fourier": {"kind": "random_fourier"},
+    "autoencoder": {"kind": "autoencoder"},
+}
+"""The default and its members alone."""
+
+
 def members(streams: Sequence[str]) -> Iterator[Task]:
     """The members of the default alone, and it without its autoencoder."""
-    sections: dict[str, Settings] = {
-        kind: {"kind": kind}
-        for kind in (
-            "half_space_forest",
-            "loda",
-            "nearest_neighbours",
-            "random_fourier",
-            "autoencoder",
-        )
-    }
+    sections = {name: section for name, section in MEMBERS.items() if name != "ensemble"}
     sections["ensemble without autoencoder"] = {"kind": "ensemble", "autoencoder": False}
     for name, section in sections.items():
         for stream in streams:
@@ -132,6 +148,7 @@ def ablation(streams: Sequence[str]) -> Iterator[Task]:
 
 PARTS: dict[str, Callable[[Sequence[str]], Iterator[Task]]] = {
     "comparison": comparison,
+    "elsewhere": elsewhere,
     "seeds": seeds,
     "members": members,
     "warm_up": warm_up,

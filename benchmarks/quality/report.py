@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import keel
 from .data import SETS
 from .peers import PEERS
 
@@ -42,6 +43,37 @@ def table(found: Figures, streams: list[str]) -> str:
         title = PEERS[detector].title if detector in PEERS else detector
         name = f"**{title}**" if detector == OURS else title
         lines.append(f"| {name} | {mean} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def by_family(found: Figures) -> Figures:
+    """Means over the streams that KEEL's sets were made into, and how many there are."""
+    families: dict[str, list[str]] = {}
+    for stream in keel.NAMES:
+        families.setdefault(keel.family(stream), []).append(stream)
+    return {
+        detector: {
+            f"{family} ({len(streams)})": float(np.mean([row[stream] for stream in streams]))
+            for family, streams in families.items()
+            if all(stream in row for stream in streams)
+        }
+        for detector, row in found.items()
+    }
+
+
+def by_stream(found: Figures) -> str:
+    """The mean over KEEL's streams, and against ours: means apart, and on how many ours leads."""
+    ours = found.get(OURS, {})
+    lines = ["| | mean | ours leads by | ours leads on |", "|---|---|---|---|"]
+    for detector, row in found.items():
+        if not all(stream in row and stream in ours for stream in keel.NAMES):
+            continue
+        mean = float(np.mean([row[stream] for stream in keel.NAMES]))
+        ahead = [ours[stream] - row[stream] for stream in keel.NAMES]
+        better = sum(each > 0 for each in ahead)
+        title = PEERS[detector].title if detector in PEERS else detector
+        against = f"{np.mean(ahead):+.3f} | {better} of {len(ahead)}" if detector != OURS else " | "
+        lines.append(f"| {title} | {number(mean)} | {against} |")
     return "\n".join(lines)
 
 
@@ -106,6 +138,10 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     made["ap-whole"] = table(figures(results, "comparison", "ap", "whole"), list(SETS))
     made["speed"] = speeds(results)
     made["failures"] = failures(results)
+    found = figures(results, "elsewhere", "auc", "whole")
+    families = by_family(found)
+    made["elsewhere"] = by_stream(found)
+    made["elsewhere-families"] = table(families, list(families.get(OURS, {})))
     for part in ("members", "ablation"):
         made[part] = table(figures(results, part, "auc", "whole"), list(SETS))
     warm = figures(results, "warm_up", "auc", "whole")

@@ -24,7 +24,10 @@ class Risk(Model):
         100_000, ge=16, le=100_000_000, description="Keys remembered; least recently seen go first."
     )
     max_events: int = Field(
-        1_000_000, ge=1, description="Events that wait for their label; the oldest go first."
+        1_000_000,
+        ge=1,
+        description="Events that wait for their label, and with `kafka.labels` as many that were "
+        "counted and may be corrected; the oldest go first.",
     )
 
 

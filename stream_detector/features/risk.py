@@ -12,6 +12,7 @@ from stream_detector.config.units import format_duration
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, Transform, undo_transform
+from stream_detector.features.corrections import CountedEvents, with_places
 from stream_detector.features.distinct import NEVER
 from stream_detector.features.history import Histories, Occurrences
 from stream_detector.features.keys import KeyTable, grown
@@ -34,8 +35,13 @@ class RiskWindow:
       the first known positive; at most, and where there is none, ten times the longest half-life.
     - ``positives_run``, ``negatives_run``: log(1 + how many of that kind came last in a row).
 
+    A label that comes on a topic may be corrected after it was counted: for as long again as
+    ``delay``, or the longest half-life where that is longer. From then on all columns are what they
+    would be if it had been right from the beginning.
+
     State: per key 2 numbers a half-life and 5 more, at most ``max_keys`` keys (and a chunk's more);
-    the events of the last ``delay``, 32 bytes each, at most ``max_events``.
+    the events of the last ``delay``, 32 bytes each, at most ``max_events``; where labels come on a
+    topic as many again that were counted, 48 bytes each.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class RiskWindow:
         self._queue = DelayQueue(
             labels.delay, risk.max_events, {"slot": (np.int64, 0), "owner": (np.int64, 0)}
         )
+        seconds = max(labels.delay, *self._half_lives)
+        self._counted = CountedEvents(seconds, risk.max_events) if by_id else None
         spans = [format_duration(half_life) for half_life in self._half_lives]
         names = [f"{kind}_{span}" for kind in ("positives", "positive_share") for span in spans]
         self.columns = tuple(f"{risk.key}.{name}" for name in (*names, *_SINGLE))
@@ -110,20 +118,40 @@ class RiskWindow:
         return undo_transform(float(x[group]), self.transforms[group])
 
     def set_labels(self, ids: Int64, labels: Float64) -> None:
-        """Labels of events that still wait."""
+        """Labels of events that still wait, or corrections of labels that were counted."""
         self._queue.set_labels(ids, labels)
+        if self._counted is None:
+            return
+        for each in self._counted.correct(ids, labels, self._owner, self._marks[:, 1:]):
+            newest, slot = self._marks[each.slot, 0], each.slot
+            if each.at > newest:  # it had no label, and is the key's newest event now
+                fade = np.exp2((each.at - newest) * self._rates)
+                self._known.moments[0, slot] *= fade
+                self._positive.moments[0, slot] *= fade
+                self._marks[slot, 0] = newest = each.at
+            weight = np.exp2((newest - each.at) * self._rates)
+            self._known.moments[0, slot] += each.known * weight
+            positive = self._positive.moments[0, slot] + each.positive * weight
+            self._positive.moments[0, slot] = np.maximum(positive, 0.0)
+            self._marks[slot, 1:], self._runs[slot] = each.marks, each.runs
 
     def take_labels(self, now_ms: int) -> None:
         """Count the labels of the events whose delay is over at ``now_ms`` of event time."""
         due = self._queue.mature(now_ms)
         labels = due["label"].astype(np.float64)
         labels[np.isnan(labels)] = self._absent
+        due["label"] = labels
         slots = due["slot"].astype(np.int64)
         # A key that was forgotten meanwhile has lost what waited, whoever has its slot now.
-        kept = ~np.isnan(labels) & (slots >= 0)
-        kept &= self._owner[np.maximum(slots, 0)] == due["owner"]
+        current = (slots >= 0) & (self._owner[np.maximum(slots, 0)] == due["owner"])
+        times = due["due"].astype(np.int64) - self._delay_ms
+        at = times.astype(np.float64)
+        kept = current & ~np.isnan(labels)
         if kept.any():
-            self._count(slots[kept], due["due"][kept].astype(np.int64), labels[kept])
+            at[kept] = self._count(slots[kept], times[kept], labels[kept])
+        if self._counted is not None:
+            self._counted.add({name: each[current] for name, each in due.items()}, at[current])
+            self._counted.forget(now_ms)
 
     def end_chunk(self) -> None:
         """Forget the least recently seen keys, if there are too many."""
@@ -135,10 +163,11 @@ class RiskWindow:
             self._runs[freed] = 0.0
             self._owner[freed] += 1
 
-    def _count(self, slots: Int64, due_ms: Int64, labels: Float64) -> None:
+    def _count(self, slots: Int64, times_ms: Int64, labels: Float64) -> Float64:
+        """Count known labels; each key's newest time when each was counted."""
         events = Occurrences.of(slots)
         order = events.order
-        times = due_ms[order] - self._delay_ms
+        times = times_ms[order]
         last, newest = events.newest_times(self._marks[events.slots, 0], times)
         decay = np.exp2((newest - last)[:, None] * self._rates)
         positive = labels[order] > 0
@@ -163,6 +192,9 @@ class RiskWindow:
         first = np.minimum.reduceat(np.where(positive, newest, np.inf), events.starts)
         unset = self._marks[keys, 2] == NEVER
         self._marks[keys, 2] = np.where(unset & np.isfinite(first), first, self._marks[keys, 2])
+        at = np.empty(len(order))
+        at[order] = newest
+        return at
 
     def _grow(self) -> None:
         rows = self._table.rows
@@ -179,12 +211,7 @@ class RiskWindow:
         table, slots = self._table.state()
         places: Int64 = np.full(len(self._owner), -1, dtype=np.int64)
         places[slots] = np.arange(len(slots))
-        queue = dict(self._queue.state())
-        # Slots are no part of a state: an event names its key's place in it, -1 if it has none.
-        waits = queue["slot"]
-        current = (waits >= 0) & (self._owner[np.maximum(waits, 0)] == queue["owner"])
-        queue["slot"] = np.where(current, places[np.maximum(waits, 0)], -1)
-        queue["owner"] = np.zeros(len(waits), dtype=np.int64)
+        counted = self._counted
         return {
             "half_lives": list(self._half_lives),
             "table": table,
@@ -192,7 +219,8 @@ class RiskWindow:
             "positive": self._positive.moments.take(slots, axis=1),
             "marks": self._marks[slots],
             "runs": self._runs[slots],
-            "queue": queue,
+            "queue": with_places(self._queue.state(), places, self._owner),
+            "counted": counted.state(places, self._owner) if counted is not None else None,
         }
 
     def restore(self, state: State) -> None:
@@ -216,3 +244,5 @@ class RiskWindow:
         self._owner = np.zeros(keys, dtype=np.int64)
         self._grow()
         self._queue.restore(state["queue"])
+        if self._counted is not None and state.get("counted") is not None:
+            self._counted.restore(state["counted"])  # states of older versions have none

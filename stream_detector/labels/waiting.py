@@ -68,16 +68,32 @@ class DelayQueue:
 
     def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Set the labels of waiting rows by id, a later one over an earlier; which were found."""
+        found = self.relabel(ids, labels)["id"]
+        return np.isin(ids, found)
+
+    def relabel(self, ids: Int64, labels: Float64) -> dict[str, NDArray[Any]]:
+        """Set labels likewise; the rows that were found, each with the label ``before``."""
         newest: dict[int, float] = dict(zip(ids.tolist(), labels.tolist(), strict=True))
         wanted = np.array(sorted(newest), dtype=np.int64)
         values = np.array([newest[each] for each in wanted.tolist()])
-        found = np.zeros(len(wanted), dtype=bool)
+        met = [{**self._empty(), "before": np.empty(0)}]
         for block in self._blocks if len(wanted) else ():
             at = np.minimum(np.searchsorted(wanted, block["id"]), len(wanted) - 1)
             rows = np.flatnonzero(wanted[at] == block["id"])
-            block["label"][rows] = values[at[rows]]
-            found[at[rows]] = True
-        return found[np.searchsorted(wanted, ids)] if len(wanted) else found
+            if len(rows):
+                before = block["label"][rows]
+                block["label"][rows] = values[at[rows]]
+                found = {name: column[rows] for name, column in block.items()}
+                met.append({**found, "before": before})
+        return {name: np.concatenate([each[name] for each in met]) for name in met[0]}
+
+    def rows_with(self, name: str, value: int) -> dict[str, NDArray[Any]]:
+        """The waiting rows that have this value in a column, in event order."""
+        parts = [self._empty()]
+        for block in self._blocks:
+            rows = np.flatnonzero(block[name] == value)
+            parts.append({name: column[rows] for name, column in block.items()})
+        return {name: np.concatenate([each[name] for each in parts]) for name in self._shapes}
 
     def replace(self, name: str, mapping: Int64) -> None:
         """Put ``mapping[value]`` in place of each value of an integer column, -1 staying -1."""
