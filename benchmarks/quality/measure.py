@@ -27,6 +27,8 @@ def measure(task: Task, directory: Path) -> dict[str, Any]:
     first = data.first_scored(task.stream, len(features))
     if task.warm_up:
         features, labels, first = data.normal_first(features, labels, task.warm_up, first)
+    if task.varied:
+        features = features[:, ~data.near_constant(features[: task.warm_up])]
     peer = PEERS[task.peer] if task.peer is not None else None
     if peer is not None:
         features = features[: peer.rows]

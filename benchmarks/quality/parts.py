@@ -30,6 +30,7 @@ class Task:
         seed: of a peer.
         warm_up: so many normal rows come first, chosen by their label, and are not scored.
         rows: only so many first rows.
+        varied: only columns that vary among the warm-up's rows (``data.near_constant``).
     """
 
     part: str
@@ -40,6 +41,7 @@ class Task:
     seed: int = 1
     warm_up: int = 0
     rows: int | None = None
+    varied: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -106,15 +108,18 @@ def warm_up(streams: Sequence[str]) -> Iterator[Task]:
     """Normal rows first, as MemStream is evaluated; then learning goes on, or ends."""
     frozen = {"processing": {"learn_first": WARM_UP_ROWS}}
     short = {"detector": {"kind": "ensemble", "half_life": 1000}}
-    for name, settings, rows in (
-        ("no warm-up", {}, 0),
-        ("goes on learning", {}, WARM_UP_ROWS),
-        ("goes on learning, half-life 1,000", short, WARM_UP_ROWS),
-        ("learns no more", frozen, WARM_UP_ROWS),
+    without = {**frozen, "detector": {"kind": "ensemble", "autoencoder": False}}
+    for name, settings, rows, varied in (
+        ("no warm-up", {}, 0, False),
+        ("goes on learning", {}, WARM_UP_ROWS, False),
+        ("goes on learning, half-life 1,000", short, WARM_UP_ROWS, False),
+        ("learns no more", frozen, WARM_UP_ROWS, False),
+        ("learns no more, no autoencoder", without, WARM_UP_ROWS, False),
+        ("the same, near-constant columns left out", without, WARM_UP_ROWS, True),
     ):
         for stream in WARM_UP:
             if stream in streams or stream == "kdd99_flipped":
-                yield Task("warm_up", name, stream, settings, warm_up=rows)
+                yield Task("warm_up", name, stream, settings, warm_up=rows, varied=varied)
 
 
 ABLATION: dict[str, Settings] = {

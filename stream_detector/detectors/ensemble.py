@@ -20,6 +20,9 @@ from stream_detector.events import Float64, State
 LODA_WEIGHT = 2.0
 """Weight beside the forest's 1. Both are in nats, so they need no scale of their own."""
 
+ISOLATION_WEIGHT = 1.0
+"""Deviations of the rarity that one of the neighbours' distance from its mean adds or takes."""
+
 SURPRISE_WEIGHT = 0.3
 """Deviations of the rarity that one deviation of a member's score above its mean adds."""
 
@@ -166,7 +169,7 @@ class Ensemble:
         if deviation == 0:
             return np.zeros(len(rows))
         standardised = (self._neighbours.score(rows) - self._nearness_moments.mean) / deviation
-        return self._rarity_moments.deviation * standardised
+        return ISOLATION_WEIGHT * self._rarity_moments.deviation * standardised
 
     def _surprise(self, scores: Float64, moments: RunningMoments) -> Float64:
         """What a member's scores add, (events,) at least 0; 0 before they have a spread."""
