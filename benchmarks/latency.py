@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
+from measured_daemon import MeasuredDaemon
 from throughput import (
     LARGE_HEAP,
     PARTITIONS,
@@ -62,14 +59,7 @@ def measure(bootstrap: str, directory: Path, rate: int, seconds: float, detector
     alerts = create_topic(bootstrap, f"{name}-alerts", 1)
     configuration["kafka"]["alerts"] = alerts
     configuration["threshold"] = {"budget": "1 %"}
-    path, log = directory / f"{name}.yaml", directory / f"{name}.log"
-    path.write_text(yaml.safe_dump(configuration))
-    with log.open("wb") as output:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "stream_detector", "run", str(path)],
-            stdout=output,
-            stderr=output,
-        )
+    daemon = MeasuredDaemon(configuration, directory, name)
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap, isolation_level="read_committed", fetch_max_wait_ms=5
     )
@@ -77,8 +67,6 @@ def measure(bootstrap: str, directory: Path, rate: int, seconds: float, detector
     consumer.seek_to_end()
     consumer.poll(timeout_ms=1000)
     try:
-        while not re.search(r"metrics at", log.read_text()):
-            time.sleep(0.05)
         script = Path(__file__).with_name("steady_producer.py")
         where = [bootstrap, topic, str(PARTITIONS), str(rate), str(seconds)]
         command = [str(RIVALS_PYTHON), str(script), *where, str(directory / "events")]
@@ -89,12 +77,10 @@ def measure(bootstrap: str, directory: Path, rate: int, seconds: float, detector
         last = time.time()
         seen += take_alerts(consumer, lambda: time.time() > last + 3)
         sent = int(producer.stdout.read()) if producer.stdout is not None else 0
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(60)
+        daemon.stop()
     finally:
         consumer.close(autocommit=False, timeout_ms=1000)
-        if daemon.poll() is None:
-            daemon.kill()
+        daemon.kill()
     late = np.array([now - at for at, now in seen if at > begun + seconds / 2])
     p50, p99, p999 = np.quantile(late, [0.5, 0.99, 0.999]) * 1000 if len(late) else [np.nan] * 3
     return {

@@ -14,21 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import zlib
 from pathlib import Path
 from typing import Any
 
-import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from measured_daemon import MeasuredDaemon
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
@@ -134,66 +130,22 @@ def bare_poll(bootstrap: str, topic: str, count: int, max_poll: int) -> tuple[fl
     return rate, cpu_us
 
 
-def resident_mib(pid: int) -> float:
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def scrape(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return answer.read().decode()
-
-
-def processed(text: str) -> float:
-    pattern = r"^stream_detector_events_total\{.*\} (\S+)$"
-    return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
-
-
-def stages(text: str, count: int) -> dict[str, float]:
-    """Microseconds an event of each stage, as the daemon exports them; poll includes waiting."""
-    pattern = r'^stream_detector_stage_duration_seconds_sum\{stage="(\w+)"\} (\S+)$'
-    found = re.findall(pattern, text, re.MULTILINE)
-    return {stage: round(float(seconds) / count * 1e6, 2) for stage, seconds in found}
-
-
 def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[str, Any]:
     """Run the daemon over the backlog: events a second, CPU a event, memory over time."""
-    path = directory / "config.yaml"
-    path.write_text(yaml.safe_dump(configuration))
-    log = directory / "daemon.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stream_detector", "run", str(path)],
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        while not (found := re.search(r"metrics at (http://\S+)", log.read_text())):
-            time.sleep(0.05)
+    with MeasuredDaemon(configuration, directory) as running:
         samples: list[tuple[float, float]] = []  # (events, resident MiB)
         first: tuple[float, float, float] | None = None
         while True:
-            now, text = time.perf_counter(), scrape(found[1])
-            events = processed(text)
+            now, events = time.perf_counter(), running.events()
             if events and first is None:
-                first = (now, events, cpu_seconds(process.pid))
-            samples.append((events, resident_mib(process.pid)))
+                first = (now, events, running.cpu_seconds())
+            samples.append((events, running.resident_mib()))
             if events >= count:
                 break
-            if process.poll() is not None:
-                raise SystemExit(log.read_text()[-3000:])
+            running.check()
             time.sleep(0.1)
-        cpu = cpu_seconds(process.pid)
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(60)
-    finally:
-        if process.poll() is None:
-            process.kill()
+        cpu, stages = running.cpu_seconds(), running.stages(count)
+        code = running.stop()
     assert first is not None
     warm = [mib for events, mib in samples if events >= count * 0.3]
     return {
@@ -203,7 +155,7 @@ def daemon(configuration: dict[str, Any], directory: Path, count: int) -> dict[s
         "rss_mib_at_end": warm[-1],
         "rss_mib_peak": max(mib for _, mib in samples),
         "exit_code": code,
-        "stages_us_per_event": stages(text, count),
+        "stages_us_per_event": stages,
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -12,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+from measured_daemon import MeasuredDaemon
 from throughput import (
     RIVALS_PYTHON,
     create_topic,
     fill,
-    processed,
-    resident_mib,
-    scrape,
     settings,
 )
 
@@ -27,49 +22,7 @@ HERE = Path(__file__).resolve().parents[1]
 EVENTS = 400_000
 
 
-class Worker:
-    """A daemon, its log, and its metrics."""
-
-    def __init__(self, configuration: dict[str, Any], directory: Path, name: str = "0") -> None:
-        path, self.log = directory / f"{name}.yaml", directory / f"{name}.log"
-        path.write_text(yaml.safe_dump(configuration))
-        self.started = time.perf_counter()
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "stream_detector", "run", str(path)],
-                stdout=output,
-                stderr=output,
-            )
-        self._address = self.wait_for(r"metrics at (http://\S+)")[1]
-
-    def wait_for(self, pattern: str, seconds: float = 300) -> re.Match[str]:
-        until = time.monotonic() + seconds
-        while not (found := re.search(pattern, self.log.read_text())):
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(self.log.read_text()[-3000:])
-            time.sleep(0.02)
-        return found
-
-    def events(self) -> float:
-        return processed(scrape(self._address))
-
-    def count(self, name: str) -> float:
-        pattern = rf"^stream_detector_{name}_total\{{.*\}} (\S+)$"
-        return sum(map(float, re.findall(pattern, scrape(self._address), re.MULTILINE)))
-
-    def since(self) -> float:
-        return time.perf_counter() - self.started
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(60)
-
-
-def work_off(workers: list[Worker], count: int) -> float:
+def work_off(workers: list[MeasuredDaemon], count: int) -> float:
     """Events a second of all together, between a fifth of the backlog and its end."""
     first: tuple[float, float] | None = None
     while True:
@@ -97,7 +50,7 @@ def partitions(bootstrap: str, directory: Path) -> list[dict[str, object]]:
             configuration = settings(
                 bootstrap, f"p{count}", place.name, place / "state", "autoencoder"
             )
-            found.append(work_off([Worker(configuration, place)], EVENTS))
+            found.append(work_off([MeasuredDaemon(configuration, place)], EVENTS))
     return _against_first("partitions", rates)
 
 
@@ -127,7 +80,7 @@ def shards(bootstrap: str, directory: Path) -> list[dict[str, object]]:
                 bootstrap, "shared", place.name, place / "state", "autoencoder"
             )
             configuration["processing"] = {"shards": number}
-            together = [Worker(configuration, place, str(n)) for n in range(workers)]
+            together = [MeasuredDaemon(configuration, place, str(n)) for n in range(workers)]
             name = f"{number} in {workers}"
             rates.setdefault(name, []).append(work_off(together, EVENTS))
     return _against_first("shards in workers", rates)
@@ -167,13 +120,13 @@ def recovery(bootstrap: str, directory: Path) -> list[dict[str, object]]:
         configuration = live_settings(bootstrap, topic, place, "autoencoder")
         configuration["state"]["interval"] = f"{interval}s"
         configuration["kafka"]["instance_id"] = "worker"  # its shards are its own still
-        worker = Worker(configuration, place)
+        worker = MeasuredDaemon(configuration, place)
         worker.wait_for("recovered|shard 0")
         producer = steady(bootstrap, topic, rate, 2 * interval + 60, directory / "events")
         newest = _newest_after(place / "state", time.time() + 3)
         time.sleep(max(0.0, newest + interval - 0.5 - time.time()))
         worker.kill()
-        again = Worker(configuration, place, "again")
+        again = MeasuredDaemon(configuration, place, "again")
         up = again.since()
         again.wait_for(r"has caught up with its journal")
         caught = again.since()
@@ -215,7 +168,7 @@ def startup(bootstrap: str, directory: Path) -> list[dict[str, object]]:
                 place = directory / f"new-{turn}"
             place.mkdir(exist_ok=True)
             producer = steady(bootstrap, topic, 10_000, 60, directory / "events")
-            worker = Worker(live_settings(bootstrap, topic, place, "ensemble"), place)
+            worker = MeasuredDaemon(live_settings(bootstrap, topic, place, "ensemble"), place)
             metrics.append(worker.since())
             before = worker.events()
             while worker.events() <= before:
@@ -245,11 +198,11 @@ def memory(bootstrap: str, directory: Path) -> list[dict[str, object]]:
         topic = create_topic(bootstrap, f"memory-{detector}", 4, {"retention.bytes": "200000000"})
         place = directory / topic
         place.mkdir()
-        worker = Worker(live_settings(bootstrap, topic, place, detector), place)
+        worker = MeasuredDaemon(live_settings(bootstrap, topic, place, detector), place)
         producer = steady(bootstrap, topic, rate, events / rate * 1.2, directory / "events")
         samples: list[tuple[float, float]] = []
         while not samples or samples[-1][0] < events:
-            samples.append((worker.events(), resident_mib(worker.process.pid)))
+            samples.append((worker.events(), worker.resident_mib()))
             time.sleep(0.5)
         producer.kill()
         producer.wait()
