@@ -15,6 +15,7 @@ from stream_detector.config.models import Config
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition
 from stream_detector.features import FeatureExtractor
+from stream_detector.features.corrections import CountedEvents
 from stream_detector.labels import DelayQueue, Gate, identities
 
 HOUR_MS = 3_600_000
@@ -246,6 +247,81 @@ def test_a_label_corrected_later_counts_as_if_it_had_been_right_from_the_beginni
     right = [each if each is not None else before for before, each in zip(early, late, strict=True)]
     nothing = [None] * len(events)
     np.testing.assert_allclose(run(early, late), run(right, nothing), rtol=1e-9, atol=1e-9)
+
+
+def test_what_came_before_the_events_remembered_goes_on_in_marks_and_runs() -> None:
+    config = on_a_topic("normal")
+    extractor = FeatureExtractor(config, FieldPlan.of(config))
+    start = 1_700_000_000_000
+
+    def happen(hour: int, name: str, label: float) -> None:
+        now = start + hour * HOUR_MS
+        extractor.extract(decoded(config, [event(now, "a", None, name)]))
+        extractor.set_labels(identities([name]), np.array([label]))
+        extractor.take_labels(now + HOUR_MS)
+        extractor.end_chunk()
+
+    happen(0, "old fraud", 1)
+    for hour in range(1, 20):
+        happen(hour, f"genuine {hour}", 0)
+    happen(20, "fraud", 1)
+
+    def found() -> dict[str, np.ndarray]:
+        later = decoded(config, [event(start + 21 * HOUR_MS, "a", None)])
+        follower = FeatureExtractor(config, FieldPlan.of(config))
+        follower.restore(extractor.state())  # which is asked, and learns nothing by it
+        return columns(follower, follower.extract(later))
+
+    assert np.expm1(found()["user.positives_run"]) == pytest.approx(1)
+    extractor.set_labels(identities(["fraud"]), np.zeros(1))  # it was none
+    told = found()
+    for name in ("user.time_since_positive", "user.time_since_first_positive"):
+        assert np.expm1(told[name]) == pytest.approx(20 * 3600)
+    # Ten hours are remembered, all genuine; what the fraud broke before them is not known.
+    assert np.expm1(told["user.negatives_run"]) == pytest.approx(10)
+    for hour in range(22, 30):
+        happen(hour, f"genuine {hour}", 0)
+    assert np.expm1(found()["user.negatives_run"]) == pytest.approx(18)
+    extractor.set_labels(identities(["genuine 29"]), np.ones(1))
+    extractor.set_labels(identities(["genuine 29"]), np.zeros(1))
+    assert np.expm1(found()["user.negatives_run"]) == pytest.approx(9)  # those remembered
+
+
+def test_an_unknown_event_among_many_of_a_kind_makes_their_run_one_longer() -> None:
+    config = on_a_topic("unknown")
+    extractor = FeatureExtractor(config, FieldPlan.of(config))
+    start = 1_700_000_000_000
+    for hour in range(40):
+        now = start + hour * HOUR_MS
+        extractor.extract(decoded(config, [event(now, "a", None, f"e{hour}")]))
+        if hour != 35:
+            extractor.set_labels(identities([f"e{hour}"]), np.zeros(1))
+        extractor.take_labels(now + HOUR_MS)
+        extractor.end_chunk()
+    extractor.set_labels(identities(["e35"]), np.zeros(1))
+    later = decoded(config, [event(start + 41 * HOUR_MS, "a", None)])
+    found = columns(extractor, extractor.extract(later))
+    assert np.expm1(found["user.negatives_run"]) == pytest.approx(40)
+
+
+def test_labels_are_found_among_many_events_whatever_was_let_go() -> None:
+    counted = CountedEvents(3600, most=30_000)
+    random = np.random.default_rng(0)
+    ids = random.permutation(100_000) + 1
+    for start in range(0, 100_000, 500):
+        part = slice(start, start + 500)
+        rows = {name: np.zeros(500, dtype=np.int64) for name in ("slot", "owner")}
+        rows |= {"due": np.arange(start, start + 500), "id": ids[part], "label": np.zeros(500)}
+        counted.add(rows, np.arange(start, start + 500.0))
+        oldest = max(0, start + 500 - 30_000)
+        for number in random.integers(0, start + 500, 5).tolist():
+            place = counted.place_of(int(ids[number]))
+            assert (place is not None) == (number >= oldest)
+    assert counted.held == 30_000
+    counted.forget(3_600_000 + 90_000)
+    assert counted.held == 9_999
+    assert counted.place_of(int(ids[90_000])) is None
+    assert counted.place_of(int(ids[90_001])) is not None
 
 
 def test_a_correction_comes_too_late_when_its_event_is_not_remembered() -> None:

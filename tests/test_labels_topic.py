@@ -118,6 +118,26 @@ def test_a_label_that_comes_too_late_for_learning_corrects_what_is_known_of_its_
         assert run(on_topic(), batch, cuts)[1] == scores
 
 
+def test_corrections_in_any_order_do_not_depend_on_where_a_poll_ends() -> None:
+    config = on_topic()
+    assert config.labels is not None
+    stream = records(2000)
+    random = np.random.default_rng(0)
+    said = [  # of events counted long ago, out of order, some of them twice and against themselves
+        label(json.loads(stream[n].value or b""), offset, label=int(random.random() < 0.5))
+        for offset, n in enumerate(random.integers(200, 1200, 80))
+    ]
+    labels = LabelDecoder(config.labels, FieldPlan.of(config)).decode(LABELS, said)
+    together = EventBatch.concatenate([decode(config, stream), labels])
+    place = np.concatenate([np.arange(2000), np.full(80, 1500.5)])
+    batch = together.take(np.argsort(place, kind="stable"))
+    _, scores = run(config, batch, [])
+    _, unsaid = run(config, decode(config, stream), [])
+    assert scores != unsaid
+    for cuts in ([1510], [1505, 1530, 1540], list(range(1501, 1582))):
+        assert run(config, batch, cuts)[1] == scores
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

@@ -86,6 +86,7 @@ def seeds(streams: Sequence[str]) -> Iterator[Task]:
 
 MEMBERS: dict[str, Settings] = {
     "ensemble": {"kind": "ensemble"},
+    "ensemble without neighbours": {"kind": "ensemble", "neighbours": False},
     "half_space_forest": {"kind": "half_space_forest"},
     "loda": {"kind": "loda"},
     "nearest_neighbours": {"kind": "nearest_neighbours"},
@@ -120,6 +121,26 @@ def warm_up(streams: Sequence[str]) -> Iterator[Task]:
         for stream in WARM_UP:
             if stream in streams or stream == "kdd99_flipped":
                 yield Task("warm_up", name, stream, settings, warm_up=rows, varied=varied)
+
+
+BURSTS: dict[str, Settings] = {
+    "ensemble": {},
+    "half-life 20,000": {"half_life": 20_000},
+    "half-life 5,000": {"half_life": 5_000},
+    "half-life 1,000": {"half_life": 1_000},
+    "autoencoder alone": {"kind": "autoencoder"},
+    "autoencoder alone, refuses nothing": {"kind": "autoencoder", "refuse_share": 0.0},
+}
+"""What is to keep a burst of similar anomalies from becoming the crowd."""
+
+
+def bursts(streams: Sequence[str]) -> Iterator[Task]:
+    """The streams whose anomalies come in bursts, and one without the rates that it brings."""
+    for name, change in BURSTS.items():
+        section = {"detector": {"kind": "ensemble", **change}}
+        for stream in ("kdd_http", "kdd_smtp", "kdd99_thinned", "kdd99_without_rates"):
+            if stream in streams or stream == "kdd99_without_rates":
+                yield Task("bursts", name, stream, section)
 
 
 ABLATION: dict[str, Settings] = {
@@ -157,6 +178,7 @@ PARTS: dict[str, Callable[[Sequence[str]], Iterator[Task]]] = {
     "seeds": seeds,
     "members": members,
     "warm_up": warm_up,
+    "bursts": bursts,
     "ablation": ablation,
 }
 

@@ -146,6 +146,10 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         made[part] = table(figures(results, part, "auc", "whole"), list(SETS))
     warm = figures(results, "warm_up", "auc", "whole")
     made["warm-up"] = table(warm, sorted({s for row in warm.values() for s in row}))
+    for kind in ("auc", "ap"):
+        found = figures(results, "bursts", kind, "whole")
+        streams = list(dict.fromkeys(s for row in found.values() for s in row))
+        made[f"bursts-{kind}"] = table(found, streams)
     return made
 
 

@@ -107,7 +107,10 @@ class NearestNeighbours(_DetectorModel):
     samples: int = Field(32, ge=1, le=1024, description="Number of samples.")
     sample_rows: int = Field(24, ge=1, le=1024, description="Rows of a sample.")
     half_life: float = Field(
-        100_000, gt=0, description="Events after which half of the rows have been replaced."
+        100_000,
+        gt=0,
+        description="Events after which half of the rows have been replaced; a memory of n rows "
+        "takes at least .69 n for that.",
     )
     clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
 
@@ -130,6 +133,7 @@ class Ensemble(_DetectorModel):
         100_000, gt=0, description="Events after which a count counts half, in the members."
     )
     autoencoder: bool = Field(True, description="Whether the autoencoder is a member.")
+    neighbours: bool = Field(True, description="Whether the nearest neighbours are a member.")
     refuse_share: float = Field(
         0.05, ge=0, lt=0.5, description="Share of highest-scoring rows the autoencoder refuses."
     )

@@ -41,8 +41,8 @@ class Drift(Model):
     events: int = Field(10_000, ge=1, description="How long `faster` lasts.")
     member: Name | None = Field(
         None,
-        description="What `reset` resets, of an ensemble `forest`, `loda`, `fourier` or "
-        "`autoencoder`, of a classifier `network` or `trees`; default: all of the model.",
+        description="What `reset` resets, of an ensemble `forest`, `loda`, `neighbours`, `fourier` "
+        "or `autoencoder`, of a classifier `network` or `trees`; default: all of the model.",
     )
 
     @model_validator(mode="after")

@@ -291,7 +291,7 @@ class Config(Model):
 
 
 _MEMBERS = {
-    "ensemble": ("forest", "loda", "fourier", "autoencoder"),
+    "ensemble": ("forest", "loda", "neighbours", "fourier", "autoencoder"),
     "classifier": ("network", "trees"),
 }
 
@@ -303,6 +303,6 @@ def drift_mistake(drift: Drift, detector: DetectorConfig) -> str | None:
     members = _MEMBERS.get(detector.kind, ())
     if drift.member is not None and drift.member not in members:
         return f"drift: a detector {detector.kind} has {', '.join(members) or 'no members'}"
-    if drift.member == "autoencoder" and not getattr(detector, "autoencoder", True):
-        return "drift: this ensemble has no autoencoder"
+    if drift.member in {"autoencoder", "neighbours"} and not getattr(detector, drift.member, True):
+        return f"drift: this ensemble has no {drift.member}"
     return None

@@ -158,6 +158,8 @@ class Observation:
             self._observe_challenge(shard, pipeline.challenge)
         for key, held in pipeline.features.keys_held.items():
             self._metrics.set_keys(number, key, held)
+        for (key, state), held in pipeline.features.risk_events.items():
+            self._metrics.set_risk_events(number, key, state, held)
         for key, evicted in pipeline.features.keys_evicted.items():
             count = self._increase(shard, f"evicted {key}", evicted)
             self._metrics.add_evicted_keys(number, key, count)

@@ -60,12 +60,15 @@ class Ensemble:
         *,
         half_life: float = 100_000.0,
         autoencoder: bool = True,
+        neighbours: bool = True,
         refuse_share: float = 0.05,
         seed: int = 0,
     ) -> None:
         self._forest = HalfSpaceForest(features, half_life=half_life, seed=seed)
         self._loda = Loda(features, half_life=half_life, seed=seed)
-        self._neighbours = NearestNeighbours(features, half_life=half_life, seed=seed)
+        self._neighbours = (
+            NearestNeighbours(features, half_life=half_life, seed=seed) if neighbours else None
+        )
         self._fourier = RandomFourier(features, half_life=half_life, seed=seed)
         self._autoencoder = (
             Autoencoder(features, refuse_share=refuse_share, seed=seed) if autoencoder else None
@@ -79,7 +82,8 @@ class Ensemble:
     def score(self, rows: Rows) -> Float64:
         """Rarity in nats and more, (events,) float64; 0 before anything was learnt."""
         scores = self._rarity(rows)
-        scores += self._isolation(rows)
+        if self._neighbours is not None:
+            scores += self._isolation(self._neighbours.score(rows))
         scores += self._surprise(self._fourier.score(rows), self._distance_moments)
         if self._autoencoder is not None:
             scores += self._surprise(self._autoencoder.score(rows), self._error_moments)
@@ -95,7 +99,8 @@ class Ensemble:
             self._autoencoder.learn(rows)
         self._forest.learn(rows)
         self._loda.learn(rows)
-        self._neighbours.learn(rows)
+        if self._neighbours is not None:
+            self._neighbours.learn(rows)
         self._fourier.learn(rows)
         self._rows_learnt += len(rows)
 
@@ -104,7 +109,8 @@ class Ensemble:
         count = len(sample)
         padded = sample.in_blocks()
         self._rarity_moments.learn(self._rarity(padded)[:count])
-        self._nearness_moments.learn(self._neighbours.score(padded)[:count])
+        if self._neighbours is not None and self._neighbours.rows_learnt:
+            self._nearness_moments.learn(self._neighbours.score(padded)[:count])
         self._distance_moments.learn(self._fourier.score(padded)[:count])
         if self._autoencoder is not None:
             self._error_moments.learn(self._autoencoder.score(padded)[:count])
@@ -117,8 +123,9 @@ class Ensemble:
         """
         shares = self._forest.contributions(rows)
         shares += LODA_WEIGHT * self._loda.contributions(rows)
-        isolation = np.maximum(self._isolation(rows), 0.0)
-        _distribute(isolation, self._neighbours.contributions(rows), shares)
+        if self._neighbours is not None:
+            isolation = np.maximum(self._isolation(self._neighbours.score(rows)), 0.0)
+            _distribute(isolation, self._neighbours.contributions(rows), shares)
         surprise = self._surprise(self._fourier.score(rows), self._distance_moments)
         _distribute(surprise, self._fourier.falls(rows), shares)
         if self._autoencoder is not None:
@@ -131,13 +138,14 @@ class Ensemble:
         state = {
             "forest": self._forest.state(),
             "loda": self._loda.state(),
-            "neighbours": self._neighbours.state(),
             "fourier": self._fourier.state(),
             "rarity_moments": self._rarity_moments.state(),
-            "nearness_moments": self._nearness_moments.state(),
             "distance_moments": self._distance_moments.state(),
             "rows_learnt": self._rows_learnt,
         }
+        if self._neighbours is not None:
+            state["neighbours"] = self._neighbours.state()
+            state["nearness_moments"] = self._nearness_moments.state()
         if self._autoencoder is not None:
             state["autoencoder"] = self._autoencoder.state()
             state["error_moments"] = self._error_moments.state()
@@ -147,12 +155,13 @@ class Ensemble:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         self._forest.restore(read_branch(state, "forest"))
         self._loda.restore(read_branch(state, "loda"))
-        if "neighbours" in state:  # states of older versions have none: they are met from now on
-            self._neighbours.restore(read_branch(state, "neighbours"))
-            self._nearness_moments.restore(read_branch(state, "nearness_moments"))
         self._fourier.restore(read_branch(state, "fourier"))
         self._rarity_moments.restore(read_branch(state, "rarity_moments"))
         self._distance_moments.restore(read_branch(state, "distance_moments"))
+        # States of older versions have no neighbours: they are met from now on.
+        if self._neighbours is not None and "neighbours" in state:
+            self._neighbours.restore(read_branch(state, "neighbours"))
+            self._nearness_moments.restore(read_branch(state, "nearness_moments"))
         if self._autoencoder is not None:
             self._autoencoder.restore(read_branch(state, "autoencoder"))
             self._error_moments.restore(read_branch(state, "error_moments"))
@@ -163,12 +172,12 @@ class Ensemble:
         scores += LODA_WEIGHT * self._loda.score(rows)
         return scores
 
-    def _isolation(self, rows: Rows) -> Float64:
-        """What the nearest neighbours add, (events,); 0 before they have a spread."""
+    def _isolation(self, distances: Float64) -> Float64:
+        """What the nearest neighbours' scores add, (events,); 0 before they have a spread."""
         deviation = self._nearness_moments.deviation
         if deviation == 0:
-            return np.zeros(len(rows))
-        standardised = (self._neighbours.score(rows) - self._nearness_moments.mean) / deviation
+            return np.zeros(len(distances))
+        standardised = (distances - self._nearness_moments.mean) / deviation
         return ISOLATION_WEIGHT * self._rarity_moments.deviation * standardised
 
     def _surprise(self, scores: Float64, moments: RunningMoments) -> Float64:

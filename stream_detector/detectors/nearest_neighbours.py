@@ -34,7 +34,9 @@ class NearestNeighbours:
     of each. A sample of a dozen or two holds the crowd and hardly ever a cluster of anomalies,
     which a single large memory would. The samples are parts of one reservoir: a row takes the place
     of a random one with probability (places / rows learnt), never below (places / N), N = half-life
-    / ln 2, so that older rows fade (Aggarwal 2006, "On biased reservoir sampling", section 2).
+    / ln 2, so that older rows fade (Aggarwal 2006, "On biased reservoir sampling", section 2); N is
+    at least the number of places. The first rows fill one sample after the other, so until most of
+    them have been replaced a burst among them lies in one or two samples.
 
     Score: ln(mean distance + 0.001), Euclidean, of standardised, clipped rows.
 
@@ -62,6 +64,11 @@ class NearestNeighbours:
         self._rows_learnt = 0
         self._product: Float64 | None = None  # made of the rows when first needed
         self._drawn: tuple[int, Float64] | None = None  # a page of draws and its number
+
+    @property
+    def rows_learnt(self) -> int:
+        """Rows offered so far."""
+        return self._rows_learnt
 
     def score(self, rows: Rows) -> Float64:
         """Log of the mean distance, (events,) float64; 0 before anything was learnt."""

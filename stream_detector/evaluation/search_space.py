@@ -61,6 +61,7 @@ SPACES: dict[str, dict[str, Draw]] = {
     "ensemble": {
         "half_life": _HALF_LIFE,
         "autoencoder": one_of([True, False]),
+        "neighbours": one_of([True, False]),
         "refuse_share": _REFUSED,
     },
     "half_space_forest": {

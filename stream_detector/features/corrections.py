@@ -8,9 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.features.distinct import NEVER
-from stream_detector.labels import DelayQueue
+
+_COLUMNS: dict[str, type] = {
+    "due": np.int64,
+    "id": np.int64,
+    "label": np.float64,
+    "slot": np.int64,
+    "owner": np.int64,
+    "at": np.float64,
+}
+_UNSORTED = 4096
+"""New events that are searched one by one, before they go into the sorted index."""
 
 
 @dataclass(frozen=True)
@@ -35,76 +46,131 @@ class Correction:
 
 
 class CountedEvents:
-    """The last events whose labels were counted (or were not known when they would have been).
+    """The last events whose labels were counted, or were not known when they would have been.
 
     State: 48 bytes an event, at most ``most``, for ``seconds`` of event time after they were
-    counted. What a key's older events were is not known any more: a run that a correction makes
-    longer than these reach back ends with them.
+    counted. An index of their ids, 16 bytes an event more, is made anew when a share of the events
+    is new: a label is looked up in microseconds, among a million events too.
     """
 
     def __init__(self, seconds: float, most: int) -> None:
-        columns: dict[str, tuple[type, int]] = {
-            "slot": (np.int64, 0),
-            "owner": (np.int64, 0),
-            "at": (np.float64, 0),
-        }
-        self._queue = DelayQueue(seconds, most, columns)
+        self._window_ms = int(seconds * 1000)
+        self._most = most
+        self._columns = _empty(0)
+        self._begin = self._end = 0  # of what is held, among the places of the columns
+        self._indexed = 0  # places below are in the index
+        self._ids: Int64 = np.empty(0, dtype=np.int64)  # sorted, and the place of each
+        self._places: Int64 = np.empty(0, dtype=np.int64)
+
+    @property
+    def held(self) -> int:
+        """Events whose label may be corrected now."""
+        return self._end - self._begin
 
     def add(self, due: dict[str, NDArray[Any]], at: Float64) -> None:
-        """Remember events as they were taken out of the queue; ``at``: see ``Correction``."""
-        columns = {"slot": due["slot"], "owner": due["owner"], "at": at}
-        self._queue.add(
-            due["due"].astype(np.int64), due["id"].astype(np.int64), due["label"], columns
-        )
+        """Remember events as they left the queue, in its order; ``at``: see ``Correction``."""
+        count = len(at)
+        self._make_room(count)
+        for name, column in self._columns.items():
+            column[self._end : self._end + count] = at if name == "at" else due[name]
+        self._end += count
+        self._begin = max(self._begin, self._end - self._most)
 
     def forget(self, now_ms: int) -> None:
-        """Let go of events that were counted too long ago."""
-        self._queue.mature(now_ms)
+        """Let go of events that were counted too long ago, the oldest first."""
+        due, before = self._columns["due"], now_ms - self._window_ms
+        while self._begin < self._end:
+            held = due[self._begin : min(self._begin + _UNSORTED, self._end)] > before
+            gone = int(held.argmax()) if held.any() else len(held)
+            self._begin += gone
+            if gone < len(held):
+                break
 
     def correct(
-        self, ids: Int64, labels: Float64, owner: Int64, marks: Float64
-    ) -> list[Correction]:
-        """Set labels, a later one over an earlier; what changes, in the order of the events.
+        self, place: int, label: float, owner: Int64, marks: Float64, runs: Float64
+    ) -> Correction | None:
+        """Set the label of an event; what that changes for its key, None where it changes nothing.
 
         Args:
-            ids: (labels,) identities of events.
-            labels: (labels,) 1, 0 or NaN; NaN changes nothing.
+            place: of the event.
+            label: 1 or 0.
             owner: (slots,) how often each slot was given away: events of a key that was forgotten
                 have another number.
             marks: (slots, 2) last and first positive.
+            runs: (slots, 2) positives and negatives that came last in a row.
         """
-        told = ~np.isnan(labels)
-        rows = self._queue.relabel(ids[told], labels[told])
-        found = []
-        for row in range(len(rows["id"])):
-            before, label = float(rows["before"][row]), float(rows["label"][row])
-            slot = int(rows["slot"][row])
-            if before == label or slot < 0 or owner[slot] != rows["owner"][row]:
-                continue
-            known = np.isnan(before)
-            last, first = marks[slot]
-            held = self._queue.rows_with("slot", slot)
-            mine = (held["owner"] == owner[slot]) & ~np.isnan(held["label"])
-            at, positive = held["at"][mine], held["label"][mine] > 0
-            found.append(
-                Correction(
-                    slot,
-                    float(rows["at"][row]),
-                    float(known),
-                    float(label > 0) - (0.0 if known else float(before > 0)),
-                    _marks(at, positive, float(last), float(first)),
-                    _runs(positive),
-                )
-            )
-        return found
+        row = {name: column[place] for name, column in self._columns.items()}
+        slot, before = int(row["slot"]), float(row["label"])
+        if before == label or slot < 0 or owner[slot] != row["owner"]:
+            return None
+        # The key's events, with this one as it was and as it is.
+        held = slice(self._begin, self._end)
+        mine = self._columns["slot"][held] == slot
+        mine &= self._columns["owner"][held] == owner[slot]
+        places = self._begin + np.flatnonzero(mine)
+        labels = self._columns["label"][places]
+        old = labels[~np.isnan(labels)] > 0
+        self._columns["label"][place] = label
+        labels[places == place] = label
+        known = ~np.isnan(labels)
+        at, positive = self._columns["at"][places[known]], labels[known] > 0
+        unknown = bool(np.isnan(before))
+        last, first = marks[slot]
+        return Correction(
+            slot,
+            float(row["at"]),
+            float(unknown),
+            float(label > 0) - (0.0 if unknown else float(before > 0)),
+            _marks(at, positive, float(last), float(first)),
+            _runs(old, positive, runs[slot]),
+        )
 
     def state(self, places: Int64, owner: Int64) -> State:
-        """The state, with each event's slot by ``places``; -1 where its key was forgotten."""
-        return with_places(self._queue.state(), places, owner)
+        """All events, each naming its key by ``places``."""
+        rows = {name: column[self._begin : self._end] for name, column in self._columns.items()}
+        return {**rows, **with_places(rows, places, owner)}
 
-    def restore(self, state: State) -> None:
-        """Take ``state`` in. Raises ``StateMismatchError`` where columns do not fit."""
-        self._queue.restore(state)
+    def restore(self, state: State | None) -> None:
+        """Take ``state`` in, or hold nothing. Raises ``StateMismatchError`` where it is no such."""
+        if state is None:
+            self._columns = _empty(0)
+        else:
+            columns: dict[str, NDArray[Any]] = {
+                name: np.array(state[name], dtype=kind) for name, kind in _COLUMNS.items()
+            }
+            if len({column.shape for column in columns.values()}) != 1 or columns["id"].ndim != 1:
+                raise StateMismatchError("counted events: columns of different lengths")
+            self._columns = columns
+        self._begin, self._end, self._indexed = 0, len(self._columns["id"]), 0
+        self._ids = self._places = np.empty(0, dtype=np.int64)
+
+    def _make_room(self, count: int) -> None:
+        """For more events: what was let go of leaves, and the columns grow by half."""
+        if self._end + count <= len(self._columns["id"]):
+            return
+        held = slice(self._begin, self._end)
+        grown = _empty(self.held + count + max(_UNSORTED, self.held // 2))
+        for name, column in self._columns.items():
+            grown[name][: self.held] = column[held]
+        self._end -= self._begin
+        self._columns, self._begin, self._indexed = grown, 0, 0
+
+    def place_of(self, identity: int) -> int | None:
+        """Where an event is held, the newest of its id; until more events are added."""
+        ids = self._columns["id"]
+        if self._end - self._indexed > max(_UNSORTED, self.held // 8):
+            places = np.arange(self._begin, self._end)
+            order = np.argsort(ids[places], kind="stable")
+            self._places, self._ids = places[order], ids[places[order]]
+            self._indexed = self._end
+        start = max(self._begin, self._indexed)
+        recent = np.flatnonzero(ids[start : self._end] == identity)
+        if len(recent):
+            return start + int(recent[-1])
+        after = int(np.searchsorted(self._ids, identity, side="right")) if self._indexed else 0
+        if after and self._ids[after - 1] == identity and self._places[after - 1] >= self._begin:
+            return int(self._places[after - 1])
+        return None
 
 
 def with_places(queue: State, places: Int64, owner: Int64) -> State:
@@ -118,19 +184,41 @@ def with_places(queue: State, places: Int64, owner: Int64) -> State:
     return {**queue, "slot": named, "owner": np.zeros(len(slots), dtype=np.int64)}
 
 
+def _empty(rows: int) -> dict[str, NDArray[Any]]:
+    return {name: np.zeros(rows, dtype=kind) for name, kind in _COLUMNS.items()}
+
+
 def _marks(
     at: Float64, positive: NDArray[np.bool_], last: float, first: float
 ) -> tuple[float, float]:
-    """Last and first positive; what came before the events remembered is as it was."""
+    """Last and first positive; what came before the events remembered is as it was.
+
+    Where the last one is no more and only the first is known to have come before, it is the last.
+    """
     hits, oldest = at[positive], at.min()
-    latest = hits.max() if len(hits) else last if last < oldest else NEVER
-    if NEVER < first < oldest:
-        return float(latest), first
-    return float(latest), float(hits.min()) if len(hits) else NEVER
+    before = first if NEVER < first < oldest else NEVER
+    latest = hits.max() if len(hits) else last if NEVER < last < oldest else before
+    earliest = before if before > NEVER else hits.min() if len(hits) else NEVER
+    return float(latest), float(earliest)
 
 
-def _runs(positive: NDArray[np.bool_]) -> tuple[float, float]:
-    """How many positives, and how many negatives, came last in a row; one of them is 0."""
-    breaks = np.flatnonzero(positive != positive[-1])
-    run = float(len(positive) - (breaks[-1] + 1 if len(breaks) else 0))
-    return (run, 0.0) if positive[-1] else (0.0, run)
+def _runs(old: NDArray[np.bool_], new: NDArray[np.bool_], runs: Float64) -> tuple[float, float]:
+    """How many positives, and how many negatives, came last in a row; one of them is 0.
+
+    Args:
+        old: (events,) whether each event remembered was positive before.
+        new: the same as it is now; perhaps one event more.
+        runs: what they were before, events included that are not remembered any more.
+    """
+    kind = 0 if new[-1] else 1
+    run = _last_run(new)
+    # Unbroken as far as is remembered, now and before: what came earlier goes on in it.
+    alike = len(old) == 0 or (_last_run(old) == len(old) and old[-1] == new[-1])
+    if run == len(new) and alike:
+        run += max(int(runs[kind]) - len(old), 0)
+    return (float(run), 0.0) if kind == 0 else (0.0, float(run))
+
+
+def _last_run(values: NDArray[np.bool_]) -> int:
+    breaks = np.flatnonzero(values != values[-1])
+    return len(values) - (int(breaks[-1]) + 1 if len(breaks) else 0)

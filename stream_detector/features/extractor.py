@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import CategoricalFeature, Config, Feature, TimeFeature, Window
@@ -130,10 +131,18 @@ class FeatureExtractor:
         for risk in self._risks.values():
             risk.take_labels(now_ms)
 
-    def set_labels(self, ids: Int64, labels: Float64) -> None:
-        """Labels of earlier events: 1, 0 or NaN, each with the identity of its event."""
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Labels of earlier events, each with the identity of its event; which were met."""
+        met = np.zeros(len(ids), dtype=bool)
         for risk in self._risks.values():
-            risk.set_labels(ids, labels)
+            met |= risk.set_labels(ids, labels)
+        return met
+
+    @property
+    def risk_events(self) -> dict[tuple[str, str], int]:
+        """Events held by each ``labels.risk`` section, those that wait and those counted."""
+        held = {(label, "waiting"): risk.waiting for label, risk in self._risks.items()}
+        return held | {(label, "counted"): risk.counted for label, risk in self._risks.items()}
 
     @property
     def keys_held(self) -> dict[str, int]:

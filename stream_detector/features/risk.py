@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from stream_detector.config.units import format_duration
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, Transform, undo_transform
-from stream_detector.features.corrections import CountedEvents, with_places
+from stream_detector.features.corrections import Correction, CountedEvents, with_places
 from stream_detector.features.distinct import NEVER
 from stream_detector.features.history import Histories, Occurrences
 from stream_detector.features.keys import KeyTable, grown
@@ -37,10 +38,12 @@ class RiskWindow:
 
     A label that comes on a topic may be corrected after it was counted: for as long again as
     ``delay``, or the longest half-life where that is longer. From then on all columns are what they
-    would be if it had been right from the beginning.
+    would be if it had been right from the beginning, with two limits: an event that had no label
+    and came late counts at its own time, and positives between the first and the events that are
+    still remembered are not known one by one.
 
     State: per key 2 numbers a half-life and 5 more, at most ``max_keys`` keys (and a chunk's more);
-    the events of the last ``delay``, 32 bytes each, at most ``max_events``; where labels come on a
+    the events of the last ``delay``, 40 bytes each, at most ``max_events``; where labels come on a
     topic as many again that were counted, 48 bytes each.
     """
 
@@ -93,6 +96,11 @@ class RiskWindow:
         """Events whose label may still come."""
         return self._queue.waiting
 
+    @property
+    def counted(self) -> int:
+        """Events whose label was counted and may be corrected."""
+        return self._counted.held if self._counted is not None else 0
+
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, columns): what is known of each event's key; the events begin to wait."""
         if len(batch) == 0:
@@ -117,23 +125,37 @@ class RiskWindow:
         """The feature's number, its logarithm undone."""
         return undo_transform(float(x[group]), self.transforms[group])
 
-    def set_labels(self, ids: Int64, labels: Float64) -> None:
-        """Labels of events that still wait, or corrections of labels that were counted."""
-        self._queue.set_labels(ids, labels)
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Labels of events that still wait, or corrections of labels that were counted.
+
+        One after the other, as they came: two polls do what one does. Returns which were met.
+        """
+        met = self._queue.set_labels(ids, labels)
         if self._counted is None:
-            return
-        for each in self._counted.correct(ids, labels, self._owner, self._marks[:, 1:]):
-            newest, slot = self._marks[each.slot, 0], each.slot
-            if each.at > newest:  # it had no label, and is the key's newest event now
-                fade = np.exp2((each.at - newest) * self._rates)
-                self._known.moments[0, slot] *= fade
-                self._positive.moments[0, slot] *= fade
-                self._marks[slot, 0] = newest = each.at
-            weight = np.exp2((newest - each.at) * self._rates)
-            self._known.moments[0, slot] += each.known * weight
-            positive = self._positive.moments[0, slot] + each.positive * weight
-            self._positive.moments[0, slot] = np.maximum(positive, 0.0)
-            self._marks[slot, 1:], self._runs[slot] = each.marks, each.runs
+            return met
+        for number, label in enumerate(labels.tolist()):
+            place = self._counted.place_of(int(ids[number]))
+            if place is None or math.isnan(label):
+                continue
+            met[number] = True
+            marks = self._marks[:, 1:]
+            change = self._counted.correct(place, label, self._owner, marks, self._runs)
+            if change is not None:
+                self._apply(change)
+        return met
+
+    def _apply(self, change: Correction) -> None:
+        slot, newest = change.slot, self._marks[change.slot, 0]
+        if change.at > newest:  # it had no label, and is the key's newest event now
+            fade = np.exp2((change.at - newest) * self._rates)
+            self._known.moments[0, slot] *= fade
+            self._positive.moments[0, slot] *= fade
+            self._marks[slot, 0] = newest = change.at
+        weight = np.exp2((newest - change.at) * self._rates)
+        self._known.moments[0, slot] += change.known * weight
+        positive = self._positive.moments[0, slot] + change.positive * weight
+        self._positive.moments[0, slot] = np.maximum(positive, 0.0)
+        self._marks[slot, 1:], self._runs[slot] = change.marks, change.runs
 
     def take_labels(self, now_ms: int) -> None:
         """Count the labels of the events whose delay is over at ``now_ms`` of event time."""
@@ -244,5 +266,5 @@ class RiskWindow:
         self._owner = np.zeros(keys, dtype=np.int64)
         self._grow()
         self._queue.restore(state["queue"])
-        if self._counted is not None and state.get("counted") is not None:
-            self._counted.restore(state["counted"])  # states of older versions have none
+        if self._counted is not None:
+            self._counted.restore(state.get("counted"))  # states of older versions have none

@@ -13,6 +13,12 @@ from stream_detector.events import Float64, Int64, State
 
 Columns = Mapping[str, NDArray[Any]]
 
+_BLOCK_ROWS = 8192
+"""Blocks are merged up to this: many small ones would make every look for a label slow."""
+
+_FEW = 8
+"""Labels that are looked for one by one, which is faster than sorting for so few."""
+
 
 class DelayQueue:
     """Columns of rows in event order, each row held until ``delay`` of event time has passed.
@@ -45,6 +51,7 @@ class DelayQueue:
             return
         block = {"due": times_ms + self._delay_ms, "id": ids, "label": labels, **columns}
         self._blocks.append({name: np.array(column) for name, column in block.items()})
+        self._merge()
         self.waiting += len(times_ms)
         while self.waiting > self._most:
             excess = min(self.waiting - self._most, len(self._blocks[0]["due"]))
@@ -68,32 +75,23 @@ class DelayQueue:
 
     def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Set the labels of waiting rows by id, a later one over an earlier; which were found."""
-        found = self.relabel(ids, labels)["id"]
-        return np.isin(ids, found)
-
-    def relabel(self, ids: Int64, labels: Float64) -> dict[str, NDArray[Any]]:
-        """Set labels likewise; the rows that were found, each with the label ``before``."""
         newest: dict[int, float] = dict(zip(ids.tolist(), labels.tolist(), strict=True))
         wanted = np.array(sorted(newest), dtype=np.int64)
         values = np.array([newest[each] for each in wanted.tolist()])
-        met = [{**self._empty(), "before": np.empty(0)}]
-        for block in self._blocks if len(wanted) else ():
+        found = np.zeros(len(wanted), dtype=bool)
+        if len(wanted) <= _FEW:
+            for block in self._blocks:
+                for place, identity in enumerate(wanted.tolist()):
+                    rows = np.flatnonzero(block["id"] == identity)
+                    block["label"][rows] = values[place]
+                    found[place] |= len(rows) > 0
+            return found[np.searchsorted(wanted, ids)]
+        for block in self._blocks:
             at = np.minimum(np.searchsorted(wanted, block["id"]), len(wanted) - 1)
             rows = np.flatnonzero(wanted[at] == block["id"])
-            if len(rows):
-                before = block["label"][rows]
-                block["label"][rows] = values[at[rows]]
-                found = {name: column[rows] for name, column in block.items()}
-                met.append({**found, "before": before})
-        return {name: np.concatenate([each[name] for each in met]) for name in met[0]}
-
-    def rows_with(self, name: str, value: int) -> dict[str, NDArray[Any]]:
-        """The waiting rows that have this value in a column, in event order."""
-        parts = [self._empty()]
-        for block in self._blocks:
-            rows = np.flatnonzero(block[name] == value)
-            parts.append({name: column[rows] for name, column in block.items()})
-        return {name: np.concatenate([each[name] for each in parts]) for name in self._shapes}
+            block["label"][rows] = values[at[rows]]
+            found[at[rows]] = True
+        return found[np.searchsorted(wanted, ids)]
 
     def replace(self, name: str, mapping: Int64) -> None:
         """Put ``mapping[value]`` in place of each value of an integer column, -1 staying -1."""
@@ -121,6 +119,18 @@ class DelayQueue:
             block[name] = column
         self._blocks = [block] if count else []
         self.waiting, self.dropped = count, int(state["dropped"])
+
+    def _merge(self) -> None:
+        """Put the last blocks together, so that there are few and each row is copied seldom."""
+        blocks = self._blocks
+        while len(blocks) > 1:
+            before, last = blocks[-2], blocks[-1]
+            rows = len(last["due"])
+            if len(before["due"]) > 2 * rows or len(before["due"]) + rows > _BLOCK_ROWS:
+                break
+            blocks[-2:] = [
+                {name: np.concatenate([before[name], last[name]]) for name in self._shapes}
+            ]
 
     def _leave(self, count: int) -> None:
         """The first ``count`` rows of the first block leave."""

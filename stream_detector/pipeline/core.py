@@ -176,8 +176,8 @@ class Pipeline:
 
     def _take_labels(self, ids: Int64, labels: Float64) -> None:
         """Labels of earlier events: those of the chunk in hand, those that wait, those learnt."""
-        self.features.set_labels(ids, labels)
-        found = self.labels.set(ids, labels, self._chunk)
+        found = self.features.set_labels(ids, labels)
+        found |= self.labels.set(ids, labels, self._chunk)
         found |= self.champion.correct(ids, labels)
         if self.challenge is not None:
             found |= self.challenge.set_labels(ids, labels)

@@ -87,6 +87,7 @@ FAMILIES = (
     Family("keys_evicted_total", "counter", "Keys forgotten for want of room.", (*SHARD, "key")),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
+    Family("risk_events", "gauge", "Events held for labels.risk.", (*SHARD, "key", "state")),
     Family("drift_events_total", "counter", "Drifts found.", ("on", "feature")),
     Family(
         "labelled_events_total",

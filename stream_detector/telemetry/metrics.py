@@ -167,6 +167,11 @@ class Metrics:
         with self._lock:
             self._series.set("keys_held", held, (*_shard(shard), key))
 
+    def set_risk_events(self, shard: int, key: str, state: str, held: int) -> None:
+        """Events whose label ``labels.risk`` waits for, or counted and may correct."""
+        with self._lock:
+            self._series.set("risk_events", held, (*_shard(shard), key, state))
+
     def add_evicted_keys(self, shard: int, key: str, count: int) -> None:
         """Keys that the windows over the field ``key`` forgot for want of room."""
         with self._lock:
