@@ -22,7 +22,11 @@ first rows the same scores however long the stream is, so one run serves all thr
 
 def measure(task: Task, directory: Path) -> dict[str, Any]:
     """A record for the results, with ``error`` instead of figures where the detector fails."""
-    features, labels = data.load(task.stream, directory)
+    record = {"part": task.part, "detector": task.detector, "set": task.stream, "rows": 0}
+    try:
+        features, labels = data.load(task.stream, directory)
+    except PackageNotFoundError as error:
+        return record | {"error": f"not installed: {error}"}
     features, labels = features[: task.rows], labels[: task.rows]
     first = data.first_scored(task.stream, len(features))
     if task.warm_up:
@@ -32,7 +36,6 @@ def measure(task: Task, directory: Path) -> dict[str, Any]:
     peer = PEERS[task.peer] if task.peer is not None else None
     if peer is not None:
         features = features[: peer.rows]
-    record = {"part": task.part, "detector": task.detector, "set": task.stream}
     record |= {"rows": len(features), "columns": features.shape[1]}
     begin = time.perf_counter()
     try:

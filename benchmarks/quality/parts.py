@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import data, keel
-from .peers import PEERS
+from .peers import PEERS, SLOW
 
 Settings = dict[str, Any]
 
@@ -57,12 +57,12 @@ def comparison(streams: Sequence[str]) -> Iterator[Task]:
             yield Task("comparison", name, stream, peer=name)
 
 
-ELSEWHERE = ("river-hst", "river-hst-25x10", "river-ocsvm", "capymoa-hst", "pysad-loda")
-"""Peers fast enough for a hundred streams."""
+ELSEWHERE = tuple(name for name, peer in PEERS.items() if peer.rows is None or peer.rows >= SLOW)
+"""All peers but those that manage about a hundred events a second."""
 
 
 def elsewhere(_streams: Sequence[str]) -> Iterator[Task]:
-    """The default, its members and peers on streams that nothing was tuned on."""
+    """The default, its members and peers on streams that nobody looked at before."""
     for name, section in MEMBERS.items():
         for stream in keel.NAMES:
             yield Task("elsewhere", name, stream, {"detector": section})
