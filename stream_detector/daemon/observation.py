@@ -159,7 +159,7 @@ class Observation:
         for key, held in pipeline.features.keys_held.items():
             self._metrics.set_keys(number, key, held)
         for (key, state), held in pipeline.features.risk_events.items():
-            self._metrics.set_risk_events(number, key, state, held)
+            self._metrics.labels.set_risk_events(number, key, state, held)
         for key, evicted in pipeline.features.keys_evicted.items():
             count = self._increase(shard, f"evicted {key}", evicted)
             self._metrics.add_evicted_keys(number, key, count)
@@ -170,7 +170,7 @@ class Observation:
         for decision, events in challenge.decisions.items():
             metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
         if challenge.feedback is not None and (figures := challenge.feedback.figures()):
-            metrics.set_label_figures(
+            metrics.ranking.set(
                 number, figures.auc, figures.average_precision, figures.precision_at
             )
 
@@ -178,15 +178,15 @@ class Observation:
         number, pipeline = shard.number, shard.pipeline
         pending = pipeline.labels.pending
         waiting = feedback.waiting if pending is None else pending.waiting
-        self._metrics.set_labels_waiting(number, waiting)
+        self._metrics.labels.set_waiting(number, waiting)
         taken = self._increase(shard, "labels", pipeline.labels.taken)
         unmatched = self._increase(shard, "unmatched", pipeline.labels.unmatched)
-        self._metrics.add_labels(number, taken - unmatched, unmatched)
+        self._metrics.labels.add(number, taken - unmatched, unmatched)
         for case, events in feedback.cases.items():
             increase = self._growth(shard, f"labelled {case}", events)
-            self._metrics.add_labelled(number, *case, increase)
+            self._metrics.labels.add_labelled(number, *case, increase)
         if (figures := feedback.figures()) is not None:
-            self._metrics.set_label_figures(
+            self._metrics.labels.ranking.set(
                 number, figures.auc, figures.average_precision, figures.precision_at
             )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from stream_detector.events import Float64
 from stream_detector.telemetry.histograms import BulkHistogram
+from stream_detector.telemetry.label_metrics import RankingMetrics
 from stream_detector.telemetry.series import Series
 
 
@@ -19,6 +20,7 @@ class ChallengerMetrics:
     def __init__(self, series: Series, lock: threading.Lock, buckets: Sequence[float]) -> None:
         self._series, self._lock = series, lock
         self._scores = BulkHistogram(buckets)
+        self.ranking = RankingMetrics(series, lock, "challenger_")
 
     def observe_scores(self, scores: Float64) -> None:
         """Scores of a chunk: (events,) float64."""
@@ -35,18 +37,6 @@ class ChallengerMetrics:
         """Score from which it would raise an event."""
         with self._lock:
             self._series.set("challenger_threshold", score, (str(shard),))
-
-    def set_label_figures(
-        self, shard: int, auc: float, average_precision: float, precision_at: Mapping[int, float]
-    ) -> None:
-        """As the champion's."""
-        owner = (str(shard),)
-        with self._lock:
-            self._series.set("challenger_label_auc_ratio", auc, owner)
-            self._series.set("challenger_label_average_precision_ratio", average_precision, owner)
-            for k, precision in precision_at.items():
-                labels = (*owner, str(k))
-                self._series.set("challenger_label_precision_at_ratio", precision, labels)
 
     def samples(self) -> tuple[list[tuple[str, float]], float]:
         """Of the histogram, for the client library; the lock is the caller's."""

@@ -36,6 +36,7 @@ from stream_detector.telemetry.histograms import (
     BulkHistogram,
     StageTimer,
 )
+from stream_detector.telemetry.label_metrics import LabelMetrics
 from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.rates import RecentRate, RecentShare
 from stream_detector.telemetry.series import Series
@@ -67,6 +68,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._series = Series()
         self._scores = BulkHistogram(score_buckets)
+        self.labels = LabelMetrics(self._series, self._lock)
         self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
         self._rate = RecentRate(monotonic())
@@ -167,42 +169,10 @@ class Metrics:
         with self._lock:
             self._series.set("keys_held", held, (*_shard(shard), key))
 
-    def set_risk_events(self, shard: int, key: str, state: str, held: int) -> None:
-        """Events whose label ``labels.risk`` waits for, or counted and may correct."""
-        with self._lock:
-            self._series.set("risk_events", held, (*_shard(shard), key, state))
-
     def add_evicted_keys(self, shard: int, key: str, count: int) -> None:
         """Keys that the windows over the field ``key`` forgot for want of room."""
         with self._lock:
             self._series.add("keys_evicted_total", count, (*_shard(shard), key))
-
-    def add_labels(self, shard: int, matched: int, unmatched: int) -> None:
-        """Labels from their topic that met a waiting row, and those that met none."""
-        with self._lock:
-            for result, count in (("matched", matched), ("unmatched", unmatched)):
-                self._series.add("labels_total", count, (*_shard(shard), result))
-
-    def set_labels_waiting(self, shard: int, waiting: int) -> None:
-        """Rows that wait for their label."""
-        with self._lock:
-            self._series.set("labels_waiting", waiting, _shard(shard))
-
-    def add_labelled(self, shard: int, anomalous: bool, raised: bool, events: float) -> None:
-        """Events (an estimate, from the rows kept) whose label is known, by what was decided."""
-        labels = (*_shard(shard), "anomalous" if anomalous else "normal", str(raised).lower())
-        with self._lock:
-            self._series.add("labelled_events_total", events, labels)
-
-    def set_label_figures(
-        self, shard: int, auc: float, average_precision: float, precision_at: Mapping[int, float]
-    ) -> None:
-        """How well the scores of late put events in order, by their labels; each 0 to 1."""
-        with self._lock:
-            self._series.set("label_auc_ratio", auc, _shard(shard))
-            self._series.set("label_average_precision_ratio", average_precision, _shard(shard))
-            for k, precision in precision_at.items():
-                self._series.set("label_precision_at_ratio", precision, (*_shard(shard), str(k)))
 
     # --- time spent ---
 
