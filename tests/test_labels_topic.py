@@ -22,7 +22,7 @@ from stream_detector.pipeline import Pipeline
 
 EVENTS, LABELS = TopicPartition("events", 0), TopicPartition("labels", 0)
 LEARNING: dict[str, Any] = {
-    "detector": {"kind": "classifier", "min_positives": 5, "replay_rows": 1000},
+    "detector": {"kind": "classifier", "min_positives": 5, "replay": 5, "replay_rows": 1000},
     "labels": {
         "delay": "2h",
         "absent": "normal",
