@@ -104,7 +104,7 @@ class NearestNeighbours(_DetectorModel):
     """Distance to the nearest of a few remembered rows, averaged over small samples (LeSiNN)."""
 
     kind: Literal["nearest_neighbours"] = "nearest_neighbours"
-    samples: int = Field(32, ge=1, le=1024, description="Number of samples.")
+    samples: int = Field(16, ge=1, le=1024, description="Number of samples.")
     sample_rows: int = Field(24, ge=1, le=1024, description="Rows of a sample.")
     half_life: float = Field(
         100_000,

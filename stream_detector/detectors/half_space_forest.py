@@ -203,19 +203,15 @@ class HalfSpaceForest:
             shares = [self._counts / self._total]
             for _ in range(1, self._depth):
                 shares.insert(0, shares[0][0::2] + shares[0][1::2])
-            # Only the cells that are reached are looked at; those below one that stops have its
-            # rarity. That saves four of five logarithms.
+            # Only where a cell stops is a logarithm taken: of one in five.
             rarity = np.zeros((1, self._trees))
-            reached = np.arange(self._trees)
+            stopped = np.zeros((1, self._trees), dtype=bool)
             for level, share in enumerate(shares, start=1):
-                rarity = np.repeat(rarity, 2, axis=0)
-                upper = reached + reached // self._trees * self._trees
-                reached = np.concatenate([upper, upper + self._trees])
-                mass = share.take(reached)
-                stops = mass <= RARE_SHARE
-                if level == self._depth:
-                    stops[:] = True
-                rarity.put(reached[stops], -np.log(mass[stops] * 2.0**level + SOFTENING))
-                reached = reached[~stops]
+                # A cell below one that has stopped keeps its rarity.
+                rarity, stopped = np.repeat(rarity, 2, axis=0), np.repeat(stopped, 2, axis=0)
+                stops = share <= RARE_SHARE if level < self._depth else ~stopped
+                here = np.flatnonzero(stops & ~stopped)
+                rarity.put(here, -np.log(share.take(here) * 2.0**level + SOFTENING))
+                stopped |= stops
             self._rarity = rarity
         return self._rarity

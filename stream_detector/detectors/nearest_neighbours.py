@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.detectors.base import (
     BLOCK_ROWS,
@@ -15,6 +17,8 @@ from stream_detector.detectors.base import (
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.stored import read_array, read_count
 from stream_detector.events import Float64, Int64, State
+
+Float32: TypeAlias = NDArray[np.float32]
 
 SOFTENING = 1e-3
 """Deviations added to a distance, so that the logarithm of a row met before is finite."""
@@ -49,7 +53,7 @@ class NearestNeighbours:
         self,
         features: int,
         *,
-        samples: int = 32,
+        samples: int = 16,
         sample_rows: int = 24,
         half_life: float = 100_000.0,
         clip: float = 10.0,
@@ -62,7 +66,7 @@ class NearestNeighbours:
         # Sample by sample: one that is not full holds its rows further apart, and does not count.
         self._rows = np.zeros((samples * sample_rows, features), dtype=np.float32)
         self._rows_learnt = 0
-        self._product: Float64 | None = None  # made of the rows when first needed
+        self._product: Float32 | None = None  # made of the rows when first needed
         self._drawn: tuple[int, Float64] | None = None  # a page of draws and its number
 
     @property
@@ -74,28 +78,30 @@ class NearestNeighbours:
         """Log of the mean distance, (events,) float64; 0 before anything was learnt."""
         if self._rows_learnt == 0:
             return np.zeros(len(rows))
-        values = clipped(rows.standardised, self._clip)
+        values = clipped(rows.standardised, self._clip).astype(np.float32)
         nearest = self._squared_distances(values).min(axis=1)
         nearest += (values * values).sum(axis=1)[:, None]
         distance = np.sqrt(np.maximum(nearest, 0.0, out=nearest), out=nearest).mean(axis=1)
-        distance += SOFTENING
-        score: Float64 = np.log(distance, out=distance)
+        score: Float64 = np.log(distance.astype(np.float64) + SOFTENING)
         return score
 
     def contributions(self, rows: Rows) -> Float64:
         """Each feature's part of the distances to the nearest rows, (events, features).
 
         The squared difference over the distance: a row's parts sum up to its distances' sum.
+        Rows of zeros, which fill a block up, get zeros.
         """
         shares = np.zeros(rows.standardised.shape)
         if self._rows_learnt == 0:
             return shares
-        values = clipped(rows.standardised, self._clip)
+        values = clipped(rows.standardised, self._clip).astype(np.float32)
         place = self._squared_distances(values).argmin(axis=1)
-        for sample in range(place.shape[1]):
-            found = place[:, sample] + sample * self._sample_rows
-            squares = (values - self._rows[found]) ** 2
-            shares += squares / (np.sqrt(squares.sum(axis=1)) + SOFTENING)[:, None]
+        place += np.arange(place.shape[1]) * self._sample_rows
+        for row in np.flatnonzero(values.any(axis=1)).tolist():
+            squares = (values[row] - self._rows[place[row]]).astype(np.float64) ** 2
+            shares[row] = (squares / (np.sqrt(squares.sum(axis=1)) + SOFTENING)[:, None]).sum(
+                axis=0
+            )
         return shares
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
@@ -136,20 +142,22 @@ class NearestNeighbours:
         first = int(number[0]) % DRAWS
         return np.concatenate(pages)[first : first + len(number)]
 
-    def _squared_distances(self, values: Float64) -> Float64:
+    def _squared_distances(self, values: Float32) -> Float32:
         """(events, sample_rows, samples), without the squared length of the event itself.
 
-        Samples that are not full are left out, except for the first.
+        Samples that are not full are left out, except for the first. Single precision takes half
+        the time; what it loses (of rows within ten deviations in 20 features at most .02) matters
+        only to a row that every sample holds, and that is common either way.
         """
         full = max(1, min(self._rows_learnt, len(self._rows)) // self._sample_rows)
         if self._product is None:
-            rows = self._rows[: full * self._sample_rows].astype(np.float64)
+            rows = self._rows[: full * self._sample_rows]
             lengths = (rows * rows).sum(axis=1)
             lengths[self._rows_learnt :] = NOWHERE
             product = np.vstack([-2.0 * rows.T, lengths])
             # Samples lie innermost, so that the least over a sample runs over long rows.
             by_sample = product.reshape(-1, full, self._sample_rows).swapaxes(1, 2)
             self._product = np.ascontiguousarray(by_sample).reshape(len(product), -1)
-        ones = np.ones((len(values), 1))
+        ones = np.ones((len(values), 1), dtype=np.float32)
         squares = blocked_matmul(np.hstack([values, ones]), self._product)
         return squares.reshape(len(values), self._sample_rows, full)
