@@ -65,7 +65,7 @@ class HalfSpaceForest:
         self._low: Float64 = np.full(features, np.inf)
         self._high: Float64 = np.full(features, -np.inf)
         self._rarity: Float64 | None = None  # of each cell, made of the counts when first needed
-        self._shares: dict[int, Float64] = {}  # by level, likewise
+        self._shares: Float64 | None = None  # likewise
 
     def _draw_cuts(self, features: int, trees: int, seed: int) -> None:
         """Draw ``_feature`` (depth, trees) and ``_cut`` (depth, trees), on features in 0..1."""
@@ -111,7 +111,7 @@ class HalfSpaceForest:
             counted = np.bincount(cells, minlength=self._counts.size)
             self._counts += counted.reshape(self._counts.shape)
         self._rarity = None
-        self._shares.clear()
+        self._shares = None
 
     def contributions(self, rows: Rows) -> Float64:
         """How many nats each feature's cuts added on the way to the cell, (events, features)."""
@@ -130,24 +130,31 @@ class HalfSpaceForest:
 
     def _add_contributions(self, into: Float64, codes: NDArray[np.intp]) -> None:
         """Add each cut's step in rarity to its feature; ``into`` (events, features)."""
-        event = np.broadcast_to(np.arange(len(into)), codes.shape)
-        going = np.ones(codes.shape, dtype=bool)
-        before = np.zeros(codes.shape)  # rarity of the uncut space, but for the softening
-        for level in range(1, self._depth + 1):
-            deeper = self._depth - level
-            share = self._shares_of(level).take(self._cells(codes >> deeper))
-            rarity = -np.log(share * 2.0**level + SOFTENING)
-            feature = np.broadcast_to(self._feature[level - 1][:, None], codes.shape)
-            np.add.at(into, (event[going], feature[going]), (rarity - before)[going])
-            before = rarity
-            going &= share > RARE_SHARE
+        level = np.arange(1, self._depth + 1)[:, None, None]
+        # The levels' cells lie one behind the other, 2^k of level k in each tree.
+        places = self._cells(codes >> (self._depth - level)) + self._trees * (2**level - 2)
+        share = self._all_shares().take(places)
+        rarity = -np.log(share * 2.0**level + SOFTENING)
+        # From the uncut space, whose rarity is 0 but for the softening.
+        step = np.diff(rarity, axis=0, prepend=0.0)
+        going = np.ones(share.shape, dtype=bool)
+        np.logical_and.accumulate(share[:-1] > RARE_SHARE, axis=0, out=going[1:])
+        event = np.broadcast_to(np.arange(len(into)), share.shape)
+        feature = np.broadcast_to(self._feature[:, :, None], share.shape)
+        np.add.at(into, (event[going], feature[going]), step[going])
 
-    def _shares_of(self, level: int) -> Float64:
-        """(2^level, trees) share of all rows in each cell of a level, kept until the next chunk."""
-        if level not in self._shares:
-            counts = self._counts.reshape(2**level, -1, self._trees).sum(axis=1)
-            self._shares[level] = counts / self._total
-        return self._shares[level]
+    def _all_shares(self) -> Float64:
+        """Share of all rows in each cell of each level, kept until the next chunk."""
+        if self._shares is None:
+            self._shares = np.concatenate([share.ravel() for share in self._shares_by_level()])
+        return self._shares
+
+    def _shares_by_level(self) -> list[Float64]:
+        """(2^k, trees) share of all rows in each cell, for each level k from 1."""
+        shares = [self._counts / self._total]
+        for _ in range(1, self._depth):
+            shares.insert(0, shares[0][0::2] + shares[0][1::2])
+        return shares
 
     def state(self) -> State:
         """Counts, their total and the range of the features."""
@@ -166,7 +173,7 @@ class HalfSpaceForest:
         self._total = read_float(state, "total")
         self._counts, self._low, self._high = counts, low, high
         self._rarity = None
-        self._shares.clear()
+        self._shares = None
 
     def _codes(self, features: Float64) -> NDArray[np.intp]:
         """(trees, events) codes: a bit for each cut, the first one highest, 1 above the cut."""
@@ -200,13 +207,10 @@ class HalfSpaceForest:
     def _cell_rarity(self) -> Float64:
         """-ln(2^k share + softening) of every full-depth cell, at the depth k where it stops."""
         if self._rarity is None:
-            shares = [self._counts / self._total]
-            for _ in range(1, self._depth):
-                shares.insert(0, shares[0][0::2] + shares[0][1::2])
             # Only where a cell stops is a logarithm taken: of one in five.
             rarity = np.zeros((1, self._trees))
             stopped = np.zeros((1, self._trees), dtype=bool)
-            for level, share in enumerate(shares, start=1):
+            for level, share in enumerate(self._shares_by_level(), start=1):
                 # A cell below one that has stopped keeps its rarity.
                 rarity, stopped = np.repeat(rarity, 2, axis=0), np.repeat(stopped, 2, axis=0)
                 stops = share <= RARE_SHARE if level < self._depth else ~stopped
