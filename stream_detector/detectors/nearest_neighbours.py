@@ -146,7 +146,7 @@ class NearestNeighbours:
         """(events, sample_rows, samples), without the squared length of the event itself.
 
         Samples that are not full are left out, except for the first. Single precision takes half
-        the time; what it loses (of rows within ten deviations in 20 features at most .02) matters
+        the time; what it loses (of rows within ten deviations in 20 features at most .03) matters
         only to a row that every sample holds, and that is common either way.
         """
         full = max(1, min(self._rows_learnt, len(self._rows)) // self._sample_rows)
