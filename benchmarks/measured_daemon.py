@@ -16,6 +16,12 @@ from typing import Any, Self
 import yaml
 
 
+def resident_mib(process: int | str = "self") -> float:
+    """Memory of a process, by its id."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
+
+
 class MeasuredDaemon:
     """``stream-detector run``, its log, its metrics, its memory and CPU; killed at the end.
 
@@ -83,8 +89,7 @@ class MeasuredDaemon:
         return {stage: round(float(seconds) / events * 1e6, 2) for stage, seconds in found}
 
     def resident_mib(self) -> float:
-        text = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(re.findall(r"VmRSS:\s+(\d+)", text)[0]) / 1024
+        return resident_mib(self._process.pid)
 
     def cpu_seconds(self) -> float:
         text = Path(f"/proc/{self._process.pid}/stat").read_text()

@@ -31,6 +31,11 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}".lstrip("0")
 
 
+def title(detector: str) -> str:
+    """What tables call a detector."""
+    return PEERS[detector].title if detector in PEERS else detector
+
+
 def table(found: Figures, streams: list[str]) -> str:
     """A row for each detector; a mean only where it has every stream."""
     if not found:
@@ -40,8 +45,7 @@ def table(found: Figures, streams: list[str]) -> str:
         whole = all(stream in row for stream in streams)
         mean = number(float(np.mean([row[stream] for stream in streams]))) if whole else ""
         cells = [number(row.get(stream)) for stream in streams]
-        title = PEERS[detector].title if detector in PEERS else detector
-        name = f"**{title}**" if detector == OURS else title
+        name = f"**{OURS}**" if detector == OURS else title(detector)
         lines.append(f"| {name} | {mean} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -73,9 +77,8 @@ def by_stream(found: Figures) -> str:
         mean = float(np.mean([row[stream] for stream in keel.NAMES]))
         ahead = [ours[stream] - row[stream] for stream in keel.NAMES]
         better = sum(each > 0 for each in ahead)
-        title = PEERS[detector].title if detector in PEERS else detector
         against = f"{np.mean(ahead):+.3f} | {better} of {len(ahead)}" if detector != OURS else " | "
-        lines.append(f"| {title} | {number(mean)} | {against} |")
+        lines.append(f"| {title(detector)} | {number(mean)} | {against} |")
     return "\n".join(lines)
 
 
@@ -112,8 +115,7 @@ def speeds(results: dict[str, Any]) -> str:
             total[1] += record["seconds"]
     lines = ["| | rows | events/s |", "|---|---|---|"]
     for name, (rows, seconds) in totals.items():
-        title = PEERS[name].title if name in PEERS else name
-        lines.append(f"| {title} | {rows:,} | {rows / max(seconds, 0.01):,.0f} |")
+        lines.append(f"| {title(name)} | {rows:,} | {rows / max(seconds, 0.01):,.0f} |")
     return "\n".join(lines)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+from measured_daemon import resident_mib
 
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
@@ -28,10 +27,6 @@ WINDOW = {
     "half_lives": ["17h", "5d", "21d"],
     "compute": ["count", "mean", "deviation"],
 }
-
-
-def resident_mib() -> float:
-    return int(re.findall(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
 
 
 def _one(*values: object) -> dict[str, float]:

@@ -14,6 +14,7 @@ from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
 from stream_detector.labels import Feedback
 from stream_detector.pipeline import Challenge, Outcome
+from stream_detector.telemetry.label_metrics import RankingMetrics
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.status.recent import Recent
@@ -169,10 +170,8 @@ class Observation:
         metrics.set_threshold(number, challenge.model.threshold.value)
         for decision, events in challenge.decisions.items():
             metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
-        if challenge.feedback is not None and (figures := challenge.feedback.figures()):
-            metrics.ranking.set(
-                number, figures.auc, figures.average_precision, figures.precision_at
-            )
+        if challenge.feedback is not None:
+            _observe_ranking(number, metrics.ranking, challenge.feedback)
 
     def _observe_labels(self, shard: Shard, feedback: Feedback) -> None:
         number, pipeline = shard.number, shard.pipeline
@@ -185,10 +184,7 @@ class Observation:
         for case, events in feedback.cases.items():
             increase = self._growth(shard, f"labelled {case}", events)
             self._metrics.labels.add_labelled(number, *case, increase)
-        if (figures := feedback.figures()) is not None:
-            self._metrics.labels.ranking.set(
-                number, figures.auc, figures.average_precision, figures.precision_at
-            )
+        _observe_ranking(number, self._metrics.labels.ranking, feedback)
 
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""
@@ -205,3 +201,8 @@ class Observation:
         before = self._counted[key]
         self._counted[key] = total
         return max(total - before, 0)
+
+
+def _observe_ranking(shard: int, metrics: RankingMetrics, feedback: Feedback) -> None:
+    if (figures := feedback.figures()) is not None:
+        metrics.set(shard, figures.auc, figures.average_precision, figures.precision_at)

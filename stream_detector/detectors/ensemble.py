@@ -173,20 +173,20 @@ class Ensemble:
         return scores
 
     def _isolation(self, distances: Float64) -> Float64:
-        """What the nearest neighbours' scores add, (events,); 0 before they have a spread."""
-        deviation = self._nearness_moments.deviation
-        if deviation == 0:
-            return np.zeros(len(distances))
-        standardised = (distances - self._nearness_moments.mean) / deviation
-        return ISOLATION_WEIGHT * self._rarity_moments.deviation * standardised
+        """What the nearest neighbours' scores add, (events,) of either sign."""
+        return self._added(ISOLATION_WEIGHT, distances, self._nearness_moments)
 
     def _surprise(self, scores: Float64, moments: RunningMoments) -> Float64:
-        """What a member's scores add, (events,) at least 0; 0 before they have a spread."""
+        """What a member's scores add, (events,) at least 0."""
+        return np.maximum(self._added(SURPRISE_WEIGHT, scores, moments), 0.0)
+
+    def _added(self, weight: float, scores: Float64, moments: RunningMoments) -> Float64:
+        """``weight`` sd(S) z(scores), (events,); 0 before the scores have a spread."""
         deviation = moments.deviation
         if deviation == 0:
             return np.zeros(len(scores))
-        standardised = np.maximum((scores - moments.mean) / deviation, 0.0)
-        return SURPRISE_WEIGHT * self._rarity_moments.deviation * standardised
+        standardised = (scores - moments.mean) / deviation
+        return weight * self._rarity_moments.deviation * standardised
 
 
 def _distribute(surprise: Float64, parts: Float64, shares: Float64) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_detector.detectors.base import (
     BLOCK_ROWS,
@@ -16,9 +14,7 @@ from stream_detector.detectors.base import (
 )
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.stored import read_array, read_count
-from stream_detector.events import Float64, Int64, State
-
-Float32: TypeAlias = NDArray[np.float32]
+from stream_detector.events import Float32, Float64, Int64, State
 
 SOFTENING = 1e-3
 """Deviations added to a distance, so that the logarithm of a row met before is finite."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import get_lapack_funcs
 
 from stream_detector.detectors.base import (
@@ -19,9 +17,7 @@ from stream_detector.detectors.base import (
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.moments import decay_of
 from stream_detector.detectors.stored import read_array, read_float
-from stream_detector.events import Float64, State
-
-Float32: TypeAlias = NDArray[np.float32]
+from stream_detector.events import Float32, Float64, State
 
 _POTRF, _POTRI = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
 """LAPACK's Cholesky factor of a matrix, and the inverse made of it."""

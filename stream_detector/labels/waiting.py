@@ -13,11 +13,8 @@ from stream_detector.events import Float64, Int64, State
 
 Columns = Mapping[str, NDArray[Any]]
 
-_BLOCK_ROWS = 8192
+_BLOCK_ROWS = 32_768
 """Blocks are merged up to this: many small ones would make every look for a label slow."""
-
-_FEW = 8
-"""Labels that are looked for one by one, which is faster than sorting for so few."""
 
 
 class DelayQueue:
@@ -79,18 +76,11 @@ class DelayQueue:
         wanted = np.array(sorted(newest), dtype=np.int64)
         values = np.array([newest[each] for each in wanted.tolist()])
         found = np.zeros(len(wanted), dtype=bool)
-        if len(wanted) <= _FEW:
-            for block in self._blocks:
-                for place, identity in enumerate(wanted.tolist()):
-                    rows = np.flatnonzero(block["id"] == identity)
-                    block["label"][rows] = values[place]
-                    found[place] |= len(rows) > 0
-            return found[np.searchsorted(wanted, ids)]
         for block in self._blocks:
-            at = np.minimum(np.searchsorted(wanted, block["id"]), len(wanted) - 1)
-            rows = np.flatnonzero(wanted[at] == block["id"])
-            block["label"][rows] = values[at[rows]]
-            found[at[rows]] = True
+            rows = np.flatnonzero(np.isin(block["id"], wanted))
+            at = np.searchsorted(wanted, block["id"][rows])
+            block["label"][rows] = values[at]
+            found[at] = True
         return found[np.searchsorted(wanted, ids)]
 
     def replace(self, name: str, mapping: Int64) -> None:
