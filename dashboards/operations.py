@@ -366,6 +366,13 @@ GROUP = Section(
             runbook="operations-panels",
         ),
         lines(
+            "Conditions that last",
+            "Topics, partitions or shards in a condition that should pass. The log names them.",
+            "short",
+            Query("sum by (condition) (stream_detector_conditions{@})", "{{condition}}"),
+            runbook="streamdetectorconditionlasts",
+        ),
+        lines(
             "Broker errors",
             "Errors of the broker or of its client, by kind.",
             "short",

@@ -298,7 +298,8 @@ def log_calls() -> Iterator[tuple[str, str, str | None, str | None]]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             owner, level = ast.unparse(node.func.value), node.func.attr
-            if owner not in ("log", "_log", "logger") or level not in LEVELS:
+            lasting = level == "report" and owner.endswith("conditions")
+            if not lasting and (owner not in ("log", "_log", "logger") or level not in LEVELS):
                 continue
             extra = next((word.value for word in node.keywords if word.arg == "extra"), None)
             if isinstance(extra, ast.Name):

@@ -23,6 +23,8 @@ STAGES = (
 SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
 CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
 BrokerErrorKind: TypeAlias = Literal["ends", "open", "partitions_added", "retention_overrun"]
+Condition: TypeAlias = Literal["input_missing", "input_without_leader", "input_forbidden"]
+"""Names of conditions that last (``telemetry.conditions``)."""
 
 Labels: TypeAlias = tuple[str, ...]
 PARTITION: Labels = ("topic", "partition")
@@ -142,6 +144,13 @@ FAMILIES = (
         "Errors of the broker or its client.",
         ("kind",),
         _each(BrokerErrorKind),
+    ),
+    Family(
+        "conditions",
+        "gauge",
+        "Topics, partitions or shards in a condition that lasts.",
+        ("condition",),
+        _each(Condition),
     ),
     Family("memory_limit_bytes", "gauge", "Memory that the process may have."),
     Family("ready", "gauge", "1 when /readyz answers 200."),

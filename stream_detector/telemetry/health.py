@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class HealthState:
@@ -33,6 +33,7 @@ class HealthState:
         self._assigned = False
         self._recovering = True
         self._stopping = False
+        self._blocked: tuple[str, ...] = ()
 
     def loop_turned(self) -> None:
         """The main loop (or a step of recovery) went round."""
@@ -59,6 +60,11 @@ class HealthState:
         with self._lock:
             self._stopping = True
 
+    def set_blocked(self, reasons: Iterable[str]) -> None:
+        """Conditions while which nothing can be done; none where there are none."""
+        with self._lock:
+            self._blocked = tuple(reasons)
+
     def ready(self) -> tuple[bool, list[str]]:
         """Whether events are being processed, and every reason why not."""
         with self._lock:
@@ -67,6 +73,7 @@ class HealthState:
                 reasons.append("not yet a member of the group")
             if self._recovering:
                 reasons.append("recovery not done")
+            reasons.extend(self._blocked)
             if self._broker_timeout is not None:
                 if self._last_answer is None:
                     reasons.append("broker has not answered yet")

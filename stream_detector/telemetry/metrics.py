@@ -24,6 +24,7 @@ from stream_detector.telemetry.families import (
     STAGES,
     BrokerErrorKind,
     CommitResult,
+    Condition,
     Labels,
     SnapshotResult,
     empty,
@@ -229,6 +230,11 @@ class Metrics:
         """An error of the broker or its client."""
         with self._lock:
             self._series.add("broker_errors_total", 1, (kind,))
+
+    def set_conditions(self, condition: Condition, count: int) -> None:
+        """How many topics, partitions or shards are in a condition that lasts."""
+        with self._lock:
+            self._series.set("conditions", count, (condition,))
 
     # --- commits and snapshots ---
 
