@@ -18,6 +18,8 @@ import pytest  # noqa: E402 - see above
 from kafka_broker.broker import Broker, why_unavailable  # noqa: E402 - see above
 from kafka_broker.clients import create_topic, unique_name  # noqa: E402 - see above
 
+pytest_plugins = ["support.limits"]
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 NO_BROKER = "no Kafka broker: "
 KAFKA_FIXTURES = {"kafka", "broker_factory", "topic_factory"}
