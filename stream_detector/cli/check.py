@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from stream_detector.cli.common import (
@@ -11,9 +13,13 @@ from stream_detector.cli.common import (
     configuration,
     kafka_section,
 )
+from stream_detector.cli.standing import standing
+from stream_detector.cli.state_store import plain
 from stream_detector.config.fingerprint import state_fingerprint
-from stream_detector.connectors.kafka.admin import partition_counts, rights_of_daemon
-from stream_detector.errors import InputMissingError
+from stream_detector.connectors.kafka.inspection import inspect
+from stream_detector.connectors.kafka.inspection.findings import Finding
+from stream_detector.daemon.stores import snapshot_topic
+from stream_detector.errors import ConnectorError
 from stream_detector.pipeline import Pipeline
 from stream_detector.telemetry.access import Access
 
@@ -29,12 +35,19 @@ def add_parser(subparsers: Any) -> None:
     )
     add_configuration(parser)
     parser.add_argument(
-        "--connect", action="store_true", help="also ask the broker about topics and rights"
+        "--connect",
+        action="store_true",
+        help="also ask the broker, without changing anything, what would stop or stall the daemon",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --connect: exit code 3 for warnings, and for what could not be checked, too",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check. Returns 0; a mistake is a ``ConfigurationError``, a missing topic exit code 3."""
+    """Check. Returns 0; a mistake is a ``ConfigurationError``, an error at the broker code 3."""
     config = configuration(arguments)
     Access(config.metrics)  # reads its files
     pipeline = Pipeline(config, state_fingerprint(config))
@@ -44,16 +57,29 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.connect:
         return 0
     kafka = kafka_section(config, arguments.config)
-    rights = rights_of_daemon(kafka)
-    wanted = list(rights)
-    counts = partition_counts(kafka, wanted, rights)
-    for topic in wanted:
-        found = f"{counts[topic]} partitions" if topic in counts else "MISSING"
-        print(f"  {topic:<40} {found}")
-    missing = [topic for topic in wanted if topic not in counts]
-    if missing:
-        raise InputMissingError(f"missing topics: {', '.join(missing)}")
-    most = max(counts[topic] for topic in kafka.input_topics)
-    if config.processing.shards > most:
-        print(f"  note: {config.processing.shards} shards, but only {most} partitions")
+    topic = snapshot_topic(config, kafka) if config.state.store == "topic" else None
+    inspection = inspect(config, kafka, topic)
+    for one in inspection.facts.topics:
+        found = f"{len(one.partitions)} partitions" if one.exists else "MISSING"
+        if one.role.own and not one.exists:
+            found = "made by the daemon"
+        print(f"  {one.name:<40} {found}")
+    findings = [*inspection.findings, *standing(config, kafka, inspection.facts)]
+    return _tell(findings, strict=arguments.strict)
+
+
+def _tell(findings: Sequence[Finding], *, strict: bool) -> int:
+    """Print every finding. Raises ``ConnectorError`` where one is an error."""
+    counts = Counter(finding.level for finding in findings)
+    for level in ("error", "warning", "not checked"):
+        for finding in findings:
+            if finding.level == level:
+                print(f"{level}: {plain(finding)}")
+    said = f"{counts['error']} errors, {counts['warning']} warnings"
+    said += f", {counts['not checked']} not checked"
+    if counts["error"]:
+        raise ConnectorError(f"this would stop or stall the daemon: {said}")
+    if strict and findings:
+        raise ConnectorError(f"{said}, and --strict lets none pass")
+    print(f"the broker: {said}")
     return 0
