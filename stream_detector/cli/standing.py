@@ -38,25 +38,16 @@ _SOON = 0.8
 
 
 def standing(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]:
-    """Findings about where a start would begin. Takes ``request_timeout`` for each shard at most."""
-    restored: dict[TopicPartition, int] = {}
-    reached: dict[TopicPartition, int] = {}
-    last_ms = -1
-    has_journal = any(topic.role is JOURNAL for topic in facts.of(JOURNAL))
+    """Findings about where a start would begin; each partition read has ``request_timeout``."""
     try:
-        stores = snapshot_stores(config, kafka, make=False)
-        for shard in range(config.processing.shards):
-            for _, found in newest_sound(stores(shard)):
-                if not isinstance(found, StateError):
-                    restored |= {TopicPartition(t, p): o for t, p, o, _ in found.meta["positions"]}
-        if has_journal:
-            reached, last_ms = _journal_ends(config, kafka)
+        restored = _restored(config, kafka)
+        reached, last_ms = _journal_ends(config, kafka) if facts.of(JOURNAL) else ({}, -1)
     except (ConnectorError, StateError) as failure:
         yield not_checked(f"where snapshots and journal stand: {failure}", OFFSETS)
         return
     committed = {s: o for s, o in (facts.committed or {}).items() if s.topic in kafka.input_topics}
     for source, offset in sorted(restored.items()):
-        if source.topic in kafka.input_topics and committed.get(source, offset + 1) != offset:
+        if source.topic in kafka.input_topics and committed.get(source) != offset:
             yield from place(kafka, source, offset, facts.beginnings, facts.ends, "the snapshot")
     if committed and kafka.delivery == "exactly_once" and not reached and not restored:
         yield error(
@@ -75,6 +66,17 @@ def standing(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]:
                 OFFSETS,
             )
     yield from _expiring(kafka, facts, last_ms)
+
+
+def _restored(config: Config, kafka: Kafka) -> dict[TopicPartition, int]:
+    """Where the newest sound snapshots stand."""
+    stores = snapshot_stores(config, kafka, make=False)
+    restored: dict[TopicPartition, int] = {}
+    for shard in range(config.processing.shards):
+        for _, found in newest_sound(stores(shard)):
+            if not isinstance(found, StateError):
+                restored |= {TopicPartition(t, p): o for t, p, o, _ in found.meta["positions"]}
+    return restored
 
 
 def _journal_ends(config: Config, kafka: Kafka) -> tuple[dict[TopicPartition, int], int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GROUP = "docs/runbook.md#the-group-is-somebody-elses"
-LEADERS = "docs/runbook.md#partitions-without-a-leader"
+LEADERS = "docs/runbook.md#a-partition-without-a-leader"
 LIMITS = "docs/runbook.md#limits-of-the-broker"
 LISTENERS = "docs/runbook.md#advertised-listeners"
 OFFSETS = "docs/runbook.md#offsets-that-do-not-fit"
