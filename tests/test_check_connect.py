@@ -21,6 +21,7 @@ from kafka.structs import OffsetAndMetadata
 from kafka_broker.broker import HOST, Broker, free_ports
 from kafka_broker.clients import Message, admin_client, create_topic, produce, unique_name
 from kafka_broker.groups import join_group
+from support.process import DaemonProcess
 
 from stream_detector.cli.standing import standing
 from stream_detector.config import load_config
@@ -261,6 +262,25 @@ def test_offsets_that_do_not_fit_are_found(settings, kafka, topic_factory, tmp_p
     only(found(settings, tmp_path), "the log begins at 15", "warning")
     commit(kafka.bootstrap, group, topic, 50)
     only(found(settings, tmp_path), "the log ends at 20")
+
+
+def test_beside_a_running_worker_of_its_own_nothing_is_found_but_its_name(
+    settings, kafka, tmp_path
+):
+    settings["kafka"]["instance_id"] = "one"
+    settings |= {"metrics": {"port": 0}, "processing": {"commit_interval": "100ms"}}
+    with DaemonProcess(tmp_path, settings) as daemon:
+        daemon.wait_ready()
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        event = f'{{"id": "a", "t": "{now}", "amount": 1}}'.encode()
+        produce(kafka.bootstrap, settings["kafka"]["topics"][0], [Message(event)] * 200)
+        daemon.wait_processed(200)
+        (only_one,) = found(settings, tmp_path)
+        assert only_one.level == "warning"
+        assert "kafka.instance_id: one is there already" in only_one.message
+        assert daemon.stop() == 0
+    del settings["kafka"]["instance_id"]  # which is a member until its session has timed out
+    assert found(settings, tmp_path) == []
 
 
 def test_an_open_transaction_on_the_input_is_named(settings, kafka, tmp_path):

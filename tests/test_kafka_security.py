@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -229,6 +230,32 @@ def test_check_names_topics_and_shows_no_secret(
     assert refused.returncode == 3
     assert "wrong password of the user detector" in refused.stderr
     assert_no_secret(sound.stdout, sound.stderr, refused.stdout, refused.stderr)
+
+
+MISSING_RIGHTS = {
+    "journal_make": "the daemon may not make it",
+    "journal_write": "kafka.journal: the user detector is not authorised to write to",
+    "transactional_id": "kafka.delivery: the user detector is not authorised for the",
+    "group": "kafka.group: the user detector is not authorised to use",
+    "alerts": "kafka.alerts: the user detector is not authorised to write to",
+}
+
+
+def test_check_names_every_missing_right_at_once_and_what_it_was_not_told(
+    secured: SecuredBroker, prepared: dict[str, Any], tmp_path: Path
+) -> None:
+    section = {**prepared, **sasl(secured, "SCRAM-SHA-512")}
+    sound = command(tmp_path, section, "check", "--connect", "--strict")
+    assert sound.returncode == 3
+    assert "0 errors" in sound.stderr
+    for words in ("limits of broker 1", "the transactional id", "grant DescribeConfigs", "quotas"):
+        assert re.search(f"^not checked: .*{words}", sound.stdout, re.MULTILINE), sound.stdout
+    for name in MISSING_RIGHTS:
+        secured.withdraw(rights_on(section)[name])
+    refused = command(tmp_path, section, "check", "--connect")
+    assert refused.returncode == 3
+    for words in MISSING_RIGHTS.values():
+        assert re.search(f"^error: .*{words}", refused.stdout, re.MULTILINE), refused.stdout
 
 
 def command(
