@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,8 @@ class Suite:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        # Its own, below that of this process: the sweep must not reach the session's broker.
+        self.mark = f"{os.environ.get(guard.VARIABLE, '')}/{uuid.uuid4().hex}"
 
     def write(self, **files: str) -> Suite:
         for name, text in files.items():
@@ -64,7 +67,12 @@ class Suite:
             ],
             cwd=self.directory,
             # Without the other plugins, which take a second of each process.
-            env={**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            env={
+                **os.environ,
+                guard.VARIABLE: self.mark,
+                "PYTHONPATH": str(TESTS),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -91,8 +99,9 @@ def finish(process: subprocess.Popen[str]) -> Run:
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Iterator[Suite]:
-    yield Suite(tmp_path)
-    guard.kill_marked(os.environ[guard.VARIABLE])
+    made = Suite(tmp_path)
+    yield made
+    guard.kill_marked(made.mark)
 
 
 SABOTAGES = {

@@ -2,10 +2,11 @@
 
     python guard.py DIRECTORY CONTROLLER_PID MARK LIMIT GRACE
 
-Every test process keeps a note in DIRECTORY of what it does and until when at the latest;
-``limits`` writes them. A note that has run out costs its process the life, whatever that process is busy
-with: the guard needs neither its interpreter nor its consent. What such a process had started
-is found by MARK in its environment and killed with it. Standard library only.
+LIMIT and GRACE are seconds of the run. Every test process keeps a note in DIRECTORY of what it
+does and until when at the latest; ``limits`` writes them. A note that has run out costs its process
+the life, whatever that process is busy with: the guard needs neither its interpreter nor its
+consent. What such a process had started is found by MARK in its environment and killed with it.
+Standard library only.
 """
 
 from __future__ import annotations
