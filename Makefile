@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TESTS ?= tests
 MINUTES ?= 10
+SEEDS ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo test test-fast lint format chaos soak bench bench-stages latency scale quality labelled peers lock clean
+.PHONY: dashboards help demo test test-fast lint format chaos replay-seeds soak bench bench-stages latency scale quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +33,9 @@ lint: $(VENV)/.development  ## Check style, format and types
 
 chaos: $(VENV)/.development  ## Kill daemon and broker by the dozen, judge every byte (ARGS="--kills 100 --seed 1")
 	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos --minutes $(MINUTES) $(ARGS)
+
+replay-seeds: $(VENV)/.development  ## Add partitions at random moments of a replay, SEEDS=10 times
+	@REPLAY_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/test_field_replay.py
 
 soak: $(VENV)/.development  ## Watch memory, descriptors, threads (MINUTES=30 ARGS="--broker-restart 60")
 	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos.soak --minutes $(MINUTES) $(ARGS)

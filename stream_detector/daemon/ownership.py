@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource, Journal, Output, Rebalance
 from stream_detector.daemon.ledger import Ledger
 from stream_detector.daemon.pace import Pace
-from stream_detector.daemon.recovery import begin, open_shard, read_history
+from stream_detector.daemon.recovery import begin, extend, open_shard, read_history
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, RefusedError
 from stream_detector.events import TopicPartition
@@ -54,9 +54,8 @@ class Owned:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A shard that was assigned and is not open yet."""
+    """A shard that is not open yet, or that has been assigned partitions it has not begun with."""
 
-    sources: list[TopicPartition]
     since: float = field(default_factory=time.monotonic)
     attempts: int = 0
     not_before: float = 0.0
@@ -65,7 +64,7 @@ class _Waiting:
 class Ownership:
     """The shards of this worker.
 
-    State: those at work, and those assigned that could not be opened yet.
+    State: those at work, the partitions assigned to each, and those of which not all is open yet.
     """
 
     def __init__(
@@ -73,6 +72,7 @@ class Ownership:
     ) -> None:
         self._config, self._kafka = config, kafka
         self._source, self._metrics, self._parts = source, metrics, parts
+        self._assigned: dict[int, list[TopicPartition]] = {}
         self._waiting: dict[int, _Waiting] = {}
         self.owned: dict[int, Owned] = {}
 
@@ -106,30 +106,29 @@ class Ownership:
 
     def reopen(self, number: int) -> None:
         """Drop a shard that is still assigned, and begin it again from its last snapshot."""
-        sources = list(self.owned[number].shard.fetch_positions)
-        for source in sources:
+        for source in self._assigned[number]:
             self._source.pause(source)
         self.give_up(number)
-        self._waiting[number] = _Waiting(sources)
+        self._waiting[number] = _Waiting()
 
     def take_on(self, change: Rebalance) -> None:
         """Note what is assigned; ``open_next`` does the work."""
-        assigned = self._by_shard(change)
+        assigned = self._assigned = self._by_shard(change)
         for number in [n for n in self._waiting if n not in assigned]:
             del self._waiting[number]
-        for number, sources in assigned.items():
-            owned = self.owned.get(number)
-            if owned is None:
-                self._waiting[number] = _Waiting(sources)
-            elif any(source not in owned.shard.fetch_positions for source in sources):
+        for number in assigned:
+            if number not in self.owned:
+                self._waiting[number] = _Waiting()
+            elif new := self._new(number):
                 # The topic has grown: keys may live in another partition from now on.
                 log.warning(
-                    "shard %d: the topic has got new partitions",
+                    "shard %d: the topic has got new partitions: %s",
                     number,
+                    ", ".join(map(str, new)),
                     extra=fields("partitions-added", stage="assignment", shard=number),
                 )
                 self._metrics.add_broker_error("partitions_added")
-                self._extend(owned.shard, sources)
+                self._waiting[number] = _Waiting()
         self._metrics.set_assignment(len(change.assigned), len(assigned))
         shards = sorted(assigned)
         text = ",".join(map(str, shards)) if shards else "none, standing by"
@@ -141,8 +140,16 @@ class Ownership:
             by_shard[source.partition % self._config.processing.shards].append(source)
         return by_shard
 
+    def _new(self, number: int) -> list[TopicPartition]:
+        """Partitions assigned to a shard at work that it has not begun with."""
+        held = self.owned[number].shard.fetch_positions
+        return [source for source in self._assigned[number] if source not in held]
+
     def open_next(self) -> Owned | None:
         """Open one of the shards that wait, if it is time to; the shard that is now at work.
+
+        A shard at work that has been assigned further partitions begins with them here too, in the
+        middle of its replay as well: they are no part of what it follows.
 
         Raises ``StateError`` where its state cannot be used, ``ConnectorError`` where the broker
         has refused it or has not answered for ``give_up_after``.
@@ -151,16 +158,21 @@ class Ownership:
         for number, waiting in self._waiting.items():
             if now < waiting.not_before:
                 continue
+            opened: Owned | None = None
             try:
-                owned = self._open(number, waiting.sources)
+                if number in self.owned:
+                    self._extend(self.owned[number].shard, self._new(number))
+                else:
+                    opened = self._open(number, self._assigned[number])
             except RefusedError:
                 raise
             except ConnectorError as error:
                 self._try_later(number, waiting, error)
                 return None
             del self._waiting[number]
-            self.owned[number] = owned
-            return owned
+            if opened is not None:
+                self.owned[number] = opened
+            return opened
         return None
 
     def _try_later(self, number: int, waiting: _Waiting, error: ConnectorError) -> None:
@@ -200,9 +212,8 @@ class Ownership:
         now = time.monotonic()
         return Owned(shard, ledger, Pace(self._config.processing.commit_interval), now)
 
-    def _extend(self, shard: Shard, sources: list[TopicPartition]) -> None:
-        new = [source for source in sources if source not in shard.fetch_positions]
-        begin(shard, new, self._source, self._kafka, self._metrics, None)
+    def _extend(self, shard: Shard, new: Sequence[TopicPartition]) -> None:
+        extend(shard, new, self._source, self._kafka, self._metrics)
         self._source.seek({source: shard.fetch_positions[source] for source in new})
 
     def close(self) -> None:

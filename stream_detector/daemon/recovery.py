@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource, Journal
 from stream_detector.daemon.shard import Shard
-from stream_detector.errors import StateError
+from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.journal import JournalRecord, decode, last_beginning
 from stream_detector.snapshots import SnapshotStore, newest_sound
@@ -150,8 +150,6 @@ def begin(
     broker does not answer. ``history`` is None where there is no journal; ``untrained`` accepts
     committed offsets whose state is lost.
     """
-    if not sources:
-        return
     committed = source.committed(sources)
     records = history.records if history is not None else ()
     if committed and not shard.known and not records and not untrained:
@@ -159,8 +157,43 @@ def begin(
             f"the group {kafka.group} has committed offsets, but shard {shard.number} has no "
             f"snapshot: its state is lost. {_WAYS_OUT}"
         )
-    _check_topics(shard, records, sources)
     _check_ids(shard, source.topic_ids({one.topic for one in sources}))
+    _check_topics(shard, records, sources, kafka)
+    places, records = _places(shard, sources, source, kafka, metrics, committed, records)
+    for one, place in places.items():
+        shard.add(one, place.position, place.emit_from, place.lost_from)
+    shard.begin_to_follow(records)
+
+
+def extend(
+    shard: Shard,
+    sources: Sequence[TopicPartition],
+    source: GroupSource,
+    kafka: Kafka,
+    metrics: Metrics,
+) -> None:
+    """Give a shard that has begun further partitions, of a topic that has grown.
+
+    What it follows stays as it is: no record of its journal names them, or it would not have begun
+    without them. Raises as ``begin`` does.
+    """
+    _check_ids(shard, source.topic_ids({one.topic for one in sources}))
+    committed = source.committed(sources)
+    places, _ = _places(shard, sources, source, kafka, metrics, committed, ())
+    for one, place in places.items():
+        shard.add(one, place.position, place.emit_from, place.lost_from)
+
+
+def _places(
+    shard: Shard,
+    sources: Sequence[TopicPartition],
+    source: GroupSource,
+    kafka: Kafka,
+    metrics: Metrics,
+    committed: Mapping[TopicPartition, int],
+    records: tuple[JournalRecord, ...],
+) -> tuple[dict[TopicPartition, Place], tuple[JournalRecord, ...]]:
+    """Where to begin in each partition, and what of the journal can be followed."""
     beginnings, ends = source.ask_beginnings(sources), source.ask_ends(sources)
     latest = kafka.start == "latest" and not shard.known
     starts = first_starts(records)
@@ -184,20 +217,30 @@ def begin(
     gone = {one: beginnings[one] for one in sources if places[one].position < beginnings[one]}
     if gone:
         places, records = _pass_over(gone, places, stops, kafka, metrics), ()
-    for one, place in places.items():
-        shard.add(one, place.position, place.emit_from, place.lost_from)
-    shard.begin_to_follow(records)
+    return places, records
 
 
 def _check_topics(
-    shard: Shard, records: Sequence[JournalRecord], sources: Sequence[TopicPartition]
+    shard: Shard,
+    records: Sequence[JournalRecord],
+    sources: Sequence[TopicPartition],
+    kafka: Kafka,
 ) -> None:
+    """Whether everything that the journal names is there to be read again.
+
+    Whoever leads the group may have assigned partitions before its metadata was up to date: those
+    of a topic that is read come with the next assignment, and are waited for.
+    """
     unknown = {r.source for record in records for r in record.ranges()} - set(sources)
-    if unknown:
+    listed = ", ".join(map(str, sorted(unknown)))
+    if any(one.topic not in kafka.input_topics for one in unknown):
         raise StateError(
-            f"shard {shard.number}: the journal after its snapshot names "
-            f"{', '.join(map(str, sorted(unknown)))}, which is not read any more. Start once with "
-            "the topics as they were, or use --reset-state"
+            f"shard {shard.number}: the journal after its snapshot names {listed}, which is not "
+            "read any more. Start once with the topics as they were, or use --reset-state"
+        )
+    if unknown:
+        raise ConnectorError(
+            f"the journal after the snapshot names {listed}, which the group has not assigned (yet)"
         )
 
 
