@@ -10,7 +10,7 @@ MINUTES ?= 10
 SEEDS ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo test test-fast lint format chaos replay-seeds soak bench bench-stages latency scale quality labelled peers lock clean
+.PHONY: dashboards help demo test test-fast test-weather lint format chaos replay-seeds soak bench bench-stages latency scale quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ test: $(VENV)/.development  ## Run all tests (TESTS=tests/test_broker.py for som
 
 test-fast: $(VENV)/.development  ## Run the tests that need no broker
 	@$(BIN)/python -m pytest -m "not kafka" $(TESTS) $(ARGS)
+
+test-weather: $(VENV)/.development  ## Run all tests ten times on busy processors (ARGS="--runs 3 --busy 4")
+	@$(BIN)/python tests/weather.py $(ARGS)
 
 lint: $(VENV)/.development  ## Check style, format and types
 	@$(BIN)/ruff check --quiet .

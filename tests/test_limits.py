@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import weather
 from support import guard
 from support.process import wait_until
 
@@ -28,6 +29,7 @@ AT_THE_LATEST = 100.0
 HEAD = """
 import os, signal, subprocess, sys, threading, time
 import pytest
+import weather
 """
 
 
@@ -300,3 +302,20 @@ def test_a_guard_that_finds_a_run_at_a_standstill_ends_it(tmp_path, monkeypatch,
         guard.Guard(tmp_path, pytest_itself.pid, "/no such run", 300, 10).run()
         assert pytest_itself.wait(10) == -signal.SIGINT
     assert "RED: no test has run for 0.5 s. What was running:" in capfd.readouterr().err
+
+
+def test_weather_tells_green_from_red_and_from_standing(tmp_path: Path, monkeypatch) -> None:
+    """Against a `make` of three targets; what the last one has started is gone as well."""
+    (tmp_path / "Makefile").write_text(
+        "test: $(HOW)\n"
+        "good:\n\t@echo '==== 3 passed in 1s ===='\n"
+        "bad:\n\t@echo 'FAILED test_a.py::test_b - why'; echo '1 failed, 2 passed in 1s'; false\n"
+        "endless:\n\t@echo '  gw0: test_c.py::test_d, for 9 s'; sleep 604\n"
+    )
+    monkeypatch.setattr(weather, "REPOSITORY", tmp_path)
+    log = tmp_path / "log"
+    assert weather.one_run(log, 60, ["HOW=good"]) == ("green", ["3 passed in 1s"])
+    named = ["1 failed, 2 passed in 1s", "FAILED test_a.py::test_b - why"]
+    assert weather.one_run(log, 60, ["HOW=bad"]) == ("RED", named)
+    standing = ("STANDING", ["  gw0: test_c.py::test_d, for 9 s"])
+    assert weather.one_run(log, 2, ["HOW=endless"]) == standing
