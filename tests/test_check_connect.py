@@ -208,7 +208,6 @@ def test_settings_of_a_topic_that_stop_the_daemon_are_found(
     findings = found(settings, tmp_path, topic if which == "snapshots" else None)
     one = only(findings, words, level)
     assert topic in one.message
-    assert check(tmp_path).returncode == (3 if level == "error" else 0) or which == "snapshots"
 
 
 def test_a_journal_with_fewer_partitions_than_shards_is_found(settings, topic_factory, tmp_path):
