@@ -36,6 +36,7 @@ def test_the_compose_file_fits_the_specification():
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     assert ran.returncode == 0, ran.stdout
 

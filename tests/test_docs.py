@@ -313,6 +313,7 @@ def test_the_commands_of_the_page_on_evaluation_run_as_they_stand(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert "learns.yaml against now.yaml" in done.stdout

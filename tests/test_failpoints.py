@@ -30,5 +30,5 @@ def test_the_process_is_killed_at_the_nth_pass(armed: str, passed: int, code: in
     passing = f"for _ in range({passed}): failpoint('here')"
     program = "from stream_detector.failpoints import failpoint; exec(" + repr(passing) + ")"
     environment = {**os.environ, "FAILPOINT": armed}
-    ran = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=240)
     assert ran.returncode == code

@@ -221,13 +221,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     if ran.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {ran.stderr.strip()}")
     try:
         yield place
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(place)], check=True, timeout=240)
 
 
 def test_a_full_disk_keeps_the_older_snapshot_and_detection_goes_on(

@@ -290,7 +290,7 @@ def test_pipe_gives_what_has_come_and_does_not_wait_for_more(
     opener = threading.Thread(target=lambda: writers.append(os.open(fifo, os.O_WRONLY)))
     opener.start()
     source = FileSource(str(fifo))
-    opener.join()
+    opener.join(30)
     try:
         assert source.poll(0) == []
         assert not source.exhausted()
@@ -315,7 +315,7 @@ def test_dash_is_standard_input() -> None:
     )
     content = gzip.compress(b"a,b\n1,x\n", mtime=0)
     done = subprocess.run(
-        [sys.executable, "-c", program], input=content, capture_output=True, check=True
+        [sys.executable, "-c", program], input=content, capture_output=True, check=True, timeout=240
     )
     assert done.stdout.decode() == 'stdin-0 [b\'{"a":1,"b":"x"}\']\n'
 

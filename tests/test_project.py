@@ -153,7 +153,9 @@ def project_files() -> list[Path]:
     """Tracked files and those that a commit of everything would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+        listed = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, check=True, timeout=240
+        )
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("not a git checkout")
     paths = [REPOSITORY / name for name in listed.stdout.decode().split("\0") if name]
@@ -218,6 +220,11 @@ def test_the_two_lock_files_do_not_disagree():
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "bench"])
 def test_the_makefile_has_the_target(target):
     ran = subprocess.run(
-        ["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        ["make", "--dry-run", target],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
     )
     assert ran.returncode == 0, ran.stderr

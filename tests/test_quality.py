@@ -25,7 +25,13 @@ def run(directory: Path, output: Path, detectors: str) -> str:
     command += ["--sets", "cardio", "--detectors", detectors, "--output", str(output)]
     command += ["--data", str(directory)]
     done = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, check=True, env=os.environ
+        command,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+        env=os.environ,
     )
     return done.stdout
 

@@ -430,7 +430,7 @@ def test_command_writes_to_kafka_keyed_and_stamped(topic_factory: Any, kafka: An
         records += [
             record for polled in consumer.poll(timeout_ms=500).values() for record in polled
         ]
-    consumer.close()
+    consumer.close(timeout_ms=5000)
     good = [record for record in records if record.value in set(expected)]
     assert sorted(record.value for record in good) == sorted(expected)
     assert len(records) > 3000

@@ -34,7 +34,9 @@ def names(path: Path) -> list[str]:
 def write_killed_at(path: Path, point: str) -> None:
     """Write two snapshots in a process that dies at ``point`` of the second."""
     environment = {**os.environ, "FAILPOINT": f"{point}:2"}
-    ran = subprocess.run([sys.executable, "-c", WRITER, str(path)], env=environment, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", WRITER, str(path)], env=environment, check=False, timeout=240
+    )
     assert ran.returncode == -signal.SIGKILL
 
 
@@ -93,7 +95,7 @@ def test_processes_that_write_one_position_do_not_write_into_one_file(tmp_path: 
         assert store.read(1) == b"ours"
     finally:
         waiting.kill()
-        waiting.wait()
+        waiting.wait(10)
     store.write(4, b"four")
     assert theirs not in names(tmp_path)
 

@@ -100,6 +100,7 @@ def test_a_process_that_dies_while_writing_leaves_a_whole_snapshot(
         [sys.executable, "-c", WRITER, kafka.bootstrap, topic],
         env={**os.environ, "FAILPOINT": f"{point}:2"},
         check=False,
+        timeout=240,
     )
     assert ran.returncode == -signal.SIGKILL
     store = TopicStore(section(kafka.bootstrap), topic, 0, 1, 3)

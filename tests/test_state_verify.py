@@ -23,7 +23,9 @@ BAD = b'{"id": 1'
 
 def verify(config: Path, *options: str) -> tuple[int, Any]:
     command = [sys.executable, "-m", "stream_detector", "state", "verify", str(config), "--json"]
-    ran = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, timeout=240
+    )
     assert ran.returncode in (0, 1), ran.stderr
     return ran.returncode, json.loads(ran.stdout)
 

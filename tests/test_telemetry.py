@@ -142,7 +142,11 @@ def test_promtool_finds_nothing_to_say():
     require("promtool")
     scrape = generate_latest(exercised().registry)
     found = subprocess.run(
-        ["promtool", "check", "metrics"], input=scrape, capture_output=True, check=False
+        ["promtool", "check", "metrics"],
+        input=scrape,
+        capture_output=True,
+        check=False,
+        timeout=240,
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, b"", b"")
 
@@ -370,7 +374,7 @@ def test_a_scrape_never_sees_half_a_batch():
             assert learned * 3 == families["stream_detector_rows_refused"] * 256
     finally:
         done.set()
-        worker.join()
+        worker.join(30)
 
 
 SCORES = st.floats(-1e6, 1e6) | st.sampled_from([*SCORE_BUCKETS, np.nan, np.inf, -np.inf])

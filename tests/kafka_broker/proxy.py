@@ -113,7 +113,7 @@ class Proxy:
         for link in cut:
             link.reset.set()
         for link in cut:
-            link.join()
+            link.join(30)
         return len(cut)
 
     @contextlib.contextmanager
@@ -132,7 +132,7 @@ class Proxy:
     def close(self) -> None:
         """Take no more connections, reset the open ones, end every thread."""
         self._closed.set()
-        self._acceptor.join()
+        self._acceptor.join(30)
         self._server.close()
         self.cut()
 
@@ -207,10 +207,10 @@ class _Link:
         """Whether a thread still pumps."""
         return any(thread.is_alive() for thread in self._threads)
 
-    def join(self) -> None:
+    def join(self, timeout: float) -> None:
         """Wait until both sockets are closed."""
         for thread in self._threads:
-            thread.join()
+            thread.join(timeout)
 
     def _pump(
         self, source: socket.socket, target: socket.socket, pass_on: Callable[[bytes], bool]
@@ -222,7 +222,7 @@ class _Link:
                     self._write(target, frame)
         except OSError:  # ended by either side, or by reset
             self._ended.set()
-        self._pumping.wait()
+        self._pumping.wait(30)
 
     def _request(self, frame: bytes) -> bool:
         _, api_key, _, correlation = REQUEST_HEADER.unpack_from(frame)

@@ -166,6 +166,6 @@ def browser(programme: str) -> Iterator[Browser]:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.wait(10)
             os.close(ours_to_write)
             os.close(ours_to_read)
