@@ -33,16 +33,22 @@ class Kafka:
 
 
 LONGEST_FIRST = (
-    "test_daemon",
     "test_faults",
-    "test_faults_input",
+    "test_daemon",
     "test_tune",
-    "test_documented_commands",
+    "test_faults_input",
     "test_chaos",
-    "test_kafka_security",
-    "test_state_command",
-    "test_label_command",
+    "test_documented_commands",
     "test_challenger",
+    "test_limits",
+    "test_broker",
+    "test_kafka_security",
+    "test_labels_topic",
+    "test_windows",
+    "test_client_contract_consumer",
+    "test_prometheus",
+    "test_label_command",
+    "test_state_command",
 )
 """Files of minutes: a process that begins with one of them last keeps all others waiting."""
 

@@ -15,8 +15,14 @@ from typing import Any
 
 import pytest
 from kafka.errors import KafkaError
-from kafka_broker.clients import Message, admin_client, consume_all, create_topic, produce
-from kafka_broker.clients import unique_name
+from kafka_broker.clients import (
+    Message,
+    admin_client,
+    consume_all,
+    create_topic,
+    produce,
+    unique_name,
+)
 from support.process import DaemonProcess, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
