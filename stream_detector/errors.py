@@ -65,3 +65,7 @@ class ForeignCommitError(ConnectorError):
 
 class InputLostError(ConnectorError):
     """The log no longer holds what is to be read next: retention was faster."""
+
+
+class UnreadableInputError(ConnectorError):
+    """Records of the input cannot be read; nothing after them in their partition can be."""

@@ -70,6 +70,20 @@ class PlainRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
+class UnreadableRecord(NamedTuple):
+    """Stands in a log for records that cannot be read, at the last of their offsets.
+
+    ``value`` is the beginning of their bytes, ``problem`` what is wrong and where.
+    """
+
+    offset: int
+    timestamp: int
+    value: bytes
+    problem: str
+    key: None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a record touches no model.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +18,14 @@ import zstandard
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError, TopicAlreadyExistsError
 from kafka_broker.broker import Broker
-from kafka_broker.clients import Message, admin_client, create_topic, produce, unique_name
+from kafka_broker.clients import (
+    Message,
+    admin_client,
+    consume_all,
+    create_topic,
+    produce,
+    unique_name,
+)
 from support.process import DaemonProcess, alerts_in, wait_until
 from support.streams import records
 from test_daemon import keyed, messages, settings, topics
@@ -150,8 +158,55 @@ def test_a_corrupt_batch_stops_the_daemon_at_once_with_its_place(
     broker.start()
     with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
         assert daemon.wait(60) == 3
-        assert "cannot read" in daemon.text()
+        place = rf"cannot read topic {topic}, partition 0, offsets (\d+) to (\d+): its checksum"
+        found = re.search(place, daemon.text())
+        assert found is not None
+        assert 0 < int(found[1]) < int(found[2]) < 899
+        assert "kafka-delete-records" in daemon.text()
         assert "Traceback" not in daemon.text()
+        # What lay before it is committed, and so the next start stands right before it.
+        assert committed_offset(broker.bootstrap, section["group"], topic) == int(found[1])
+
+
+def committed_offset(bootstrap: str, group: str, topic: str) -> int:
+    with admin_client(bootstrap) as admin:
+        offsets = admin.list_group_offsets(group)[group]
+    return int(offsets[TopicPartition(topic, 0)].offset)
+
+
+def test_an_unreadable_batch_becomes_a_dead_letter_where_that_is_the_policy(
+    broker_factory, tmp_path: Path
+) -> None:
+    """22: with its place and its first bytes; what comes after it is processed."""
+    broker: Broker = broker_factory()
+    section = {**topics(broker.bootstrap), "unreadable": "dead_letter"}
+    topic = section["topics"][0]
+    stream = messages(records(900), 1)
+    for start in range(0, 900, 300):
+        produce(broker.bootstrap, topic, stream[start : start + 300])
+    broker.stop()
+    (log,) = (broker.data_directory / f"{topic}-0").glob("*.log")
+    data = bytearray(log.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    log.write_bytes(bytes(data))
+    broker.start()
+    config = settings(section, tmp_path)
+    config["state"] = {**config["state"], "interval": "1h"}
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready().wait_processed(1).wait_worked_off()
+        assert daemon.metric("rejected_total", reason="unreadable") == 1
+        taken = daemon.metric("events_total")
+        daemon.kill()
+        # The replay reads it again, and gives what the journal says.
+        daemon.start().wait_ready().wait_worked_off()
+        assert daemon.metric("replay_mismatches_total") == 0
+        assert daemon.stop() == 0
+    (letter,) = consume_all(broker.bootstrap, section["dead_letters"])
+    said = dict(letter.headers)["__connect.errors.exception.message"].decode()
+    found = re.match(r"offsets (\d+) to (\d+) cannot be read: its checksum is wrong", said)
+    assert found is not None
+    assert taken == 900 - (int(found[2]) - int(found[1]))  # one stands for all of the batch
+    assert letter.value.startswith(int(found[1]).to_bytes(8, "big"))
 
 
 BOMB_BYTES = 400 * 1024 * 1024

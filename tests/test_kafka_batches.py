@@ -16,8 +16,9 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
-from stream_detector.connectors.kafka import batches
+from stream_detector.connectors.kafka import record_batch
 from stream_detector.connectors.kafka.batches import BatchRecords
+from stream_detector.events import NO_TIMESTAMP
 
 PARTITION = TopicPartition("events", 3)
 NO_COMPRESSION, GZIP, SNAPPY, LZ4, ZSTD = range(5)
@@ -120,7 +121,7 @@ def test_records_of_every_size_are_those_of_the_client(codec: int) -> None:
 
 def test_a_batch_longer_than_one_helping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are made a thousand at a time, however many a batch holds."""
-    monkeypatch.setattr(batches, "_RECORDS_AT_ONCE", 64)
+    monkeypatch.setattr(record_batch, "_RECORDS_AT_ONCE", 64)
     data = a_batch([(n, n, None, b"v", []) for n in range(1000)], codec=ZSTD)
     assert len(assert_same(data)) == 1000
 
@@ -167,7 +168,12 @@ def test_batches_of_older_brokers(magic: int) -> None:
     for number in range(20):
         builder.append(1000 + number, b"k", b"v%d" % number)
     builder.close()
-    assert len(assert_same(bytes(builder.buffer()))) == 20
+    data = bytes(builder.buffer())
+    records, _, end = read_all(BatchRecords, data)
+    theirs = read_all(Fetcher.PartitionRecords, data)
+    # The oldest format has no timestamps; a column of times has no None.
+    assert [(o, NO_TIMESTAMP if t is None else t, *more) for o, t, *more in theirs[0]] == records
+    assert (len(records), end) == (20, "end")
 
 
 def test_a_wrong_checksum_is_refused() -> None:
@@ -194,9 +200,18 @@ def test_damage_that_the_checksum_does_not_show() -> None:
             damaged = with_checksum(data)
             records, _, end = read_all(BatchRecords, damaged, step=1)
             theirs = read_all(Fetcher.PartitionRecords, damaged, step=1)
-            assert (records, end) == (theirs[0], theirs[2])
-            ends.add(end)
-    assert ends == {"end", "corrupt"}
+            if (records, end) == (theirs[0], theirs[2]):
+                ends.add(end)
+            elif end == "corrupt":
+                # Meant: what does not rise within the batch is no offset.
+                assert records == theirs[0][: len(records)]
+                assert [record[0] for record in theirs[0]] != list(range(len(rows)))
+                ends.add("offsets")
+            else:
+                # Meant: a header's name may be anything.
+                assert [record[:4] for record in records] == [row[:4] for row in rows]
+                ends.add("headers")
+    assert ends == {"end", "corrupt", "offsets", "headers"}
 
 
 @pytest.mark.parametrize("left_out", [-1, 1])

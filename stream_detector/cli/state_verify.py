@@ -6,6 +6,7 @@ import argparse
 import json
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from stream_detector.cli.common import (
@@ -59,9 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
             closing(KafkaJournal(kafka)) as journal,
             progress_bar(f"shard {number}", lambda: None) as update,
         ):
-            findings = verify(
-                config, kafka, number, stores(number), journal, lambda: KafkaLog(kafka), update
-            )
+            log = partial(KafkaLog, kafka, of_input=True)
+            findings = verify(config, kafka, number, stores(number), journal, log, update)
         found.append(findings)
         if not arguments.json:
             print(_text(number, findings))

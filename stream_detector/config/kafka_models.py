@@ -88,6 +88,12 @@ class Kafka(Model):
         description="Where retention has deleted input before it was read: stop with exit code 4, "
         "or count it and continue from the earliest.",
     )
+    unreadable: Literal["stop", "dead_letter"] = Field(
+        "stop",
+        description="Where a batch of the input cannot be read (wrong checksum, unknown codec, a "
+        "decompression bomb): stop with exit code 3 once everything before it is committed, or "
+        "write a dead letter with its place and its first bytes and go on after it.",
+    )
     instance_id: str | None = Field(
         None,
         description="Static membership: a name for this worker, its own in the group, under which "

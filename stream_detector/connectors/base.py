@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stream_detector.alerts import Outgoing
+from stream_detector.errors import ConnectorError
 from stream_detector.events import Record, TopicPartition
 
 
@@ -100,6 +101,9 @@ class GroupSource(Source, Protocol):
 
     def resume(self, source: TopicPartition) -> None:
         """Bring records of a partition again."""
+
+    def unreadable(self) -> Mapping[TopicPartition, ConnectorError]:
+        """Partitions whose next records cannot be read at all, and the error to end with."""
 
     def position(self, source: TopicPartition) -> int:
         """Offset of the next record to be read, past gaps; -1 where it is not known."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from stream_detector.alerts import Outgoing
 from stream_detector.connectors.base import Commit, Fetched, Rebalance
+from stream_detector.errors import ConnectorError
 from stream_detector.events import Record, TopicPartition
 
 
@@ -46,6 +47,10 @@ class EmbeddedSource:
     def exhausted(self) -> bool:
         """Whether the generator has ended."""
         return self._exhausted
+
+    def unreadable(self) -> Mapping[TopicPartition, ConnectorError]:
+        """None: records are made here."""
+        return {}
 
     def take_rebalance(self) -> Rebalance | None:
         """The one assignment, once."""

@@ -45,7 +45,7 @@ class Flow:
 
     def at_end(self, shard: Shard) -> Collection[TopicPartition]:
         """Partitions that cannot hold the others back: at their end, or not readable further."""
-        ends = set()
+        ends = set(self._source.unreadable()).intersection(shard.merger.sources)
         for source in shard.merger.sources:
             if not shard.merger.waiting(source):
                 # Control records and aborted ones are passed without being seen.

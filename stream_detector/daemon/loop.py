@@ -123,6 +123,22 @@ class Daemon:
             self._health.broker_answered()
             failpoint("after_poll")
         self._do_what_is_due(time.monotonic())
+        self._stop_before_unreadable()
+
+    def _stop_before_unreadable(self) -> None:
+        """End where a batch cannot be read, once all that lies before it is committed.
+
+        A replay that needs more of the partition cannot go on at all.
+        """
+        for source, error in self._source.unreadable().items():
+            shard = self._ownership.shard_of(source)
+            if shard is None or (shard.merger.waiting(source) and not shard.script):
+                continue
+            if not shard.script:
+                self._finish()
+                raise error
+            if shard.needs(source):
+                raise error
 
     def _work(self, owned: Owned) -> None:
         shard = owned.shard

@@ -27,10 +27,12 @@ from stream_detector.events import (
     Record,
     Rejection,
     TopicPartition,
+    UnreadableRecord,
     object_column,
 )
 
 REASONS = (
+    "unreadable",
     "tombstone",
     "empty",
     "too_large",
@@ -135,6 +137,8 @@ class Decoder:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 row = len(events)
                 events.append(self._blank)
+                if isinstance(record := records[row], UnreadableRecord):
+                    rejection[row] = Rejection("decode", "unreadable", record.problem)
                 if rejection[row] is not None:
                     continue
                 if values[row]:

@@ -18,6 +18,7 @@ from stream_detector.events import (
     Record,
     Rejection,
     TopicPartition,
+    UnreadableRecord,
     object_column,
 )
 
@@ -83,6 +84,8 @@ class LabelDecoder:
         return label
 
     def _read(self, record: Record) -> _Message:
+        if isinstance(record, UnreadableRecord):
+            raise _BadLabelError("unreadable", record.problem)
         value = record.value
         if value is None:
             raise _BadLabelError("tombstone", "the record has no value")

@@ -2,57 +2,77 @@
 
 kafka-python 3.0.12 reads a record by seven calls of a function for its numbers, makes an object of
 it, and of that a named tuple of thirteen fields: about 5 µs an event, more than any stage of ours.
-The consumer's own class for fetched data is replaced by one that differs in this alone: it reads
-batches of today's format (magic 2) in one loop, into records of the five fields that are used.
-Everything about batches (checksums, transactions, control records, offsets) is as it was, and
-tests/test_kafka_batches.py holds both to the same records and the same errors.
+The consumer's own class for fetched data is replaced by one that reads batches of today's format
+(magic 2) in one loop (``record_batch``), into records of the five fields that are used. It judges
+less than the client where nobody reads, and what it cannot read it names with its place.
+
+Everything else about batches (checksums, transactions, offsets) is as it was, and
+tests/test_kafka_batches.py holds both to the same records.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-import msgspec
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError
+from kafka.errors import CorruptRecordError, KafkaError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.default_records import DefaultRecordBatch
-from kafka.record.util import decode_varint
 
-_RECORDS_AT_ONCE = 1000
-"""Records made before the first of them is asked for: a compressed batch may hold millions."""
+from stream_detector.connectors.kafka.record_batch import KafkaRecord, read_batch
+from stream_detector.connectors.kafka.unreadable import (
+    Unreadable,
+    UnreadableBatchError,
+    stand_in,
+)
+from stream_detector.events import NO_TIMESTAMP, TopicPartition, UnreadableRecord
 
-_NO_HEADERS: tuple[tuple[str, bytes | None], ...] = ()
+_TODAY = 2
+"""The format of batches since Kafka 0.11; 0 and 1 are message sets of before."""
+
+_WRONG_CHECKSUM = "its checksum is wrong"
+
+_CONTROL_KEY = struct.Struct(">hh")
+_ABORT = 0
 
 
-class KafkaRecord(msgspec.Struct, gc=False):
-    """A ``Record``; the cycle collector need not look at it, since nothing in it can refer back."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
-
-
-def install(consumer: Any) -> None:
+def install(consumer: Any, unreadable: Unreadable) -> None:
     """Let a ``KafkaConsumer`` read its batches by ``BatchRecords``."""
-    consumer._fetcher.PartitionRecords = BatchRecords  # noqa: SLF001 - there is no public way
+
+    class OfConsumer(BatchRecords):
+        """The records of this consumer's fetches."""
+
+        policy = unreadable
+
+    consumer._fetcher.PartitionRecords = OfConsumer  # noqa: SLF001 - there is no public way
 
 
 class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     """What was fetched of one partition, handed out in offset order.
 
     State: kafka-python's own: where it is, and which transactions are known as aborted.
+
+    Attributes:
+        policy: what becomes of unreadable batches; None raises at once.
     """
 
+    policy: Unreadable | None = None
     next_fetch_offset: int
 
     def take(self, n: int | None = None) -> list[Any]:
-        """Up to ``n`` records. An error comes out once those before it were taken."""
-        records: list[Any] = super().take(n)
+        """Up to ``n`` records. An error comes out once those before it were taken.
+
+        It leaves nothing behind: the next poll fetches again where this one ended (kafka-python's
+        own would never return).
+        """
+        try:
+            records: list[Any] = super().take(n)
+        except KafkaError:
+            self.drain()
+            raise
         if records:
             # What lies behind the last one (control records) was passed already at the end.
             self.next_fetch_offset = max(self.next_fetch_offset, records[-1].offset + 1)
@@ -65,183 +85,111 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         key_deserializer: Any,  # noqa: ARG002 - the client's interface; we use none
         value_deserializer: Any,  # noqa: ARG002 - likewise
     ) -> Iterable[Any]:
-        return chain.from_iterable(self._unpack_batches(tp, records))
+        source = TopicPartition(tp.topic, tp.partition)
+        return chain.from_iterable(self._unpack_batches(source, records))
 
-    def _unpack_batches(self, tp: Any, records: Any) -> Iterator[Sequence[Any]]:
+    def _unpack_batches(self, source: TopicPartition, records: Any) -> Iterator[Sequence[Any]]:
         """As in the client, but for whole batches at a time."""
         last = None
-        while (batch := records.next_batch()) is not None:
+        while (batch := self._next_batch(source, records)) is not None:
             last = batch
+            if not 0 <= batch.magic <= _TODAY:
+                reason = f"its format {batch.magic} is not known to this version"
+                raise UnreadableBatchError(source, *_range(batch, -1), reason)
             if self.check_crcs and not batch.validate_crc():
-                raise CorruptRecordError(
-                    f"Record batch for partition {tp} at offset {batch.base_offset} "
-                    "failed crc check"
-                )
-            if batch.magic != 2:  # noqa: PLR2004 - brokers before 0.11, or topics of their time
-                yield from self._older_records(batch)
+                if self.policy is not None and self.policy.once_more(source, batch):
+                    self.drain()
+                    return
+                yield from self._give_up(source, batch, -1, _WRONG_CHECKSUM, batch._buffer)  # noqa: SLF001
                 continue
-            self.leader_epoch = batch.leader_epoch
-            if self._to_skip(batch):
-                self.next_fetch_offset = batch.next_offset
-                continue
-            self.bytes_read += batch.size_in_bytes
-            for some in read_batch(batch):
-                self.records_read += len(some)
-                yield some
-        if last is not None and last.magic == 2:  # noqa: PLR2004 - likewise
+            packed, read = batch._buffer, -1  # noqa: SLF001 - its bytes as they came
+            try:
+                if batch.magic == _TODAY:
+                    self.leader_epoch = batch.leader_epoch
+                    if self._to_skip(batch):
+                        self.next_fetch_offset = batch.next_offset
+                        continue
+                self.bytes_read += batch.size_in_bytes
+                read_any = read_batch if batch.magic == _TODAY else _read_message_set
+                for some in read_any(batch):
+                    self.records_read += len(some)
+                    read = some[-1].offset
+                    yield some
+            except (KafkaError, AssertionError, IndexError, ValueError, struct.error) as error:
+                # Assertions and the like are the client's, where it reads message sets.
+                yield from self._give_up(source, batch, read, _reason(error), packed)
+        if last is not None and last.magic == _TODAY:
             # Compaction may have removed the last record; its offset is passed all the same.
             self.next_fetch_offset = last.next_offset
         self.drain()
+
+    def _next_batch(self, source: TopicPartition, records: Any) -> Any:
+        try:
+            return records.next_batch()
+        except (CorruptRecordError, AssertionError, struct.error) as error:
+            at = self.next_fetch_offset
+            reason = f"what the broker sent cannot be cut into batches ({_reason(error)})"
+            raise UnreadableBatchError(source, at, at, reason) from error
+
+    def _give_up(
+        self, source: TopicPartition, batch: Any, read: int, reason: str, data: Any
+    ) -> Iterator[Sequence[UnreadableRecord]]:
+        """What stands for the rest of a batch after the offset ``read``; or the error, raised."""
+        first, last = _range(batch, read)
+        error = UnreadableBatchError(source, first, last, reason)
+        if self.policy is None or not self.policy.dead_letter:
+            raise error
+        if reason == _WRONG_CHECKSUM and not _plausible(batch):
+            # Its header may be what is damaged: nobody can say where the next one begins.
+            raise UnreadableBatchError(source, first, first, f"{reason}, its header is damaged")
+        yield (stand_in(error, bytes(data)),)
 
     def _to_skip(self, batch: Any) -> bool:
         """Whether a batch is of an aborted transaction, or holds nothing but a control record."""
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
-            if self._contains_abort_marker(batch):
-                self.aborted_producer_ids.discard(batch.producer_id)
+            if batch.is_control_batch:
+                if _is_abort_marker(batch):
+                    self.aborted_producer_ids.discard(batch.producer_id)
             elif self._is_batch_aborted(batch):
                 return True
         return bool(batch.is_control_batch)
 
-    def _older_records(self, batch: Any) -> Iterator[Sequence[Any]]:
-        for record in batch:
-            if self.check_crcs and not record.validate_crc():
-                raise CorruptRecordError(f"the record at offset {record.offset} failed its check")
-            self.records_read += 1
-            self.bytes_read += record.size_in_bytes
-            key, value = record.key, record.value
-            yield (KafkaRecord(record.offset, record.timestamp, key, value, record.headers),)
+
+def _is_abort_marker(batch: DefaultRecordBatch) -> bool:
+    """Of a control batch; it may be one of a kind that is not known, or empty by compaction."""
+    for records in read_batch(batch):
+        key = records[0].key or b""
+        return len(key) >= _CONTROL_KEY.size and _CONTROL_KEY.unpack_from(key)[1] == _ABORT
+    return False
 
 
-def read_batch(batch: DefaultRecordBatch) -> Iterator[list[KafkaRecord]]:
-    """The records of a batch of magic 2, some at a time.
+def _read_message_set(batch: Any) -> Iterator[Sequence[KafkaRecord]]:
+    """Records in a format of before Kafka 0.11: no headers, in the oldest one no timestamps."""
+    before = -1
+    for record in batch:
+        if not record.validate_crc():
+            raise CorruptRecordError(f"the checksum of offset {record.offset} is wrong")
+        if record.offset <= before:
+            raise CorruptRecordError(f"offset {record.offset} comes after {before}")
+        before = record.offset
+        time = NO_TIMESTAMP if record.timestamp is None else record.timestamp
+        yield (KafkaRecord(record.offset, time, record.key, record.value, record.headers),)
 
-    Raises ``CorruptRecordError`` where it is not laid out as it should be; what came before was
-    handed out.
+
+def _range(batch: Any, read: int) -> tuple[int, int]:
+    """First and last offset of what is unreadable in a batch, after the offset ``read``.
+
+    A compressed message set has the offset of its last record.
     """
-    batch._maybe_uncompress()  # noqa: SLF001 - bounded by ``codecs``
-    buffer, at = bytes(batch._buffer), batch._pos  # noqa: SLF001 - its bytes, and where they begin
-    left = batch.records_count
-    fixed = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
-    while left > 0:
-        records: list[KafkaRecord] = []
-        corrupt: CorruptRecordError | None = None
-        number = min(left, _RECORDS_AT_ONCE)
-        try:
-            at = _read_records(
-                buffer, at, number, batch.base_offset, batch.first_timestamp, records
-            )
-        except CorruptRecordError as error:
-            corrupt = error
-        except (ValueError, IndexError) as error:
-            corrupt = CorruptRecordError(f"Found invalid record structure: {error!r}")
-            corrupt.__cause__ = error
-        if fixed is not None:
-            for record in records:
-                record.timestamp = fixed
-        if records:
-            yield records
-        if corrupt is not None:
-            raise corrupt
-        left -= len(records)
-    if at != len(buffer):
-        raise CorruptRecordError(f"{len(buffer) - at} unconsumed bytes after all records consumed")
+    first = max(int(batch.base_offset), read + 1)
+    return first, max(first, int(batch.last_offset) if batch.magic == _TODAY else first)
 
 
-def _read_records(  # noqa: C901, PLR0912, PLR0915 - unrolled: a call for each number is what costs
-    buffer: bytes, at: int, count: int, base_offset: int, base_time: int, into: list[KafkaRecord]
-) -> int:
-    """Read ``count`` records from ``at`` on; where the next begins.
-
-    Numbers are zigzag varints: the lowest bit is the sign, the highest of each byte says whether
-    another one follows. Those of one or two bytes and not negative are read here, the rest by
-    ``decode_varint``. Raises ``IndexError``, ``ValueError`` or ``CorruptRecordError``.
-    """
-    append = into.append
-    for _ in range(count):
-        length = buffer[at]
-        if not length & 0x81:
-            length >>= 1
-            at += 1
-        elif not length & 1 and not (high := buffer[at + 1]) & 0x80:
-            length = (length & 0x7F | high << 7) >> 1
-            at += 2
-        else:
-            length, at = decode_varint(buffer, at)
-        end = at + length
-        at += 1  # attributes: a byte without a meaning so far
-        number = buffer[at]
-        if not number & 0x81:
-            time = base_time + (number >> 1)
-            at += 1
-        elif not number & 1 and not (high := buffer[at + 1]) & 0x80:
-            time = base_time + ((number & 0x7F | high << 7) >> 1)
-            at += 2
-        else:
-            number, at = decode_varint(buffer, at)
-            time = base_time + number
-        number = buffer[at]
-        if not number & 0x81:
-            offset = base_offset + (number >> 1)
-            at += 1
-        elif not number & 1 and not (high := buffer[at + 1]) & 0x80:
-            offset = base_offset + ((number & 0x7F | high << 7) >> 1)
-            at += 2
-        else:
-            number, at = decode_varint(buffer, at)
-            offset = base_offset + number
-        number = buffer[at]
-        if not number & 0x81:
-            number >>= 1
-            at += 1
-        else:
-            number, at = decode_varint(buffer, at)
-        key = None
-        if number >= 0:
-            key = buffer[at : at + number]
-            at += number
-        number = buffer[at]
-        if not number & 0x81:
-            number >>= 1
-            at += 1
-        elif not number & 1 and not (high := buffer[at + 1]) & 0x80:
-            number = (number & 0x7F | high << 7) >> 1
-            at += 2
-        else:
-            number, at = decode_varint(buffer, at)
-        value = None
-        if number >= 0:
-            value = buffer[at : at + number]
-            at += number
-        headers: Sequence[tuple[str, bytes | None]] = _NO_HEADERS
-        if buffer[at]:
-            headers, at = _read_headers(buffer, at)
-        else:
-            at += 1
-        if at != end:
-            raise CorruptRecordError(
-                f"Invalid record size: expected to read {length} bytes in record payload, "
-                f"but instead read {at - end + length}"
-            )
-        append(KafkaRecord(offset, time, key, value, headers))
-    return at
+def _plausible(batch: Any) -> bool:
+    """Whether a batch with a wrong checksum says how many offsets it takes, twice and alike."""
+    return bool(batch.magic != _TODAY or batch.last_offset_delta + 1 == batch.records_count > 0)
 
 
-def _read_headers(buffer: bytes, at: int) -> tuple[list[tuple[str, bytes | None]], int]:
-    count, at = decode_varint(buffer, at)
-    if count < 0:
-        raise CorruptRecordError(f"Found invalid number of record headers {count}")
-    headers: list[tuple[str, bytes | None]] = []
-    for _ in range(count):
-        size, at = decode_varint(buffer, at)
-        if size < 0:
-            raise CorruptRecordError(f"Invalid negative header key size {size}")
-        name = buffer[at : at + size].decode("utf-8")
-        at += size
-        size, at = decode_varint(buffer, at)
-        value = None
-        if size >= 0:
-            value = buffer[at : at + size]
-            at += size
-        headers.append((name, value))
-    return headers, at
+def _reason(error: Exception) -> str:
+    return str(error.args[0] if error.args else "") or type(error).__name__

@@ -1,8 +1,8 @@
-"""A bound on what a compressed batch may become.
+"""A bound on what a compressed batch may become, and one error for whatever its codec finds wrong.
 
 kafka-python 3.0.12 decompresses whatever a batch holds: a megabyte of gzip may become a gigabyte.
-Its functions are replaced, in the one module that reads the batches of today's brokers, by some
-that stop at a limit.
+Its functions are replaced by some that stop at a limit, in the modules that read batches of today's
+brokers and message sets of old ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import snappy
 import zstandard
 from kafka import codec
 from kafka.errors import CorruptRecordError
-from kafka.record import default_records
+from kafka.record import default_records, legacy_records
 
 MAX_BATCH_BYTES = 128 * 1024 * 1024
 """Far above what an honest producer makes of the 1 MiB that brokers take by default."""
@@ -26,15 +26,21 @@ MAX_BATCH_BYTES = 128 * 1024 * 1024
 # Libraries without types.
 _LZ4_DECOMPRESSOR: Any = lz4.frame.LZ4FrameDecompressor
 _SNAPPY_DECOMPRESS: Any = vars(snappy)["decompress"]
+_SNAPPY_ERROR: type[Exception] = vars(snappy)["UncompressError"]
 
 _PIECE_BYTES = 1024 * 1024
 _XERIAL_HEADER_BYTES = 16
+_MAX_GZIP_MEMBERS = 1000
+_GZIP_START = b"\x1f\x8b"
 
 
 def install() -> None:
     """Put the bounded functions in place; again does no harm."""
     for name, function in _BOUNDED.items():
         setattr(default_records, name, function)
+        if hasattr(legacy_records, name):
+            setattr(legacy_records, name, function)
+    codec.lz4_decode = _BOUNDED["lz4_decode"]  # for lz4 as Kafka 0.8 wrote it
 
 
 def _too_large() -> CorruptRecordError:
@@ -43,14 +49,41 @@ def _too_large() -> CorruptRecordError:
     )
 
 
+def _one_error(name: str, decode: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Let a codec raise ``CorruptRecordError`` alone; libraries have exceptions of their own."""
+
+    def bounded(data: bytes) -> bytes:
+        try:
+            return decode(data)
+        except (
+            zlib.error,
+            zstandard.ZstdError,
+            _SNAPPY_ERROR,
+            struct.error,
+            EOFError,
+            RuntimeError,  # of lz4
+            ValueError,
+        ) as error:
+            raise CorruptRecordError(f"{name} cannot unpack it: {error}") from error
+
+    return bounded
+
+
 def _gzip(data: bytes | memoryview) -> bytes:
-    inflater = zlib.decompressobj(wbits=31)
-    inflated = inflater.decompress(data, MAX_BATCH_BYTES + 1)
-    if len(inflated) > MAX_BATCH_BYTES:
-        raise _too_large()
-    if not inflater.eof:
-        raise CorruptRecordError("a gzip batch ends too early")
-    return inflated
+    """One member or several, as Java's streams read them; what follows the last is passed over."""
+    pieces = io.BytesIO()
+    rest = bytes(data)
+    for _ in range(_MAX_GZIP_MEMBERS):
+        inflater = zlib.decompressobj(wbits=31)
+        pieces.write(inflater.decompress(rest, MAX_BATCH_BYTES + 1 - pieces.tell()))
+        if pieces.tell() > MAX_BATCH_BYTES:
+            raise _too_large()
+        if not inflater.eof:
+            raise CorruptRecordError("a gzip batch ends too early")
+        rest = inflater.unused_data
+        if not rest.startswith(_GZIP_START):
+            return pieces.getvalue()
+    raise CorruptRecordError(f"a gzip batch has more than {_MAX_GZIP_MEMBERS} members")
 
 
 def _zstandard(data: bytes) -> bytes:
@@ -106,8 +139,8 @@ def _snappy_block(block: bytes, limit: int) -> bytes:
 
 
 _BOUNDED: dict[str, Callable[[bytes], bytes]] = {
-    "gzip_decode": _gzip,
-    "zstd_decode": _zstandard,
-    "lz4_decode": _lz4,
-    "snappy_decode": _snappy,
+    "gzip_decode": _one_error("gzip", _gzip),
+    "zstd_decode": _one_error("zstd", _zstandard),
+    "lz4_decode": _one_error("lz4", _lz4),
+    "snappy_decode": _one_error("snappy", _snappy),
 }

@@ -13,15 +13,39 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    NotCoordinatorError,
+    RequestTimedOutError,
+)
 from kafka.future import Future
 
 from stream_detector.connectors.kafka import batches
+from stream_detector.connectors.kafka.unreadable import Unreadable
+
+BROKER_AWAY = (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    NotCoordinatorError,
+    RequestTimedOutError,
+)
+"""Errors of a connection, none of them of what was read: the next poll may be made."""
 
 
-def new_consumer(settings: Mapping[str, Any], **more: Any) -> Any:
-    """Connect with these arguments of ``KafkaConsumer``. Raises the client's errors."""
+def new_consumer(settings: Mapping[str, Any], *, dead_letter: bool = False, **more: Any) -> Any:
+    """Connect with these arguments of ``KafkaConsumer``. Raises the client's errors.
+
+    ``dead_letter``: records that cannot be read do not stop it, something stands in their place.
+    """
     consumer = KafkaConsumer(**settings, **more)
-    batches.install(consumer)
+    batches.install(consumer, Unreadable(dead_letter=dead_letter))
     look_again(consumer)
     return consumer
 

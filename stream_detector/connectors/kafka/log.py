@@ -25,8 +25,10 @@ class KafkaLog:
     State: a consumer without a group, connected at the first question.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, *, of_input: bool = False) -> None:
+        """``of_input``: what cannot be read is passed as ``kafka.unreadable`` says."""
         self._kafka = kafka
+        self._dead_letter = of_input and kafka.unreadable == "dead_letter"
         self._consumer: Any = None
 
     def _connected(self) -> Any:
@@ -34,7 +36,7 @@ class KafkaLog:
             settings = consumer_settings(self._kafka, max_poll_records=5000)
             settings |= {"group_id": None, "group_instance_id": None}
             with clear_cause("connect", self._kafka):
-                self._consumer = new_consumer(settings)
+                self._consumer = new_consumer(settings, dead_letter=self._dead_letter)
         return self._consumer
 
     def partitions(self, topic: str) -> list[TopicPartition]:

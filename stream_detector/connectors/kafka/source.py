@@ -18,19 +18,12 @@ from kafka import TopicPartition as ClientPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
     CommitFailedError,
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
     IllegalGenerationError,
     IllegalStateError,
-    KafkaConnectionError,
     KafkaError,
-    KafkaTimeoutError,
-    NodeNotReadyError,
     NoOffsetForPartitionError,
-    NotCoordinatorError,
     OffsetOutOfRangeError,
     RebalanceInProgressError,
-    RequestTimedOutError,
     UnknownMemberIdError,
 )
 from kafka.structs import OffsetAndMetadata
@@ -39,24 +32,14 @@ from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
-from stream_detector.connectors.kafka.consumer import new_consumer
+from stream_detector.connectors.kafka.consumer import BROKER_AWAY, new_consumer
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
-from stream_detector.errors import ConnectorError, InputLostError
+from stream_detector.connectors.kafka.unreadable import UnreadableBatchError
+from stream_detector.errors import ConnectorError, InputLostError, UnreadableInputError
 from stream_detector.events import TopicPartition
 from stream_detector.log_fields import fields
 
 log = logging.getLogger(__name__)
-
-_BROKER_AWAY = (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
-    KafkaConnectionError,
-    KafkaTimeoutError,
-    NodeNotReadyError,
-    NotCoordinatorError,
-    RequestTimedOutError,
-)
-"""Errors of a connection, none of them of what was read: the next poll may be made."""
 
 _QUIET_SECONDS = 10.0
 _JOIN_POLL_MS = 20
@@ -135,10 +118,15 @@ class KafkaSource:
         self._generation = -1
         self._membership: Any = None
         self._ends: dict[TopicPartition, int] = {}
+        self._unreadable: dict[TopicPartition, ConnectorError] = {}
         self._quiet_until = 0.0
         settings = consumer_settings(kafka, max_poll_records=max_poll_records)
         with clear_cause("connect", kafka):
-            self._consumer = new_consumer(settings, partition_assignment_strategy=[self._assignor])
+            self._consumer = new_consumer(
+                settings,
+                dead_letter=kafka.unreadable == "dead_letter",
+                partition_assignment_strategy=[self._assignor],
+            )
             self._listener.consumer = self._consumer
             self._consumer.subscribe(kafka.input_topics, listener=self._listener)
             for topic in kafka.input_topics:  # so that the first assignment is made with them known
@@ -147,8 +135,8 @@ class KafkaSource:
     def poll(self, timeout_seconds: float) -> list[Fetched]:
         """Next records of the partitions that were resumed; [] when none came in time.
 
-        Raises ``InputLostError`` where offsets to be read were deleted, ``ConnectorError`` where a
-        partition cannot be read.
+        Raises ``InputLostError`` where offsets to be read were deleted, ``ConnectorError`` where
+        the broker refuses. A partition whose next batch cannot be read is paused before it.
         """
         self._unpark()
         self._remember_join()
@@ -162,7 +150,11 @@ class KafkaSource:
             return []  # assigned just now: the loop finds its position and seeks
         except OffsetOutOfRangeError as error:
             raise InputLostError(f"the log no longer has these offsets: {error}") from error
-        except _BROKER_AWAY as error:
+        except UnreadableBatchError as error:
+            self._unreadable[error.source] = UnreadableInputError(str(error))
+            self._consumer.pause(_theirs(error.source))
+            return []
+        except BROKER_AWAY as error:
             # Most of the time poll is silent about it; where a join is under way it is not.
             self._warn_away(error)
             return []
@@ -176,6 +168,10 @@ class KafkaSource:
         metadata = self._consumer.group_metadata()
         self._membership = metadata if metadata.generation_id >= 0 else None
         return [Fetched(_ours(p), records) for p, records in polled.items() if records]
+
+    def unreadable(self) -> Mapping[TopicPartition, ConnectorError]:
+        """Partitions whose next batch cannot be read, and what to say of each."""
+        return self._unreadable
 
     def _warn_away(self, error: Exception) -> None:
         """At most a line in ten seconds: this may come with every poll."""
@@ -247,11 +243,13 @@ class KafkaSource:
             return None
         self._generation = generation
         assigned = frozenset(_ours(partition) for partition in self._consumer.assignment())
+        self._unreadable = {s: e for s, e in self._unreadable.items() if s in assigned}
         return Rebalance(assigned, added & assigned, lost)
 
     def seek(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read on from these offsets, and begin to (partitions are assigned paused)."""
         for source, offset in positions.items():
+            self._unreadable.pop(source, None)
             self._consumer.seek(_theirs(source), offset)
             self._consumer.resume(_theirs(source))
 

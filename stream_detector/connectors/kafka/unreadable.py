@@ -1,0 +1,101 @@
+"""Batches that cannot be read: what is said of them, and what stands in their place.
+
+A batch whose checksum is wrong, whose codec is missing or that would unpack to more than the limit
+has no records. ``kafka.unreadable`` says whether the daemon stops there, or goes on after it and
+leaves a dead letter with its place and its first bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from typing import Any
+
+from kafka.errors import CorruptRecordError
+
+from stream_detector.events import NO_TIMESTAMP, TopicPartition, UnreadableRecord
+from stream_detector.log_fields import fields
+
+log = logging.getLogger(__name__)
+
+_HEAD_BYTES = 4096
+"""So much of an unreadable batch goes into its dead letter."""
+
+RUNBOOK = "docs/runbook.md#a-batch-cannot-be-read"
+
+
+class UnreadableBatchError(CorruptRecordError):  # type: ignore[misc]
+    """A batch that cannot be read, with its place.
+
+    Attributes:
+        source: topic and partition.
+        first: offset of the first record that could not be read; likewise ``last``.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, source: TopicPartition, first: int, last: int, reason: str) -> None:
+        self.source, self.first, self.last, self.reason = source, first, last, reason
+        super().__init__(self.said())
+
+    def said(self) -> str:
+        """The error in a sentence, and what to do."""
+        topic, partition = self.source.topic, self.source.partition
+        return (
+            f"cannot read topic {topic}, partition {partition}, offsets {self.first} to "
+            f"{self.last}: {self.reason}. To go on after them: set kafka.unreadable: dead_letter, "
+            f"or delete {topic}-{partition} up to offset {self.last + 1} (kafka-delete-records) "
+            f"and start with kafka.lost_input: continue; see {RUNBOOK}"
+        )
+
+    def __str__(self) -> str:
+        return self.said()
+
+
+class Unreadable:
+    """Decides what becomes of the unreadable batches of one consumer.
+
+    State: of each partition the batch whose checksum was wrong last, and its bytes' own checksum.
+    """
+
+    def __init__(self, *, dead_letter: bool) -> None:
+        """``dead_letter``: go on after such a batch, an ``UnreadableRecord`` in its place."""
+        self.dead_letter = dead_letter
+        self._suspects: dict[TopicPartition, tuple[int, int]] = {}
+
+    def once_more(self, source: TopicPartition, batch: Any) -> bool:
+        """Whether to fetch a batch again whose checksum is wrong: it may be the way, not the log.
+
+        False where the same bytes have come twice.
+        """
+        suspect = (int(batch.base_offset), zlib.crc32(batch._buffer))  # noqa: SLF001 - its bytes
+        if self._suspects.get(source) == suspect:
+            return False
+        self._suspects[source] = suspect
+        log.warning(
+            "%s: the batch at offset %d has a wrong checksum: it is fetched once more",
+            source,
+            suspect[0],
+            extra=fields("checksum", stage="poll", partition=str(source)),
+        )
+        return True
+
+
+def stand_in(error: UnreadableBatchError, data: bytes) -> UnreadableRecord:
+    """What stands in the place of a batch's unreadable records, at the last of their offsets.
+
+    It is made of the batch alone, so that every reading of the log gives the same.
+    """
+    log.error(
+        "%s, offsets %d to %d cannot be read: %s. A dead letter stands for them; see %s",
+        error.source,
+        error.first,
+        error.last,
+        error.reason,
+        RUNBOOK,
+        extra=fields("unreadable", stage="poll", partition=str(error.source)),
+    )
+    reason = (
+        f"offsets {error.first} to {error.last} cannot be read: {error.reason}; the value is the "
+        f"beginning of the {len(data)} bytes of their batch; see {RUNBOOK}"
+    )
+    return UnreadableRecord(error.last, NO_TIMESTAMP, data[:_HEAD_BYTES], reason)

@@ -1,0 +1,54 @@
+"""Bytes as the field sends them; the rows are those of docs/reliability.md."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka_broker.clients import produce
+from support.process import DaemonProcess
+from support.streams import records
+from test_daemon import messages, settings, topics
+
+from stream_detector.connectors.kafka.record_batch import header_name
+
+LATIN = b"gr\xf6\xdfe"
+"""A header's name as C and Go producers may write it: any bytes, here Latin-1."""
+
+
+def produce_with_header(bootstrap: str, topic: str, values: list[bytes], name: bytes) -> None:
+    producer: Any = KafkaProducer(bootstrap_servers=bootstrap, max_block_ms=10_000)
+    try:
+        futures = [
+            producer.send(topic, value=value, headers=[(header_name(name), b"1")])
+            for value in values
+        ]
+        for future in futures:
+            future.get(timeout=30)
+    finally:
+        producer.close(timeout=5)
+
+
+def test_a_header_whose_name_is_not_utf8_is_no_matter_and_is_kept(kafka, tmp_path: Path) -> None:
+    """A6: the event is processed; a dead letter has the header as it was."""
+    section = topics(kafka.bootstrap)
+    topic = section["topics"][0]
+    stream = messages(records(600), 1)
+    produce(kafka.bootstrap, topic, stream[:300])
+    good = stream[300].value or b""
+    produce_with_header(kafka.bootstrap, topic, [good, b"no JSON"], LATIN)
+    produce(kafka.bootstrap, topic, stream[301:])
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        daemon.wait_ready().wait_processed(601).wait_worked_off()
+        assert daemon.metric("rejected_total") == 1
+        assert daemon.stop() == 0
+    assert b"gr\xf6\xdfe=1" in headers_in(kafka.bootstrap, section["dead_letters"])
+
+
+def headers_in(bootstrap: str, topic: str) -> bytes:
+    """The headers of a topic's records as another client reads them: kcat, bytes as they are."""
+    command = ["kcat", "-C", "-b", bootstrap, "-t", topic, "-o", "beginning", "-e", "-q"]
+    ran = subprocess.run([*command, "-f", "%h\n"], capture_output=True, check=True, timeout=60)
+    return ran.stdout
