@@ -141,28 +141,48 @@ def dead_letter(
 
 
 class Suppressor:
-    """One alert a key and period of event time; counts what it holds back.
+    """One alert a key and period of the stream's time; counts what it holds back.
+
+    A period begins at the watermark at the latest: what an event claims beyond it cannot hold back
+    the alerts of others. Nor does a watermark that is a step ahead, or stands still over a gap:
+    an event that lies less than ``step`` behind the watermark, or after it, has its own time.
 
     State: for each key when its period ends and how many were held back. Bounded by
     ``max_keys``: the key whose alert is oldest goes first.
     """
 
-    def __init__(self, config: Suppression) -> None:
+    def __init__(self, config: Suppression, step_seconds: float) -> None:
+        """``step_seconds``: ``event.max_step``."""
+        self._step_ms = int(step_seconds * 1000)
         self._period_ms = int(config.period * 1000)
         self._max_keys = config.max_keys
         self._until: dict[str, tuple[int, int]] = {}
 
-    def admit(self, key: str, time_ms: int) -> int | None:
-        """How many alerts of ``key`` were held back since its last one; None to hold back."""
+    def admit(self, key: str, time_ms: int, mark_ms: int) -> int | None:
+        """How many alerts of ``key`` were held back since its last one; None to hold back.
+
+        Args:
+            key: what alerts are grouped by.
+            time_ms: event time.
+            mark_ms: the stream's watermark.
+        """
         until, held = self._until.get(key, (-1, 0))
-        if time_ms < until:
+        begin_ms = min(max(time_ms, mark_ms - self._step_ms), mark_ms)
+        if max(time_ms, begin_ms) < until:
             self._until[key] = (until, held + 1)
             return None
         self._until.pop(key, None)  # so that the dict stays in the order of the alerts
-        self._until[key] = (time_ms + self._period_ms, 0)
+        self._until[key] = (begin_ms + self._period_ms, 0)
         if len(self._until) > self._max_keys:
             del self._until[next(iter(self._until))]
         return held
+
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``: no period ends later than if it began now."""
+        latest = mark_ms + self._period_ms
+        self._until = {
+            key: (min(until, latest), held) for key, (until, held) in self._until.items()
+        }
 
     def state(self) -> State:
         """The keys, oldest alert first."""

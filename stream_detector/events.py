@@ -113,6 +113,7 @@ class EventBatch:
         numeric: float64 (events, numeric fields), NaN where missing.
         text: one object column (str or None) for each categorical field or key, in plan order.
         label: float64, 1 anomalous, 0 normal, NaN unknown. Never a feature.
+        mark_ms: int64, the stream's watermark after each event; None until it was decided.
     """
 
     source: Objects
@@ -124,6 +125,12 @@ class EventBatch:
     numeric: Float64
     text: tuple[Objects, ...]
     label: Float64
+    mark_ms: Int64 | None = None
+
+    @property
+    def counted_ms(self) -> Int64:
+        """Times that what is shared with other events may take over: never after the watermark."""
+        return self.time_ms if self.mark_ms is None else np.minimum(self.time_ms, self.mark_ms)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -140,6 +147,7 @@ class EventBatch:
             numeric=self.numeric[rows],
             text=tuple(column[rows] for column in self.text),
             label=self.label[rows],
+            mark_ms=None if self.mark_ms is None else self.mark_ms[rows],
         )
 
     @staticmethod

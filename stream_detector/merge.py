@@ -1,7 +1,9 @@
 """The order of events: several partitions become one sequence, by event time.
 
-Every event has the merge key (its partition's running maximum of event time, topic and partition,
-offset). On a backlog the released sequence is exactly the sort by that key, however polls cut the
+Every event has the merge key (its partition's watermark, topic and partition, offset). The
+watermark of a partition is the running maximum of its event times, without its first and those that
+most events around them contradict (``stream_time``): one wrong clock must not put off all that come
+after it. On a backlog the released sequence is exactly the sort by that key, however polls cut the
 input and whichever partition a fetch favours; a partition's own order is never changed.
 """
 
@@ -13,20 +15,50 @@ from typing import TypeAlias
 
 import numpy as np
 
-from stream_detector.events import NO_TIMESTAMP, EventBatch, Int64, TopicPartition
+from stream_detector.events import NO_TIMESTAMP, EventBatch, Int64, State, TopicPartition
+from stream_detector.stream_time import HELD, MAX_STEP_MS, StreamTime, carried
+
+_NONE: Int64 = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
 class _Lane:
-    """One partition's events that wait: batches, their merge keys, the running maxima."""
+    """One partition's events that wait: batches, their merge keys, its watermark.
 
-    running_maximum_ms: int = NO_TIMESTAMP
-    released_maximum_ms: int = NO_TIMESTAMP
+    ``fell``: whether the watermark goes back among those that wait. ``mark_ms`` and ``claims`` are
+    the watermark, and the times it is of, as of the last released event.
+    """
+
+    time: StreamTime
+    mark_ms: int
+    claims: Int64
     batches: list[EventBatch] = field(default_factory=list)
     keys: list[Int64] = field(default_factory=list)
     waiting: int = 0
     next_offset: int = -1
     released: int = 0
+    fell: bool = False
+
+    def push(self, batch: EventBatch) -> None:
+        """Take in events after all earlier ones."""
+        before_ms = self.time.mark_ms
+        readable = batch.time_ms >= 0
+        if readable.all():
+            reading = self.time.read(batch.time_ms)
+            keys = reading.marks
+        else:
+            reading = self.time.read(batch.time_ms[readable])
+            keys = carried(reading.marks, readable, before_ms)
+        self.fell |= any(shift.after_ms < shift.before_ms for shift in reading.shifts)
+        self.batches.append(batch)
+        self.keys.append(keys)
+        self.waiting += len(batch)
+
+    def rising_keys(self) -> Sequence[Int64]:
+        """Keys that never decrease: an event cannot go before one that it comes after."""
+        if not self.fell:
+            return self.keys
+        return [np.maximum.accumulate(np.concatenate(self.keys))]
 
     def cut(self, count: int) -> tuple[EventBatch, Int64]:
         """Take the first ``count`` (at least one) events out; what stays is not copied."""
@@ -43,25 +75,46 @@ class _Lane:
             taken.append(batch)
             taken_keys.append(keys)
             count -= len(keys)
-        self.released_maximum_ms = int(taken_keys[-1][-1])
-        self.next_offset = int(taken[-1].offset[-1]) + 1
-        self.released += sum(map(len, taken_keys))
-        return EventBatch.concatenate(taken), np.concatenate(taken_keys)
+        events, all_keys = EventBatch.concatenate(taken), np.concatenate(taken_keys)
+        self.mark_ms = int(all_keys[-1])
+        last = events.time_ms[-HELD:] if (events.time_ms[-HELD:] >= 0).all() else events.time_ms
+        self.claims = np.concatenate([self.claims, last[last >= 0]])[-HELD:]
+        self.next_offset = int(events.offset[-1]) + 1
+        self.released += len(events)
+        if self.fell:
+            all_keys = np.maximum.accumulate(all_keys)
+            self.fell = self.waiting > 0
+        return events, all_keys
 
 
 Step: TypeAlias = dict[TopicPartition, int]
 """Offsets up to which (exclusive) partitions were merged with one another."""
 
 
+@dataclass(frozen=True, slots=True)
+class LaneTime:
+    """What is known of a partition's time as of its last released event.
+
+    Attributes:
+        mark_ms: its watermark.
+        claims: the last event times; None where a version before this has written it.
+    """
+
+    mark_ms: int = NO_TIMESTAMP
+    claims: Int64 | None = None
+
+
 class Merger:
     """Merges the partitions of one shard.
 
-    State: for each partition the running maximum of event time and the events that wait; with
+    State: for each partition its watermark and the events that wait; with
     ``record_steps`` the steps since they were last taken. What bounds it: the caller stops reading
     a partition whose ``waiting`` reaches its limit, and takes the steps at every commit.
     """
 
-    def __init__(self, *, record_steps: bool = False) -> None:
+    def __init__(self, *, record_steps: bool = False, max_step_ms: int = MAX_STEP_MS) -> None:
+        """``max_step_ms``: ``event.max_step``; ``record_steps``: see ``take_steps``."""
+        self._max_step_ms = max_step_ms
         self._lanes: dict[TopicPartition, _Lane] = {}
         self._record_steps = record_steps
         self._steps: list[Step] = []
@@ -72,22 +125,25 @@ class Merger:
         """The partitions merged, in the order that breaks ties."""
         return sorted(self._lanes)
 
-    def add(self, source: TopicPartition, running_maximum_ms: int = NO_TIMESTAMP) -> None:
-        """Begin to merge a partition, its running maximum as restored from a snapshot."""
-        self._lanes.setdefault(source, _Lane(running_maximum_ms, running_maximum_ms))
+    def add(self, source: TopicPartition, known: LaneTime | None = None) -> None:
+        """Begin to merge a partition, its time as restored from a snapshot."""
         self._last_merged = None  # another partition, another order of ties: a new step
+        if source in self._lanes:
+            return
+        # Whether a claim can be used at all is not asked here: every record has its place.
+        unlimited = 2**53
+        time = StreamTime(self._max_step_ms, unlimited, unlimited, doubts_first=True)
+        if known is not None and known.claims is not None:
+            time.restore({"mark_ms": known.mark_ms, "claims": known.claims})
+        elif known is not None:
+            time.set(known.mark_ms)
+        claims = np.asarray(time.state()["claims"])
+        self._lanes[source] = _Lane(time, time.mark_ms, claims)
 
     def push(self, batch: EventBatch) -> None:
         """Take in decoded events of one partition, in offset order, after all earlier ones."""
-        if not len(batch):
-            return
-        lane = self._lanes[batch.source[0]]
-        keys = np.maximum.accumulate(batch.time_ms)
-        np.maximum(keys, lane.running_maximum_ms, out=keys)
-        lane.running_maximum_ms = int(keys[-1])
-        lane.batches.append(batch)
-        lane.keys.append(keys)
-        lane.waiting += len(batch)
+        if len(batch):
+            self._lanes[batch.source[0]].push(batch)
 
     def waiting(self, source: TopicPartition) -> int:
         """Number of events of a partition that wait."""
@@ -113,7 +169,7 @@ class Merger:
             if not lane.waiting:
                 return None
             # Up to its last waiting event this partition cannot surprise anybody.
-            last = (int(lane.keys[-1][-1]), rank)
+            last = (int(lane.rising_keys()[-1][-1]), rank)
             limit = last if limit is None else min(limit, last)
         return self._merge(
             {
@@ -188,25 +244,49 @@ class Merger:
     def lag_ms(self, source: TopicPartition) -> int:
         """Event time between the newest event taken in and the last released, of a partition."""
         lane = self._lanes[source]
-        if not lane.waiting or lane.released_maximum_ms < 0:
+        if not lane.waiting or lane.mark_ms < 0:
             return 0
-        return lane.running_maximum_ms - lane.released_maximum_ms
+        return max(lane.time.mark_ms - lane.mark_ms, 0)
 
-    def released_maxima(self) -> dict[TopicPartition, int]:
-        """Running maximum of each partition as of its last released event: what a snapshot keeps.
+    def released_times(self) -> dict[TopicPartition, LaneTime]:
+        """Time of each partition as of its last released event: what a snapshot keeps.
 
         Events that wait are read again after a restart, so they do not count.
         """
-        return {source: lane.released_maximum_ms for source, lane in self._lanes.items()}
+        return {source: LaneTime(lane.mark_ms, lane.claims) for source, lane in self._lanes.items()}
 
 
 def _count_up_to(lane: _Lane, rank: int, limit: tuple[int, int]) -> int:
     """Waiting events whose (key, rank) is at most ``limit``."""
     limit_key, limit_rank = limit
     count = 0
-    for keys in lane.keys:
+    for keys in lane.rising_keys():
         found = int(keys.searchsorted(limit_key, side="right" if rank <= limit_rank else "left"))
         count += found
         if found < len(keys):
             break
     return count
+
+
+def lanes_state(lanes: Sequence[LaneTime]) -> State:
+    """The last event times of partitions, one after the other, and how many each has."""
+    claims = [lane.claims if lane.claims is not None else _NONE for lane in lanes]
+    counts = np.array(list(map(len, claims)), dtype=np.int64)
+    return {"claims": np.concatenate([_NONE, *claims]), "counts": counts}
+
+
+def lanes_of(marks_ms: Sequence[int], state: State | None) -> list[LaneTime]:
+    """``lanes_state`` undone. Raises ``ValueError`` where it is of other partitions.
+
+    Args:
+        marks_ms: watermark of each.
+        state: None where a version before this has written the snapshot.
+    """
+    if state is None:
+        return [LaneTime(mark_ms) for mark_ms in marks_ms]
+    counts = np.asarray(state["counts"], dtype=np.int64)
+    claims = np.asarray(state["claims"], dtype=np.int64)
+    if len(counts) != len(marks_ms) or counts.min(initial=0) < 0 or counts.sum() != len(claims):
+        raise ValueError("the event times of partitions are not those of the positions")
+    parts = np.split(claims, np.cumsum(counts)[:-1]) if len(counts) else []
+    return [LaneTime(mark_ms, part) for mark_ms, part in zip(marks_ms, parts, strict=True)]

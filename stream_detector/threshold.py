@@ -7,13 +7,14 @@ by a threshold that has not seen it.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stream_detector.config.models import Threshold
 from stream_detector.config.units import Budget
-from stream_detector.events import Float64, Int64, State
+from stream_detector.events import Float64, State
 
 _WINDOW = 50_000
 """Scores remembered. At a budget of 0.1 % that is 50 exceedances: a quantile good to 15 %."""
@@ -128,11 +129,25 @@ class RunningTail:
         self._size = int(state["size"])
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The stream's time at the end of a chunk.
+
+    Attributes:
+        now_ms: its watermark.
+        gaps_ms: how much of its way since the last chunk was silence over which it was set:
+            a budget of so many alerts a day is of days with events.
+    """
+
+    now_ms: int
+    gaps_ms: int = 0
+
+
 class AlertThreshold:
     """Decides which scores alert.
 
     State: the running tail, its correction, the events and alerts of late (decayed), the pace of
-    event time.
+    the stream's time.
     """
 
     def __init__(self, config: Threshold) -> None:
@@ -182,8 +197,8 @@ class AlertThreshold:
         """One in how many events has such a score."""
         return 1.0 / self._tail.share_above(score)
 
-    def learn(self, scores: Float64, flags: np.ndarray[Any, Any], times_ms: Int64) -> None:
-        """Take in a full chunk: its scores, which of them alerted, its event times."""
+    def learn(self, scores: Float64, flags: np.ndarray[Any, Any], pace: Pace) -> None:
+        """Take in a full chunk: its scores, which of them alerted, the time at its end."""
         count = len(scores)
         if self._seen >= min(self._burn_in, 256):
             # The scores of an untrained model say nothing about later ones.
@@ -193,11 +208,11 @@ class AlertThreshold:
         if self._seen > self._burn_in:
             self._events = self._events * keep + count
             self._alerts = self._alerts * keep + float(np.count_nonzero(flags))
-        newest = int(times_ms.max())
         if self._last_ms >= 0:
-            self._seconds = self._seconds * keep + max(newest - self._last_ms, 0) / 1000
+            way_ms = pace.now_ms - self._last_ms - pace.gaps_ms
+            self._seconds = self._seconds * keep + max(way_ms, 0) / 1000
             self._paced = self._paced * keep + count
-        self._last_ms = max(self._last_ms, newest)
+        self._last_ms = pace.now_ms
         if self._fixed is None:
             share = self.share
             if share is not None and self._tail.size:

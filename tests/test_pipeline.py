@@ -15,7 +15,7 @@ from stream_detector.config.units import Budget
 from stream_detector.events import NO_TIMESTAMP, PlainRecord
 from stream_detector.snapshots import Snapshot, encode
 from stream_detector.snapshots import decode as decode_snapshot
-from stream_detector.threshold import AlertThreshold
+from stream_detector.threshold import AlertThreshold, Pace
 
 STREAM = records(3000)
 DETECTORS = ["ensemble", "autoencoder", "half_space_forest", "loda"]
@@ -262,6 +262,6 @@ def test_the_budget_is_kept_while_scores_drift_and_again_after_a_jump() -> None:
         for start in range(0, len(scores), 500):
             chunk = slice(start, start + 500)
             raised[chunk] = threshold.exceeded(scores[chunk], start)
-            threshold.learn(scores[chunk], raised[chunk], np.arange(start, start + 500) * 1000)
+            threshold.learn(scores[chunk], raised[chunk], Pace((start + 499) * 1000))
         for first in windows:
             assert 80 <= raised[first : first + 10_000].sum() <= 125

@@ -42,7 +42,19 @@ class Event(Model):
         description="An event whose time lies this far after its record's timestamp is bad.",
     )
     max_behind: Duration = Field(
-        human("30d"), description="An event this far behind the newest one is bad (too late)."
+        human("30d"),
+        description="An event this far behind the median of the last 64 is bad (too late).",
+    )
+    max_gap: Duration = Field(
+        human("30d"),
+        description="The longest silence that is believed at once: an event further ahead of the "
+        "last 64 (by `max_ahead` at least) is bad, until most events say the same.",
+    )
+    max_step: Annotated[Duration, AfterValidator(positive)] = Field(
+        human("1h"),
+        description="How far beyond that median a single event may move the stream's time. One "
+        "further ahead is scored, and moves it when most events say the same. In a stream whose "
+        "last 64 events are spread over hours it is more.",
     )
 
 

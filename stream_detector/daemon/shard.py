@@ -16,10 +16,10 @@ from stream_detector.config.promotion import before_promotion
 from stream_detector.connectors.base import Commit, Fetched
 from stream_detector.decoding import Decoder, LabelDecoder
 from stream_detector.errors import StateError, StateMismatchError
-from stream_detector.events import NO_TIMESTAMP, TopicPartition
+from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
 from stream_detector.journal import JournalRecord, Range, encode
-from stream_detector.merge import Merger
+from stream_detector.merge import LaneTime, Merger, lanes_of, lanes_state
 from stream_detector.pipeline import Outcome, Pipeline, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields
@@ -61,7 +61,8 @@ class Shard:
         self._label_decoder: Decoder | LabelDecoder = self._decoder
         if config.labels is not None and self._labels_topic is not None:
             self._label_decoder = LabelDecoder(config.labels, FieldPlan.of(config))
-        self.merger = Merger(record_steps=True)
+        step_ms = int(config.event.max_step * 1000)
+        self.merger = Merger(record_steps=True, max_step_ms=step_ms)
         self.pipeline = Pipeline(config, self.configuration, metrics.stage)
         self.alerts: list[Outgoing] = []
         self.dead_letters: list[Outgoing] = []
@@ -75,7 +76,7 @@ class Shard:
         self._journaled: dict[TopicPartition, int] = {}
         self._lost: list[Range] = []
         self._emit_from: dict[TopicPartition, int] = {}
-        self._restored: dict[TopicPartition, tuple[int, int]] = {}
+        self._restored: dict[TopicPartition, tuple[int, LaneTime]] = {}
         self.known = False
         self._former: Config | None = None
 
@@ -90,8 +91,8 @@ class Shard:
         that the state is what it was. From ``lost_from`` (if any) to ``position`` the input was
         deleted; the next journal record says so.
         """
-        _, maximum = self._restored.get(source, (-1, NO_TIMESTAMP))
-        self.merger.add(source, maximum)
+        _, known = self._restored.get(source, (-1, None))
+        self.merger.add(source, known)
         self.fetch_positions[source] = position
         self._journaled[source] = position
         if emit_from > position:
@@ -103,7 +104,7 @@ class Shard:
 
     def restored_position(self, source: TopicPartition) -> int | None:
         """Where the restored snapshot stands in a partition; None where it does not know it."""
-        position, _ = self._restored.get(source, (-1, NO_TIMESTAMP))
+        position, _ = self._restored.get(source, (-1, None))
         return None if position < 0 else position
 
     def take_in(self, fetched: Fetched) -> None:
@@ -277,10 +278,11 @@ class Shard:
         The place is the committed one, not ``positions``: that may have passed control records
         since, and would not agree with the group's offset at the next start.
         """
-        maxima = self.merger.released_maxima()
+        times = self.merger.released_times()
+        places = sorted(self._journaled.items())
         positions = [
-            [source.topic, source.partition, offset, maxima[source]]
-            for source, offset in sorted(self._journaled.items())
+            [source.topic, source.partition, offset, times[source].mark_ms]
+            for source, offset in places
         ]
         meta = {
             "name": self._config.name,
@@ -293,7 +295,8 @@ class Shard:
             "fingerprint": self.pipeline.fingerprint,
             **extra,
         }
-        return Snapshot(meta, self.pipeline.state())
+        lanes = lanes_state([times[source] for source, _ in places])
+        return Snapshot(meta, {**self.pipeline.state(), "lanes": lanes})
 
     def _before_promotion(self, snapshot: Snapshot) -> Config | None:
         """The configuration of a snapshot that holds, as its challenger, what is champion now."""
@@ -327,12 +330,14 @@ class Shard:
             )
         try:
             self.pipeline.restore(snapshot.state)
+            marks = [mark_ms for *_, mark_ms in meta["positions"]]
+            lanes = lanes_of(marks, snapshot.state.get("lanes"))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
         self.known = True
         self._restored = {
-            TopicPartition(topic, partition): (offset, maximum)
-            for topic, partition, offset, maximum in meta["positions"]
+            TopicPartition(topic, partition): (offset, known)
+            for (topic, partition, offset, _), known in zip(meta["positions"], lanes, strict=True)
         }
         self.topic_ids = dict(meta.get("topics") or {})
         place = meta.get("journal")

@@ -17,7 +17,7 @@ import numpy as np
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config, Event, Labels
 from stream_detector.decoding.structs import struct_of
-from stream_detector.decoding.times import read_time, read_times
+from stream_detector.decoding.times import LATEST_TIME_MS, read_time, read_times
 from stream_detector.events import (
     NO_TIMESTAMP,
     EventBatch,
@@ -201,12 +201,20 @@ class Decoder:
         stamps = np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))
         if self._event.time is None:
             # A source without timestamps (a file): rows count as one a second, see docs.
-            return np.where(stamps == NO_TIMESTAMP, offset * 1000, stamps)
+            times: Int64 = np.where(stamps == NO_TIMESTAMP, offset * 1000, stamps)
+            for row in np.flatnonzero((times < 0) | (times >= LATEST_TIME_MS)).tolist():
+                early = times[row] < 0
+                message = (
+                    f"the record's timestamp is {times[row]}; Kafka's are milliseconds since 1970"
+                )
+                if not early:
+                    message += ", and this one would lie after the year 2200: microseconds, say"
+                _reject(rejection, row, "time_invalid" if early else "time_ahead", message)
+            return times
         name, pattern = self._event.time.field, self._event.time.format
         values = list(map(self._getters[name], events))
-        times = read_times(values, pattern)
-        if times is None:
-            times = self._read_one_by_one(values, rejection)
+        read = read_times(values, pattern)
+        times = read if read is not None else self._read_one_by_one(values, rejection)
         limit_ms = int(self._event.max_ahead * 1000)
         for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
             ahead = (times[row] - stamps[row]) / 1000

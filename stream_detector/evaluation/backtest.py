@@ -34,6 +34,7 @@ class Scored:
         drifts: drifts found by the section `drift`.
         alerts: the first ``keep_alerts`` alerts.
         alert_count: all alerts.
+        marks_ms: (events,) the stream's watermark after each.
     """
 
     scores: Float64
@@ -47,6 +48,7 @@ class Scored:
     drifts: int = 0
     alerts: list[Outgoing] = field(default_factory=list)
     alert_count: int = 0
+    marks_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def batches(
@@ -87,7 +89,7 @@ def backtest(
         pipeline = Pipeline(config, state_fingerprint(config))
     none = np.empty(0, np.int64)
     result = Scored(np.empty(0), np.empty(0), np.empty(0, bool), none, none, False)
-    columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64, Int64]] = []
+    columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64, Int64, Int64]] = []
     stamped = False
     events = 0
     pipeline.explains = see is not None or keep_alerts > 0
@@ -99,6 +101,7 @@ def backtest(
                 batch.label[kept],
                 outcome.raised[kept],
                 batch.time_ms[kept],
+                batch.time_ms[kept] if batch.mark_ms is None else batch.mark_ms[kept],
                 events + np.flatnonzero(kept),
             )
         )
@@ -115,9 +118,9 @@ def backtest(
         pipeline.explains = see is not None or len(result.alerts) < keep_alerts
         progress(events)
     if columns:
-        scores, labels, raised, times_ms, rows = zip(*columns, strict=True)
+        scores, labels, raised, times_ms, marks_ms, rows = zip(*columns, strict=True)
         result.scores, result.labels = np.concatenate(scores), np.concatenate(labels)
         result.raised, result.times_ms = np.concatenate(raised), np.concatenate(times_ms)
-        result.rows = np.concatenate(rows)
+        result.marks_ms, result.rows = np.concatenate(marks_ms), np.concatenate(rows)
     result.has_time = stamped or config.event.time is not None
     return result

@@ -69,6 +69,9 @@ class _Recorder:
     def take_labels(self, now_ms: int) -> None:
         self._extractor.take_labels(now_ms)
 
+    def go_back(self, mark_ms: int) -> None:
+        self._extractor.go_back(mark_ms)
+
     def end_chunk(self) -> None:
         self._extractor.end_chunk()
 
@@ -87,6 +90,9 @@ class _Stored:
 
     def take_labels(self, now_ms: int) -> None:
         """Whatever they tell stands in the features already."""
+
+    def go_back(self, mark_ms: int) -> None:
+        """As above."""
 
     def end_chunk(self) -> None:
         """Nothing to forget."""
@@ -148,7 +154,7 @@ def replay(
         if give_up():
             return None
         rows = slice(start, min(start + _BATCH, stop))
-        batch = _batch(scored.times_ms[rows], scored.labels[rows])
+        batch = _batch(scored.times_ms[rows], scored.marks_ms[rows], scored.labels[rows])
         scores[rows] = pipeline.process(batch).scores
         progress(len(batch))
     return scores
@@ -161,8 +167,8 @@ def _without_alerts(config: Config) -> Config:
     return config.model_copy(update=changes)
 
 
-def _batch(times_ms: Int64, labels: Float64) -> EventBatch:
-    """Accepted events of which only time and label are left."""
+def _batch(times_ms: Int64, marks_ms: Int64, labels: Float64) -> EventBatch:
+    """Accepted events of which only time, watermark and label are left."""
     count = len(times_ms)
     return EventBatch(
         source=object_column([_SOURCE] * count),
@@ -174,4 +180,5 @@ def _batch(times_ms: Int64, labels: Float64) -> EventBatch:
         numeric=np.empty((count, 0)),
         text=(),
         label=labels,
+        mark_ms=marks_ms,
     )

@@ -86,6 +86,12 @@ class CountedEvents:
             if gone < len(held):
                 break
 
+    def go_back(self, mark_ms: int, delay_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``: nothing was counted later than now."""
+        held = slice(self._begin, self._end)
+        for name, latest in (("at", mark_ms), ("due", mark_ms + delay_ms)):
+            self._columns[name][held] = np.minimum(self._columns[name][held], latest)
+
     def correct(
         self, place: int, label: float, owner: Int64, marks: Float64, runs: Float64
     ) -> Correction | None:

@@ -126,6 +126,11 @@ class FeatureExtractor:
         """A number of a column (say, its running mean) with the column's transform undone."""
         return undo_transform(value, self._transforms[column])
 
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``: what was seen later was seen now."""
+        for each in self._keyed().values():
+            each.go_back(mark_ms)
+
     def take_labels(self, now_ms: int) -> None:
         """Count the labels that are known at ``now_ms`` of event time, between two chunks."""
         for risk in self._risks.values():

@@ -108,7 +108,8 @@ class RiskWindow:
         slots = self._table.slots_of(batch.text[self._key].tolist())
         self._grow()
         self._table.touch(slots, np.arange(len(batch)), len(batch))
-        now = batch.time_ms.astype(np.float64) - self._delay_ms
+        times_ms = batch.counted_ms
+        now = times_ms.astype(np.float64) - self._delay_ms
         marks = self._marks[slots]
         fade = np.exp2(np.maximum(now - marks[:, 0], 0.0)[:, None] * self._rates)
         known = self._known.moments[0, slots] * fade
@@ -119,7 +120,7 @@ class RiskWindow:
         columns = {"slot": slots, "owner": self._owner[slots]}
         count = len(batch)
         ids = identities(batch.event_id.tolist()) if self._by_id else np.zeros(count, np.int64)
-        self._queue.add(batch.time_ms, ids, batch.label, columns)
+        self._queue.add(times_ms, ids, batch.label, columns)
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is
         """The feature's number, its logarithm undone."""
@@ -174,6 +175,13 @@ class RiskWindow:
         if self._counted is not None:
             self._counted.add({name: each[current] for name, each in due.items()}, at[current])
             self._counted.forget(now_ms)
+
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``: nothing was seen later than now."""
+        np.minimum(self._marks, mark_ms, out=self._marks)
+        self._queue.go_back(mark_ms)
+        if self._counted is not None:
+            self._counted.go_back(mark_ms, self._delay_ms)
 
     def end_chunk(self) -> None:
         """Forget the least recently seen keys, if there are too many."""

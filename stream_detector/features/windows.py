@@ -59,7 +59,8 @@ class KeyedWindow:
     - ``time_since_last``: log(1 + seconds), one column; at most, and for a new key, that of ten
       times the longest half-life.
 
-    An event older than the key's newest counts as if it came at the newest's time.
+    An event older than the key's newest counts as if it came at the newest's time, one after the
+    stream's watermark as if it came at that.
 
     State: for each key 4 numbers a half-life (1 without ``value``, 5 with ``burst``), its last
     time and, for ``distinct``, 32 times. At most ``max_keys`` keys, and a chunk's more within a
@@ -124,7 +125,7 @@ class KeyedWindow:
         self._grow()
         events = Occurrences.of(slots)
         order = events.order
-        last, time_ms = events.newest_times(self._last_time[events.slots], batch.time_ms[order])
+        last, time_ms = events.newest_times(self._last_time[events.slots], batch.counted_ms[order])
         gap_ms = time_ms - last
         decay = np.exp2(gap_ms[:, None] * self._rates)
         values = np.ones(len(batch))
@@ -185,6 +186,11 @@ class KeyedWindow:
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is
         """The feature's number, its logarithm undone: events, seconds, the value's own unit."""
         return undo_transform(float(x[group]), self.transforms[group])
+
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``: no key was seen later than now."""
+        np.minimum(self._last_time, mark_ms, out=self._last_time)
+        np.minimum(self._sketches, mark_ms, out=self._sketches)
 
     def end_chunk(self) -> None:
         """Forget the least recently seen keys, if there are too many."""

@@ -120,6 +120,10 @@ class Feedback:
         rows = rows[due["regime"][known] == self._regime]
         self._judged = np.concatenate([self._judged, rows])[-JUDGED_ROWS:]
 
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``."""
+        self._queue.go_back(mark_ms)
+
     def figures(self) -> Figures | None:
         """Of the last labelled rows; None until both kinds are among them."""
         scores, anomalous, weights = self._judged.T

@@ -78,6 +78,10 @@ class WaitingRows:
         features: Float64 = due["features"].astype(np.float64)
         return features[known], labels[known], due["id"].astype(np.int64)[known]
 
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``."""
+        self._queue.go_back(mark_ms)
+
     def state(self) -> State:
         """The rows and the counters."""
         return {

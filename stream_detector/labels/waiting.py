@@ -83,6 +83,11 @@ class DelayQueue:
             found[at] = True
         return found[np.searchsorted(wanted, ids)]
 
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``: no row waits longer than one of now."""
+        for block in self._blocks:
+            block["due"] = np.minimum(block["due"], mark_ms + self._delay_ms)
+
     def replace(self, name: str, mapping: Int64) -> None:
         """Put ``mapping[value]`` in place of each value of an integer column, -1 staying -1."""
         for block in self._blocks:

@@ -44,7 +44,9 @@ class AlertWriter:
         self._config = config
         self._fingerprint = fingerprint
         self._features = features
-        self._suppressor = Suppressor(config.suppression) if config.suppression else None
+        self._suppressor: Suppressor | None = None
+        if config.suppression:
+            self._suppressor = Suppressor(config.suppression, config.event.max_step)
         self._key_column = plan.text.index(config.suppression.key) if config.suppression else -1
 
     def write(
@@ -71,7 +73,8 @@ class AlertWriter:
         }
         if self._suppressor is not None:
             key = events.text[self._key_column][row] or ""
-            held = self._suppressor.admit(key, time_ms)
+            mark_ms = int(events.mark_ms[row]) if events.mark_ms is not None else time_ms
+            held = self._suppressor.admit(key, time_ms, mark_ms)
             if held is None:
                 return None
             body["suppression"] = {"key": key, "suppressed": held}
@@ -122,6 +125,11 @@ class AlertWriter:
                 line["usual"] = [explanation.short_number(bound) for bound in units]
             reasons.append(line)
         return reasons
+
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``."""
+        if self._suppressor is not None:
+            self._suppressor.go_back(mark_ms)
 
     def state(self) -> State:
         """Suppressed keys."""

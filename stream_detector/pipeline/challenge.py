@@ -14,6 +14,7 @@ from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import Feedback
 from stream_detector.pipeline.chunk import Chunk
 from stream_detector.pipeline.model import Model
+from stream_detector.threshold import Pace
 
 Decision = tuple[bool, bool]
 """Whether the champion raised an event, and whether the challenger would have."""
@@ -56,7 +57,7 @@ class Challenge:
         rows: Rows | None,
         labelled: tuple[Rows, Float64],
         sequence: int,
-        now_ms: int,
+        pace: Pace,
     ) -> Float64:
         """Score the full chunk, then learn it.
 
@@ -65,7 +66,7 @@ class Challenge:
             rows: its features as they are to be learnt; None where learning without labels is over.
             labelled: earlier events whose labels are known now, with these.
             sequence: events up to the chunk's end.
-            now_ms: newest event time learnt.
+            pace: the stream's time at the chunk's end.
 
         Returns:
             (events,) the challenger's scores.
@@ -79,14 +80,14 @@ class Challenge:
         if self.feedback is not None:
             columns = (chunk.times_ms, chunk.ids, chunk.labels, scores, raised)
             self.feedback.offer(*columns, first, model.regime)
-            self.feedback.judge(now_ms)
+            self.feedback.judge(pace.now_ms)
         regime = model.regime
         features = rows.features if rows is not None else chunk.rows.features
         model.answer(model.watch(features, scores, *labelled), sequence)
         if rows is not None:
             model.learn(rows, sequence)
         model.learn_labels(*labelled, sequence)
-        model.learn_threshold(scores, raised, chunk.times_ms, regime, sequence)
+        model.learn_threshold(scores, raised, pace, regime, sequence)
         return scores
 
     def state(self) -> State:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detectors.base import Rows
+from stream_detector.events import State
 
 
 class Chunk:
@@ -36,3 +37,19 @@ class Chunk:
             "labels": self.labels,
             "ids": self.ids,
         }
+
+    def state(self) -> State:
+        """The size, and of every column the rows filled."""
+        filled = {name: column[: self.filled].copy() for name, column in self.columns().items()}
+        return {"size": self.size, "filled": filled}
+
+    @classmethod
+    def of(cls, state: State, features: int) -> Chunk:
+        """The chunk of ``state``, with so many features."""
+        chunk = cls(int(state["size"]), features)
+        filled = state["filled"]
+        chunk.filled = len(filled["scores"])
+        for name, column in chunk.columns().items():
+            if name in filled:  # states of older versions have no ids
+                column[: chunk.filled] = filled[name]
+        return chunk

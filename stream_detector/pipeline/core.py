@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.alerts import dead_letter
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
 from stream_detector.detectors.base import Detector, Rows
 from stream_detector.events import (
-    NO_TIMESTAMP,
     EventBatch,
     Float64,
     Int64,
@@ -32,12 +30,13 @@ from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.challenge import Challenge
 from stream_detector.pipeline.chunk import Chunk
-from stream_detector.pipeline.late_labels import LateLabels
+from stream_detector.pipeline.late_labels import LateLabels, rows_of_topic
 from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.pipeline.outcome import Outcome
 from stream_detector.scaling import RunningScaler
-from stream_detector.threshold import AlertThreshold
+from stream_detector.stream_time import Shift
+from stream_detector.threshold import AlertThreshold, Pace
 
 EARLY_EVENTS = 2048
 EARLY_CHUNK = 32
@@ -88,8 +87,8 @@ class Pipeline:
         self.sequence = 0
         self.chunks = 0
         self.rows_learned = 0
-        self._order = EventOrder(config.event.max_behind)
-        self._learned_ms = NO_TIMESTAMP
+        self._order = EventOrder(config.event)
+        self._gaps_ms = 0
         self._running = b"\0" * 16
         self._chunk = Chunk(EARLY_CHUNK, width)
 
@@ -105,8 +104,14 @@ class Pipeline:
 
     @property
     def watermark_ms(self) -> int:
-        """Time of the newest accepted event."""
-        return self._order.watermark_ms
+        """The newest time that most events do not contradict."""
+        return self._order.time.mark_ms
+
+    def set_watermark(self, time_ms: int) -> None:
+        """Put the watermark somewhere by an operator's will; what was counted later counts then."""
+        if time_ms < self.watermark_ms:
+            self._go_back(time_ms)
+        self._order.time.set(time_ms)
 
     @property
     def fingerprint(self) -> str:
@@ -120,26 +125,42 @@ class Pipeline:
         """
         count = len(batch)
         outcome = Outcome(np.full(count, np.nan), np.zeros(count, dtype=bool))
-        of_labels = self._rows_of_labels(batch)
-        self._order.reject(batch, of_labels)
-        accepted = batch.rejection == None  # noqa: E711 - elementwise on an object array
-        if not accepted.all():
-            for row in np.flatnonzero(~accepted):
-                rejection = batch.rejection[row]
-                outcome.rejections.append(rejection)
-                letter = dead_letter(
-                    batch.source[row], batch.record[row], rejection, self._config.name
-                )
-                outcome.dead_letters.append(letter)
+        of_labels = rows_of_topic(batch, self._labels_topic)
+        shifts = self._order.judge(batch, of_labels)
+        outcome.shifts += shifts
+        if not (accepted := batch.rejection == None).all():  # noqa: E711 - elementwise
+            outcome.put_aside(batch, np.flatnonzero(~accepted), self._config.name)
             rows = np.flatnonzero(accepted)
             events = batch.take(rows)
         else:
             rows, events = np.arange(count), batch
-        if of_labels is None:
-            self._process_events(events, rows, outcome)
-        else:
-            self._process_mixed(events, rows, of_labels[rows], outcome)
+        start = 0
+        for shift in shifts:
+            stop = int(np.searchsorted(rows, shift.row))
+            stretch = slice(start, stop)
+            self._process_mixed(events.take(stretch), rows[stretch], of_labels, outcome)
+            self._shift(shift)
+            start = stop
+        if start:
+            events, rows = events.take(slice(start, None)), rows[start:]
+        self._process_mixed(events, rows, of_labels, outcome)
         return outcome
+
+    def _shift(self, shift: Shift) -> None:
+        """The watermark is set to what most events say: forwards over a gap, or back."""
+        if shift.after_ms < shift.before_ms:
+            self._go_back(shift.after_ms)
+        else:
+            self._gaps_ms += shift.after_ms - shift.before_ms
+
+    def _go_back(self, mark_ms: int) -> None:
+        """What was counted at a time that the stream has not reached counts as of now."""
+        self.features.go_back(mark_ms)
+        self.labels.go_back(mark_ms)
+        self._writer.go_back(mark_ms)
+        if self.challenge is not None and self.challenge.feedback is not None:
+            self.challenge.feedback.go_back(mark_ms)
+        np.minimum(self._chunk.times_ms, mark_ms, out=self._chunk.times_ms)
 
     def _process_events(self, events: EventBatch, rows: NDArray[np.intp], outcome: Outcome) -> None:
         start = 0
@@ -152,10 +173,14 @@ class Pipeline:
         self,
         events: EventBatch,
         rows: NDArray[np.intp],
-        of_labels: NDArray[np.bool_],
+        of_labels: NDArray[np.bool_] | None,
         outcome: Outcome,
     ) -> None:
         """Events and labels in turn, each stretch of one kind as a whole."""
+        if of_labels is None:
+            self._process_events(events, rows, outcome)
+            return
+        of_labels = of_labels[rows]
         bounds = np.flatnonzero(np.diff(of_labels)) + 1
         for start, stop in pairwise([0, *bounds.tolist(), len(events)]):
             if start == stop:
@@ -165,14 +190,6 @@ class Pipeline:
                 self._take_labels(identities(stretch.event_id.tolist()), stretch.label)
             else:
                 self._process_events(stretch, rows[start:stop], outcome)
-
-    def _rows_of_labels(self, batch: EventBatch) -> NDArray[np.bool_] | None:
-        """Which rows are labels; None where there are none."""
-        if self._labels_topic is None:
-            return None
-        topics = (source.topic for source in batch.source)
-        found = np.array([topic == self._labels_topic for topic in topics], dtype=bool)
-        return found if found.any() else None
 
     def _take_labels(self, ids: Int64, labels: Float64) -> None:
         """Labels of earlier events: those of the chunk in hand, those that wait, those learnt."""
@@ -202,7 +219,7 @@ class Pipeline:
                 self._alert(events, row, float(scores[row]), first + row, outcome)
         chunk.scores[first:last] = scores
         chunk.raised[first:last] = raised
-        chunk.times_ms[first:last] = events.time_ms
+        chunk.times_ms[first:last] = events.counted_ms
         chunk.labels[first:last] = events.label
         if self._labels_topic is not None:
             chunk.ids[first:last] = identities(events.event_id.tolist())
@@ -212,7 +229,8 @@ class Pipeline:
         chunk.filled = last
         if chunk.filled == chunk.size:
             with self._stage("learn"):
-                self._learn(outcome)
+                assert events.mark_ms is not None
+                self._learn(outcome, int(events.mark_ms[-1]))
 
     def _alert(
         self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
@@ -239,8 +257,11 @@ class Pipeline:
             outcome.severities.append(made[1])
             outcome.reasons.extend(made[2])
 
-    def _learn(self, outcome: Outcome) -> None:
-        """Learn the full chunk and begin the next."""
+    def _learn(self, outcome: Outcome, now_ms: int) -> None:
+        """Learn the full chunk and begin the next. ``now_ms``: watermark after its last event.
+
+        Not the order's own: that stands at the end of the batch in hand, wherever it was cut.
+        """
         chunk, champion, scaler = self._chunk, self.champion, self.scaler
         first = self._config.processing.learn_first
         learns = first is None or self.sequence <= first
@@ -248,9 +269,8 @@ class Pipeline:
             scaler.learn(chunk.raw)
             self.rows_learned += chunk.size
         features = scaler.impute(chunk.raw)
-        # Not the watermark: that stands at the end of the batch in hand, wherever it was cut.
-        self._learned_ms = max(self._learned_ms, int(chunk.times_ms.max()))
-        now_ms, first_row = self._learned_ms, self.sequence - chunk.size
+        first_row = self.sequence - chunk.size
+        pace, self._gaps_ms = Pace(now_ms, self._gaps_ms), 0
         labelled, labels = self.labels.exchange(
             chunk, features, scaler, first_row, now_ms, champion.regime
         )
@@ -267,12 +287,11 @@ class Pipeline:
         if rows is not None:
             champion.learn(rows, self.sequence)
         champion.learn_labels(labelled, labels, self.sequence)
-        columns = (chunk.scores, chunk.raised, chunk.times_ms)
-        champion.learn_threshold(*columns, regime, self.sequence)
+        champion.learn_threshold(chunk.scores, chunk.raised, pace, regime, self.sequence)
         if self.challenge is not None:
             known = (labelled, labels)
             outcome.challenger_scores.append(
-                self.challenge.learn(chunk, rows, known, self.sequence, now_ms)
+                self.challenge.learn(chunk, rows, known, self.sequence, pace)
             )
         self.features.take_labels(now_ms)
         self.features.end_chunk()
@@ -284,16 +303,15 @@ class Pipeline:
 
     def state(self) -> State:
         """Everything that processing has changed, the chunk in hand included."""
-        chunk = self._chunk
-        filled = {name: c[: chunk.filled].copy() for name, c in chunk.columns().items()}
         return {
             "sequence": self.sequence,
             "chunks": self.chunks,
             "rows_learned": self.rows_learned,
-            "watermark_ms": self._order.watermark_ms,
-            "learned_ms": self._learned_ms,
+            "watermark_ms": self.watermark_ms,
+            "time": self._order.state(),
+            "gaps_ms": self._gaps_ms,
             "running": self._running.hex(),
-            "chunk": {"size": chunk.size, "filled": filled},
+            "chunk": self._chunk.state(),
             "features": self.features.state(),
             "scaler": self.scaler.state(),
             **self.champion.state(),
@@ -311,15 +329,11 @@ class Pipeline:
         self.labels.restore(state)
         self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
         self.rows_learned = int(state["rows_learned"])
-        self._order.watermark_ms = int(state["watermark_ms"])
-        self._learned_ms = int(state["learned_ms"])
+        # States of older versions have but a watermark, which one event may have steered.
+        self._order.restore(state.get("time"), int(state["watermark_ms"]))
+        self._gaps_ms = int(state.get("gaps_ms", 0))
         self._running = bytes.fromhex(state["running"])
-        self._chunk = Chunk(int(state["chunk"]["size"]), len(self.features.names))
-        filled = state["chunk"]["filled"]
-        self._chunk.filled = len(filled["scores"])
-        for name, column in self._chunk.columns().items():
-            if name in filled:  # states of older versions have no ids
-                column[: self._chunk.filled] = filled[name]
+        self._chunk = Chunk.of(state["chunk"], len(self.features.names))
         if self.challenge is not None:
             self.challenge.restore(state.get("challenger"), self.sequence)
 

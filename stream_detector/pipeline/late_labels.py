@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stream_detector.config.models import Labels
 from stream_detector.detectors.base import Rows
-from stream_detector.events import Float64, Int64, State
+from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.labels import Feedback, WaitingRows
 from stream_detector.pipeline.chunk import Chunk
 from stream_detector.scaling import RunningScaler
@@ -65,7 +65,7 @@ class LateLabels:
             features: (events, features) of it, finite.
             scaler: as the rows are to be learnt.
             sequence: number of its first event.
-            now_ms: newest event time learnt.
+            now_ms: the stream's watermark.
             regime: of the model that scored it.
 
         Returns:
@@ -81,6 +81,13 @@ class LateLabels:
         self.pending.offer(*columns, sequence)
         rows, labels, ids = self.pending.mature(now_ms)
         return Rows(rows, scaler.standardise(rows), ids), labels
+
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``."""
+        if self.feedback is not None:
+            self.feedback.go_back(mark_ms)
+        if self.pending is not None:
+            self.pending.go_back(mark_ms)
 
     def state(self) -> State:
         """Both parts and the counts."""
@@ -99,3 +106,11 @@ class LateLabels:
             self.feedback.restore(state["feedback"])  # states of older versions have none
         self.taken = int(state.get("labels_taken", 0))
         self.unmatched = int(state.get("labels_unmatched", 0))
+
+
+def rows_of_topic(batch: EventBatch, topic: str | None) -> NDArray[np.bool_] | None:
+    """Which rows come from a topic (that of the labels); None where there are none."""
+    if topic is None:
+        return None
+    found = np.array([source.topic == topic for source in batch.source], dtype=bool)
+    return found if found.any() else None

@@ -22,7 +22,7 @@ from stream_detector.detectors.base import (
 from stream_detector.detectors.registry import build_detector
 from stream_detector.drift import Change, DriftWatch
 from stream_detector.events import Float64, Int64, State
-from stream_detector.threshold import AlertThreshold
+from stream_detector.threshold import AlertThreshold, Pace
 
 
 class Model:
@@ -169,7 +169,7 @@ class Model:
         self,
         scores: Float64,
         raised: NDArray[np.bool_],
-        times_ms: Int64,
+        pace: Pace,
         regime: int,
         sequence: int,
     ) -> None:
@@ -178,13 +178,13 @@ class Model:
         Args:
             scores: (events,) as they were given.
             raised: (events,) which of them alerted.
-            times_ms: (events,) event times.
+            pace: the stream's time at the chunk's end.
             regime: of the detector then.
             sequence: events up to the chunk's end.
         """
         if self.began == sequence:
             return  # another detector gave them
-        self.threshold.learn(scores, raised, times_ms)
+        self.threshold.learn(scores, raised, pace)
         if self.regime != regime:
             self.threshold.reset()
             for config, watch in zip(self._drift, self._watches, strict=True):

@@ -1,56 +1,97 @@
-"""Events that come too late, or absurdly early, are bad records."""
+"""Events that come too late, or absurdly early, are bad records; what time it is for the others."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.events import NO_TIMESTAMP, EventBatch, Rejection
+from stream_detector.alerts import iso_time
+from stream_detector.config.models import Event
+from stream_detector.events import EventBatch, Int64, Rejection, State
+from stream_detector.stream_time import HELD, Shift, StreamTime, carried
 
-_FILE_JUMP_MS = 366 * 86_400_000
-"""Without a record timestamp to hold it against, a leap of a year is taken for a wrong date."""
+_SECTION = "docs/runbook.md#streamdetectorrejectingevents"
 
 
 class EventOrder:
-    """Holds each event's time against the newest one before it.
+    """Holds each event's time against what most events before it say.
 
-    State: ``watermark_ms``, time of the newest accepted event.
+    State: the stream's time.
+
+    Attributes:
+        time: the stream's time.
     """
 
-    def __init__(self, max_behind_seconds: float) -> None:
-        self._behind_ms = int(max_behind_seconds * 1000)
-        self.watermark_ms = NO_TIMESTAMP
+    def __init__(self, event: Event) -> None:
+        """``event``: its limits."""
+        self._behind_ms = int(event.max_behind * 1000)
+        self._gap_ms = int(max(event.max_gap, event.max_ahead) * 1000)
+        self.time = StreamTime(int(event.max_step * 1000), self._gap_ms, self._behind_ms)
 
-    def reject(self, batch: EventBatch, of_labels: NDArray[np.bool_] | None) -> None:
-        """Reject what is too late, or absurdly early, by the newest accepted event before it."""
-        if of_labels is not None:  # a label is late by its nature
-            events = batch.take(np.flatnonzero(~of_labels))
-            self.reject(events, None)
-            batch.rejection[~of_labels] = events.rejection
-            return
-        times = np.where(batch.rejection == None, batch.time_ms, NO_TIMESTAMP)  # noqa: E711
-        if not len(times):
-            return
-        before = np.maximum.accumulate(np.concatenate([[self.watermark_ms], times]))
-        if (times < before[:-1] - self._behind_ms).any() or (np.diff(before) > _FILE_JUMP_MS).any():
-            self._reject_one_by_one(batch)
+    def judge(self, batch: EventBatch, of_labels: NDArray[np.bool_] | None) -> list[Shift]:
+        """Reject what is too late or too early, and give every row its watermark.
+
+        A label is late by its nature: it has a watermark and no say. A batch that brings its
+        watermarks along (a replay of accepted events) keeps them.
+
+        Returns:
+            Where the watermark did more than go on; rows of ``batch``.
+        """
+        if batch.mark_ms is not None:
+            return self._follow(batch.mark_ms)
+        readable = (batch.rejection == None) & (batch.time_ms >= 0)  # noqa: E711 - elementwise
+        if of_labels is not None:
+            readable &= ~of_labels
+        if readable.all():
+            reading = self.time.read(batch.time_ms)
+            batch.mark_ms = reading.marks
+            refused, shifts = reading.ahead | reading.behind, reading.shifts
+            rows = np.arange(len(batch))
         else:
-            self.watermark_ms = int(before[-1])
+            rows, before = np.flatnonzero(readable), self.time.mark_ms
+            reading = self.time.read(batch.time_ms[rows])
+            batch.mark_ms = carried(reading.marks, readable, before)
+            refused = reading.ahead | reading.behind
+            shifts = [Shift(int(rows[s.row]), s.before_ms, s.after_ms) for s in reading.shifts]
+        for at in np.flatnonzero(refused).tolist():
+            time_ms, centre_ms = int(batch.time_ms[rows[at]]), int(reading.centres[at])
+            batch.rejection[rows[at]] = self._rejection(time_ms, centre_ms)
+        return shifts
 
-    def _reject_one_by_one(self, batch: EventBatch) -> None:
-        for row, time_ms in enumerate(batch.time_ms.tolist()):
-            if batch.rejection[row] is not None:
-                continue
-            lead = time_ms - self.watermark_ms
-            if self.watermark_ms >= 0 and lead < -self._behind_ms:
-                reason, message = "time_behind", f"{-lead / 1000:g} s behind the newest event"
-            elif (
-                self.watermark_ms >= 0
-                and lead > _FILE_JUMP_MS
-                and batch.record[row].timestamp == NO_TIMESTAMP
-            ):
-                reason, message = "time_ahead", f"{lead / 1000:g} s after the newest event"
-            else:
-                self.watermark_ms = max(self.watermark_ms, time_ms)
-                continue
-            batch.rejection[row] = Rejection("order", reason, message)
+    def _follow(self, marks: Int64) -> list[Shift]:
+        """Watermarks that were decided before; where they go back."""
+        before = np.concatenate([[self.time.mark_ms], marks])
+        self.time.mark_ms = int(before[-1])
+        return [
+            Shift(row, int(before[row]), int(before[row + 1]))
+            for row in np.flatnonzero(np.diff(before) < 0).tolist()
+        ]
+
+    def _rejection(self, time_ms: int, centre_ms: int) -> Rejection:
+        days = abs(time_ms - centre_ms) / 86_400_000
+        held = f"most of the last {HELD} events, which are at {iso_time(centre_ms)}"
+        if time_ms > centre_ms:
+            return Rejection(
+                "order",
+                "time_ahead",
+                f"{iso_time(time_ms)} is {days:.4g} days after {held}; event.max_gap is "
+                f"{self._gap_ms / 86_400_000:.4g} days. A clock or a unit; a real gap is accepted "
+                f"once most events are beyond it. See {_SECTION}",
+            )
+        return Rejection(
+            "order",
+            "time_behind",
+            f"{iso_time(time_ms)} is {days:.4g} days behind {held}; event.max_behind is "
+            f"{self._behind_ms / 86_400_000:.4g} days. See {_SECTION}",
+        )
+
+    def state(self) -> State:
+        """The stream's time."""
+        return self.time.state()
+
+    def restore(self, state: State | None, watermark_ms: int) -> None:
+        """Take ``state`` in; without it (from older versions) what most events say is not known."""
+        if state is None:
+            self.time.set(watermark_ms)
+        else:
+            self.time.restore(state)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.alerts import Outgoing
+from stream_detector.alerts import Outgoing, dead_letter
 from stream_detector.drift import Change
-from stream_detector.events import Float64, Rejection
+from stream_detector.events import EventBatch, Float64, Rejection
+from stream_detector.stream_time import Shift
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Outcome:
         rejections: why, one for each dead letter.
         suppressed: alerts held back.
         changes: drifts found.
+        shifts: where the watermark was set to what most events say.
         challenger_scores: the challenger's, (events,) of each chunk that became full.
     """
 
@@ -38,4 +40,13 @@ class Outcome:
     rejections: list[Rejection] = field(default_factory=list)
     suppressed: int = 0
     changes: list[Change] = field(default_factory=list)
+    shifts: list[Shift] = field(default_factory=list)
     challenger_scores: list[Float64] = field(default_factory=list)
+
+    def put_aside(self, batch: EventBatch, rows: NDArray[np.intp], detector: str) -> None:
+        """Make dead letters of the rejected ``rows`` of a batch; ``detector``: its name."""
+        for row in rows:
+            rejection = batch.rejection[row]
+            self.rejections.append(rejection)
+            letter = dead_letter(batch.source[row], batch.record[row], rejection, detector)
+            self.dead_letters.append(letter)
