@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +10,15 @@ import msgspec
 
 from stream_detector.config.models import Suppression
 from stream_detector.events import Record, Rejection, State, TopicPartition
-
-Headers = list[tuple[str, bytes]]
+from stream_detector.messages import (
+    DEAD_LETTER,
+    ORIGINAL_TIMESTAMP,
+    Headers,
+    Outgoing,
+    fitted,
+    header_name,
+    sound,
+)
 
 ALERT_TYPE = "io.stream-detector.alert.v1"
 """CloudEvents type of an alert; the version changes when a field changes its meaning."""
@@ -20,25 +26,8 @@ ALERT_TYPE = "io.stream-detector.alert.v1"
 _MAX_EVENT_BYTES = 400_000
 """A larger original event stays out of its alert: brokers refuse messages over 1 MiB."""
 
-
-_MAX_MESSAGE_BYTES = 1_040_000
-"""Just under the 1 MiB that brokers and the client take by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message for an output topic.
-
-    ``source`` and ``offset`` tell which record caused it; ``timestamp_ms`` is the timestamp of the
-    record to write, None to leave it to the client and the broker.
-    """
-
-    source: TopicPartition
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp_ms: int | None
+_MAX_TRACE_BYTES = 1000
+"""A longer ``traceparent`` or ``tracestate`` is none: 55 bytes, and 512 by the standard."""
 
 
 def iso_time(time_ms: int) -> str:
@@ -89,11 +78,13 @@ def alert_message(
     headers.extend(
         (name, content)
         for name, content in record.headers or ()
-        if name in ("traceparent", "tracestate") and content is not None
+        if name in ("traceparent", "tracestate")
+        and content is not None
+        and len(content) <= _MAX_TRACE_BYTES
     )
     # Without a timestamp of its own: a broker refuses event times that lie ahead of its clock and
     # may delete at once what lies far behind. The event time stands in ce_time and in the body.
-    return Outgoing(source, record.offset, record.key, value, headers, None)
+    return fitted(Outgoing(source, record.offset, record.key, value, headers, None))
 
 
 def _original(record: Record) -> Any:
@@ -110,10 +101,11 @@ def _original(record: Record) -> Any:
 def dead_letter(
     source: TopicPartition, record: Record, rejection: Rejection, detector: str
 ) -> Outgoing:
-    """The record whole (key, value, headers, timestamp) and why, in Kafka Connect's headers.
+    """The record whole (key, value, headers) and why, in Kafka Connect's headers.
 
-    What no broker would take is cut: a value that would bring the message over
-    ``_MAX_MESSAGE_BYTES`` keeps its beginning, and a header says how long it was.
+    The record's own timestamp goes into a header: as the letter's, a broker would refuse one that
+    lies ahead of its clock, and delete at once what lies far behind. What no broker would take is
+    left out, and a header says what.
     """
     reasons = {
         "topic": source.topic,
@@ -126,18 +118,15 @@ def dead_letter(
         "exception.class.name": rejection.reason,
         "exception.message": rejection.message,
     }
-    headers: Headers = [(name, content or b"") for name, content in record.headers or ()]
+    headers: Headers = [
+        (header_name(name), content or b"") for name, content in record.headers or ()
+    ]
     headers.extend(
-        (f"__connect.errors.{name}", text.encode("utf-8", "replace"))
-        for name, text in reasons.items()
+        (f"{DEAD_LETTER}{name}", text.encode("utf-8", "replace")) for name, text in reasons.items()
     )
-    key, value = record.key, record.value
-    room = _MAX_MESSAGE_BYTES - len(key or b"") - sum(len(n) + len(c) + 10 for n, c in headers)
-    if value is not None and len(value) > room:
-        headers.append(("stream-detector.original-size-bytes", str(len(value)).encode()))
-        value = value[: max(room, 0)]
-    timestamp = record.timestamp if record.timestamp >= 0 else None
-    return Outgoing(source, record.offset, key, value, headers, timestamp)
+    if record.timestamp >= 0:
+        headers.append((ORIGINAL_TIMESTAMP, str(record.timestamp).encode()))
+    return fitted(sound(Outgoing(source, record.offset, record.key, record.value, headers, None)))
 
 
 class Suppressor:

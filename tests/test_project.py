@@ -28,6 +28,7 @@ FLOORS = {
     "detectors.base": 0.5,  # the contract; what explains a score speaks of it too
     "labels": 0.75,  # features count them
     "stream_time": 0.75,  # what it is, everything else asks
+    "messages": 0.75,  # alerts are made of them
     **dict.fromkeys(("decoding", "features", "scaling", "detectors"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "drift": 1.5,  # it stores River's objects as the detectors do

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stream_detector.alerts import Outgoing
 from stream_detector.cli.alerts import readable
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.comparison import as_json, as_table
@@ -26,6 +25,7 @@ from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.bootstrap import RESAMPLES
 from stream_detector.evaluation.comparison import compare
 from stream_detector.evaluation.figures import figures
+from stream_detector.messages import Outgoing
 
 AHEAD_BYTES = 2_000_000
 """A file of so many bytes, compressed or not, is worth the half second that a process takes."""

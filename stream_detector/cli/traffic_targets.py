@@ -12,11 +12,11 @@ from typing import BinaryIO, Protocol
 
 from pydantic import ValidationError
 
-from stream_detector.alerts import Outgoing
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Sink
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import TopicPartition
+from stream_detector.messages import Outgoing
 from stream_detector.simulation.bad import ONLY_IN_LOGS, Spoiler
 from stream_detector.simulation.traffic import Generated
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stream_detector.alerts import Outgoing
 from stream_detector.errors import ConnectorError
 from stream_detector.events import Record, TopicPartition
+from stream_detector.messages import Outgoing
 
 
 @dataclass(slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stream_detector.alerts import Outgoing
 from stream_detector.connectors.base import Commit, Fetched, Rebalance
 from stream_detector.errors import ConnectorError
 from stream_detector.events import Record, TopicPartition
+from stream_detector.messages import Outgoing
 
 
 class EmbeddedSource:

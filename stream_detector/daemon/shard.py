@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from stream_detector.alerts import Outgoing
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import state_differences, state_fingerprint, state_shape
 from stream_detector.config.models import Config
@@ -20,6 +19,7 @@ from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
 from stream_detector.journal import JournalRecord, Range, encode
 from stream_detector.merge import LaneTime, Merger, lanes_of, lanes_state
+from stream_detector.messages import Outgoing
 from stream_detector.pipeline import Outcome, Pipeline, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields

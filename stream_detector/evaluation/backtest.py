@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.alerts import Outgoing
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import state_fingerprint
 from stream_detector.config.models import Config
 from stream_detector.connectors.base import Source
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, Float64, Int64
+from stream_detector.messages import Outgoing
 from stream_detector.pipeline import Outcome, Pipeline
 
 

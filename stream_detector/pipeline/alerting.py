@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_detector import explanation
-from stream_detector.alerts import Outgoing, Suppressor, alert_message, iso_time, severity
+from stream_detector.alerts import Suppressor, alert_message, iso_time, severity
 from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
 from stream_detector.detectors.base import Detector, Rows
 from stream_detector.events import EventBatch, State
 from stream_detector.features import FeatureExtractor
+from stream_detector.messages import Outgoing
 from stream_detector.scaling import RunningScaler
 from stream_detector.threshold import AlertThreshold
 

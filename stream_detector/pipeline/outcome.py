@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.alerts import Outgoing, dead_letter
+from stream_detector.alerts import dead_letter
 from stream_detector.drift import Change
 from stream_detector.events import EventBatch, Float64, Rejection
+from stream_detector.messages import Outgoing
 from stream_detector.stream_time import Shift
 
 

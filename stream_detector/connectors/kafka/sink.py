@@ -7,18 +7,30 @@ drop the doubles.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from stream_detector.alerts import Outgoing
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Commit
-from stream_detector.connectors.kafka.settings import clear_cause, producer_settings, refusal
+from stream_detector.connectors.kafka.refusals import (
+    Adaptation,
+    Kind,
+    Sent,
+    confirm,
+    hand_over,
+    kind_of,
+    permanent,
+    say_what_was_left_out,
+    worst,
+)
+from stream_detector.connectors.kafka.settings import clear_cause, producer_settings
 from stream_detector.errors import CommitDoubtError, CommitRefusedError, OutputError
 from stream_detector.events import TopicPartition
+from stream_detector.messages import Outgoing
 
 _CLOSE_SECONDS = 1.0
 
@@ -36,15 +48,24 @@ def close_producer(producer: Any) -> None:
         producer._closed = True  # noqa: SLF001
 
 
-class KafkaSink:
-    """Writes messages. State: the producer, and the futures of what was not confirmed yet."""
+class NotWrittenError(OutputError):
+    """Messages were not written; ``failed`` says which, with the root of each failure."""
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, text: str, failed: list[tuple[Sent, BaseException]]) -> None:
+        super().__init__(text)
+        self.failed = failed
+
+
+class KafkaSink:
+    """Writes messages. State: the producer, and what was not confirmed yet."""
+
+    def __init__(self, kafka: Kafka, adaptation: Adaptation | None = None) -> None:
         """Connect. Raises ``ConnectorError`` with the cause."""
         self._kafka = kafka
+        self._adaptation = adaptation or Adaptation()
         with clear_cause("connect a producer", kafka):
             self._producer = KafkaProducer(**producer_settings(kafka))
-        self._futures: list[Any] = []
+        self._sent: list[Sent] = []
 
     def send(self, topic: str, messages: Sequence[Outgoing]) -> None:
         """Hand messages to the client; ``flush`` tells whether they arrived.
@@ -52,39 +73,35 @@ class KafkaSink:
         Raises ``OutputError`` where the client refuses at once.
         """
         for message in messages:
-            try:
-                future = self._producer.send(
-                    topic,
-                    value=message.value,
-                    key=message.key,
-                    headers=message.headers,
-                    timestamp_ms=message.timestamp_ms,
-                )
-            except KafkaError as error:
-                raise (
-                    refusal(error, f"write to {topic}", self._kafka)
-                    or OutputError(f"cannot write to {topic}: {error!r}")
-                ) from error
-            self._futures.append(future)
+            one = hand_over(self._producer, topic, message, self._adaptation)
+            self._sent.append(one)
+            if one.error is not None:
+                self._raise(self._take())
 
     def flush(self) -> None:
         """Wait until everything sent is confirmed. Raises ``OutputError`` where it is not."""
-        futures, self._futures = self._futures, []
+        sent = self._take()
         deadline = 3 * self._kafka.request_timeout
-        try:
-            self._producer.flush(timeout=deadline)
-        except KafkaError as error:
-            raise OutputError(
-                f"messages were not confirmed in {deadline:g} s: {error!r}"
-            ) from error
-        for future in futures:
-            # A batch that timed out fails its future alone; the flush says nothing of it.
-            if not future.succeeded():
-                cause = future.exception
-                raise (
-                    refusal(cause, "write", self._kafka)
-                    or OutputError(f"a message was not written: {cause!r}")
-                ) from cause
+        # The client's own flush says nothing of a batch that timed out, nor does it return before
+        # its time is up where a batch was given up for another one.
+        if not confirm(sent, time.monotonic() + deadline):
+            if worst(sent):
+                self._raise(sent)
+            raise OutputError(f"messages were not confirmed in {deadline:g} s")
+        say_what_was_left_out(sent)
+
+    def _take(self) -> list[Sent]:
+        sent, self._sent = self._sent, []
+        return sent
+
+    def _raise(self, sent: list[Sent]) -> NoReturn:
+        failed = worst(sent)
+        if not failed:
+            raise OutputError("messages were not confirmed")
+        one, error = failed[0]
+        if kind_of(error) is Kind.RIGHT and (final := permanent(one, error, self._kafka)):
+            raise final from error
+        raise NotWrittenError(f"a message was not written to {one.topic}: {error!r}", failed)
 
     def close(self) -> None:
         """Give up what is under way and disconnect. Without a timeout it would wait for ever."""
@@ -103,11 +120,12 @@ class AtLeastOnceOutput:
         self._kafka = kafka
         self._commit_offsets = commit_offsets
         self._sink: KafkaSink | None = None
+        self._adaptation = Adaptation()
 
     def open(self) -> None:
         """Connect anew. Raises ``ConnectorError`` with the cause."""
         self.close()
-        self._sink = KafkaSink(self._kafka)
+        self._sink = KafkaSink(self._kafka, self._adaptation)
 
     def commit(self, commit: Commit, membership: Any) -> int:
         """Write the messages, then the offsets; see ``Output.commit``. There is no journal."""
@@ -118,12 +136,24 @@ class AtLeastOnceOutput:
             for topic, messages in commit.messages:
                 self._sink.send(topic, messages)
             self._sink.flush()
+        except NotWrittenError as error:
+            self.close()
+            self._adapt(error)
+            raise CommitDoubtError(str(error)) from error
         except OutputError as error:
             self.close()
             raise CommitDoubtError(str(error)) from error
         if not self._commit_offsets(commit.offsets):
             raise CommitRefusedError("the group has moved on")
         return -1
+
+    def _adapt(self, failure: NotWrittenError) -> None:
+        """Learn for the next attempt. Raises where no attempt would help."""
+        for one, error in failure.failed:
+            if not self._adaptation.learn(one, error):
+                final = permanent(one, error, self._kafka)
+                if final is not None:
+                    raise final from error
 
     def close(self) -> None:
         """Disconnect."""

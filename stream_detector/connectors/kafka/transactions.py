@@ -11,43 +11,43 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from kafka import KafkaProducer
 from kafka import TopicPartition as ClientPartition
-from kafka.errors import (
-    ClusterAuthorizationFailedError,
-    CommitFailedError,
-    FencedInstanceIdError,
-    GroupAuthorizationFailedError,
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    RebalanceInProgressError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailedError,
-)
+from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Commit
+from stream_detector.connectors.kafka.refusals import (
+    CLIENT_ERRORS,
+    Adaptation,
+    Kind,
+    Sent,
+    confirm,
+    hand_over,
+    kind_of,
+    permanent,
+    root_of,
+    say_what_was_left_out,
+    worst,
+)
 from stream_detector.connectors.kafka.settings import clear_cause, refusal, transactional_settings
 from stream_detector.connectors.kafka.sink import close_producer
-from stream_detector.errors import (
-    CommitDoubtError,
-    CommitRefusedError,
-    OutputError,
-    RefusedError,
-)
+from stream_detector.errors import CommitDoubtError, CommitRefusedError, RefusedError
 from stream_detector.failpoints import failpoint
 
-_NO_RIGHT = (
-    ClusterAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailedError,
-)
-_MOVED_ON = (CommitFailedError, FencedInstanceIdError, RebalanceInProgressError)
+_MOST_ADAPTATIONS = 40
+"""A size is approached in steps of a fifth: from 1 MiB down to 100 bytes."""
+
+
+class _NotWrittenError(Exception):
+    """Messages failed; nothing of the transaction is committed."""
+
+    def __init__(self, failed: list[tuple[Sent, BaseException]]) -> None:
+        super().__init__(failed)
+        self.failed = failed
 
 
 class TransactionalOutput:
@@ -62,6 +62,7 @@ class TransactionalOutput:
         self._kafka = kafka
         self._shard = shard
         self._producer: Any = None
+        self._adaptation = Adaptation()
 
     def open(self) -> None:
         """A new producer; it fences the last one and ends its transaction, whoever has it.
@@ -78,14 +79,34 @@ class TransactionalOutput:
             self._producer = producer  # closed at the next opening even where this one fails
             try:
                 producer.init_transactions()  # heeds max_block_ms
-            except _NO_RIGHT as error:
+            except AuthorizationError as error:
                 raise RefusedError(f"not authorised for the transactional id {name}") from error
 
     def commit(self, commit: Commit, membership: Any) -> int:
         """Write ``commit`` in one transaction; see ``Output.commit``.
 
+        A message that its topic refuses is written in a smaller form, if it has one.
         ``membership`` is ``ConsumerGroupMetadata`` as of the last poll.
         """
+        for _ in range(_MOST_ADAPTATIONS):
+            try:
+                return self._attempt(commit, membership)
+            except _NotWrittenError as error:
+                self._adapt(error.failed)
+        raise CommitDoubtError("a transaction was not written in any form")  # never so far
+
+    def _adapt(self, failed: list[tuple[Sent, BaseException]]) -> None:
+        """Learn from what was refused. Raises where there is nothing to be learnt from it."""
+        for one, error in failed:
+            if self._adaptation.learn(one, error):
+                continue
+            final = permanent(one, error, self._kafka)
+            if final is not None:
+                raise final from error
+            self.close()
+            raise CommitDoubtError(f"a transaction ended in doubt: {error!r}") from error
+
+    def _attempt(self, commit: Commit, membership: Any) -> int:
         if self._producer is None:
             raise CommitDoubtError("the producer was given up")
         started = time.monotonic()
@@ -93,21 +114,11 @@ class TransactionalOutput:
         deadline = started + allowed
         try:
             end = self._transact(commit, membership, deadline)
-        except _MOVED_ON as error:
+        except _NotWrittenError:
             self._abort(deadline)
-            raise CommitRefusedError(f"the group has moved on: {error!r}") from error
-        except _NO_RIGHT as error:
-            raise (
-                refusal(error, "write", self._kafka) or RefusedError(f"not authorised: {error!r}")
-            ) from error
-        except MessageSizeTooLargeError as error:
-            raise OutputError(
-                f"the broker refuses a message as too large: {error}. Raise max.message.bytes of "
-                "the topics for alerts and dead letters to 1048588, its default"
-            ) from error
-        except KafkaError as error:
-            self.close()
-            raise CommitDoubtError(f"a transaction ended in doubt: {error!r}") from error
+            raise
+        except CLIENT_ERRORS as error:
+            self._judge(error, deadline)
         took = time.monotonic() - started
         if took > allowed:
             self.close()
@@ -117,18 +128,29 @@ class TransactionalOutput:
             )
         return end
 
+    def _judge(self, error: Exception, deadline: float) -> NoReturn:
+        """What the transaction itself failed with, not one of its messages."""
+        root = root_of(error)
+        kind = kind_of(root)
+        if kind is Kind.MOVED_ON:
+            self._abort(deadline)
+            raise CommitRefusedError(f"the group has moved on: {root!r}") from error
+        if kind is Kind.RIGHT:
+            refused = refusal(root, "write", self._kafka)
+            raise (refused or RefusedError(f"not authorised: {root!r}")) from error
+        self.close()
+        raise CommitDoubtError(f"a transaction ended in doubt: {root!r}") from error
+
     def _transact(self, commit: Commit, membership: Any, deadline: float) -> int:
         producer = self._producer
         producer.begin_transaction()
-        futures = self._send(commit)
-        journal = producer.send(
-            self._kafka.journal_topic, value=commit.journal, partition=self._shard
-        )
-        futures.append(journal)
-        for future in futures:
-            # A batch that timed out fails its future alone: neither flush nor commit says so. (And
-            # flush has no deadline: its timeout is for each batch.)
-            future.get(timeout=_left(deadline))
+        sent = self._send(commit)
+        # A batch that timed out fails its future alone: neither flush nor commit says so. (And
+        # flush has no deadline: its timeout is for each batch.)
+        if not confirm(sent, deadline):
+            if failed := worst(sent):
+                raise _NotWrittenError(failed)
+            raise KafkaTimeoutError("the messages were not confirmed in time")
         failpoint("after_flush")
         manager = producer._transaction_manager  # noqa: SLF001 - the public calls have no deadline
         offsets = {
@@ -138,25 +160,29 @@ class TransactionalOutput:
         self._wait(manager.send_offsets_to_transaction(offsets, membership), deadline)
         failpoint("after_offsets")
         self._wait(manager.begin_commit(), deadline)
-        return int(journal.value.offset) + 1
+        say_what_was_left_out(sent)
+        return int(sent[-1].future.value.offset) + 1
 
-    def _send(self, commit: Commit) -> list[Any]:
-        futures: list[Any] = []
+    def _send(self, commit: Commit) -> list[Sent]:
+        """Everything up to the first one that the client does not take; the journal's at last."""
+        sent: list[Sent] = []
         half = sum(len(messages) for _, messages in commit.messages) // 2
         for topic, messages in commit.messages:
             for message in messages:
-                if len(futures) == half:
+                if len(sent) == half:
                     failpoint("mid_produce")
-                futures.append(
-                    self._producer.send(
-                        topic,
-                        value=message.value,
-                        key=message.key,
-                        headers=message.headers,
-                        timestamp_ms=message.timestamp_ms,
-                    )
-                )
-        return futures
+                sent.append(hand_over(self._producer, topic, message, self._adaptation))
+                if sent[-1].error is not None:
+                    return sent
+        journal = Sent(self._kafka.journal_topic, None)
+        sent.append(journal)
+        try:
+            journal.future = self._producer.send(
+                journal.topic, value=commit.journal, partition=self._shard
+            )
+        except CLIENT_ERRORS as error:
+            journal.error = error
+        return sent
 
     def _wait(self, result: Any, deadline: float) -> None:
         """Wait for a request of the transaction; its public form would wait for ever."""
