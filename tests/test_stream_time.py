@@ -12,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_detector.alerts import Suppressor
+from stream_detector.cli.state_watermark import with_watermark
 from stream_detector.config.models import Suppression
+from stream_detector.config.time_limits import notes_on_limits
+from stream_detector.daemon.shard import Shard
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, TopicPartition
 from stream_detector.merge import Merger
 from stream_detector.pipeline import Outcome, Pipeline
+from stream_detector.snapshots import decode as decode_snapshot
+from stream_detector.snapshots import encode
 from stream_detector.stream_time import HELD, Shift, StreamTime
+from stream_detector.telemetry.metrics import Metrics
 from tests.support.streams import configuration, new_pipeline, run_in_cuts
 from tests.test_merge import batch_of
 
@@ -403,3 +409,41 @@ def test_a_wrong_event_leaves_the_order_of_the_others_alone(place: int, everywhe
         assert (
             sorted(found[:6], key=str) == sorted(expected[:6], key=str) or found[6:] == expected[6:]
         )
+
+
+def test_a_snapshot_is_given_another_watermark(tmp_path) -> None:
+    config = configuration(state={"directory": str(tmp_path / "state")})
+    pipeline = new_pipeline(config)
+    run_in_cuts(pipeline, config, as_records(FRAUDS[:200], False), [])
+    source = TopicPartition("events", 0)
+    shard = Shard(0, config, Metrics())
+    shard.add(source, 0)
+    shard.pipeline = pipeline
+    snapshot = shard.snapshot({"written_at": 1.0, "journal": None})
+    before_ms, changed = with_watermark(config, decode_snapshot(encode(snapshot)), BASE)
+    assert before_ms == FRAUDS[199]["time"]
+    again = Shard(0, config, Metrics())
+    again.restore(decode_snapshot(encode(changed)))
+    assert again.pipeline.watermark_ms == BASE
+
+
+def test_a_state_without_claims_is_restored_and_set_right_by_the_stream() -> None:
+    config = configuration()
+    pipeline = new_pipeline(config)
+    run_in_cuts(pipeline, config, as_records(FRAUDS[:200], False), [])
+    state = {k: v for k, v in pipeline.state().items() if k not in ("time", "gaps_ms")}
+    restored = new_pipeline(config)
+    restored.restore({**state, "watermark_ms": BASE + 400 * DAY})
+    rest = FRAUDS[200:400]
+    outcomes = run_in_cuts(restored, config, as_records(rest, False), [50])
+    assert sum(len(outcome.rejections) for outcome in outcomes) == 0
+    assert [s.after_ms < s.before_ms for o in outcomes for s in o.shifts] == [True]
+    assert restored.watermark_ms == rest[-1]["time"]
+
+
+def test_limits_that_make_others_late_are_named() -> None:
+    assert notes_on_limits(configuration().event) == []
+    event = {"id": "id", "time": {"field": "time"}, "max_behind": "30m"}
+    ahead, step = notes_on_limits(configuration(event=event).event)
+    assert ahead.startswith("event.max_ahead (1d) is more than event.max_behind (30m)")
+    assert step.startswith("event.max_step (1h) is more than event.max_behind (30m)")

@@ -141,7 +141,7 @@ def _make_newest(config: Config, store: SnapshotStore, position: int, *, yes: bo
 
     The newest goes last: until then a start begins where it would have begun.
     """
-    _refuse_while_active(config)
+    refuse_while_active(config)
     later = [other for other in store.positions() if other > position]
     if later and not yes and not agreed(f"set aside {len(later)} later snapshots?"):
         return False
@@ -150,7 +150,8 @@ def _make_newest(config: Config, store: SnapshotStore, position: int, *, yes: bo
     return True
 
 
-def _refuse_while_active(config: Config) -> None:
+def refuse_while_active(config: Config) -> None:
+    """Raise ``StateError`` while a member of the group is active."""
     if config.kafka is None:
         return  # no group: nobody runs
     members = active_members(config.kafka)

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from stream_detector.alerts import iso_time
 from stream_detector.daemon.shard import Shard
 from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
 from stream_detector.labels import Feedback
 from stream_detector.pipeline import Challenge, Outcome
+from stream_detector.stream_time import Shift
 from stream_detector.telemetry.label_metrics import RankingMetrics
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -72,6 +74,7 @@ class Observation:
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
         self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
         self._observe_changes(shard, outcome.changes)
+        self._observe_shifts(shard, outcome.shifts)
         self._metrics.add_reasons(Counter(outcome.reasons))
         pipeline = shard.pipeline
         chunks = self._increase(shard, "chunks", pipeline.chunks)
@@ -112,6 +115,23 @@ class Observation:
                 ),
             )
 
+    def _observe_shifts(self, shard: Shard, shifts: Sequence[Shift]) -> None:
+        """Count where the watermark was set to what most events say; the last of them, in words."""
+        if not shifts:
+            return
+        for shift in shifts:
+            back = shift.after_ms < shift.before_ms
+            self._metrics.add_time_shift("back" if back else "forward")
+        last = shifts[-1]
+        log.warning(
+            "the time of shard %d was set from %s to %s, where most of the last events are; if it "
+            "should not have been, see docs/runbook.md#the-streams-time-is-wrong",
+            shard.number,
+            iso_time(max(last.before_ms, 0)),
+            iso_time(max(last.after_ms, 0)),
+            extra=fields("time-shift", stage="order", shard=shard.number, found=len(shifts)),
+        )
+
     def report(self, events: int, shards: int) -> None:
         """The line of each minute; the only one as long as all is well."""
         totals = self._recent.totals()
@@ -149,6 +169,7 @@ class Observation:
         number, pipeline = shard.number, shard.pipeline
         threshold = pipeline.threshold
         self._metrics.set_threshold(number, threshold.value, threshold.share)
+        self._metrics.set_watermark(number, pipeline.watermark_ms / 1000)
         groups = {group.name: group.columns for group in pipeline.features.groups}
         scaler = pipeline.scaler
         moments = (scaler.count, scaler.mean, scaler.deviation)

@@ -91,6 +91,8 @@ FAMILIES = (
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
     Family("risk_events", "gauge", "Events held for labels.risk.", (*SHARD, "key", "state")),
     Family("drift_events_total", "counter", "Drifts found.", ("on", "feature")),
+    Family("time_shifts_total", "counter", "Times the watermark was set anew.", ("direction",)),
+    Family("watermark_timestamp_seconds", "gauge", "The stream's own time.", SHARD),
     Family(
         "labelled_events_total",
         "counter",

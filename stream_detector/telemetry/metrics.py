@@ -165,6 +165,17 @@ class Metrics:
         with self._lock:
             self._series.add("drift_events_total", count, (on, feature))
 
+    def add_time_shift(self, direction: str) -> None:
+        """The watermark was set to what most events say, ``forward`` or ``back``."""
+        with self._lock:
+            self._series.add("time_shifts_total", 1, (direction,))
+
+    def set_watermark(self, shard: int, timestamp_seconds: float) -> None:
+        """A shard's watermark, seconds since 1970; not set before the first event."""
+        if timestamp_seconds >= 0:
+            with self._lock:
+                self._series.set("watermark_timestamp_seconds", timestamp_seconds, _shard(shard))
+
     def set_keys(self, shard: int, key: str, held: int) -> None:
         """Keys that the windows over the field ``key`` remember."""
         with self._lock:
