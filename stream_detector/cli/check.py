@@ -16,6 +16,7 @@ from stream_detector.cli.common import (
 from stream_detector.cli.standing import standing
 from stream_detector.cli.state_store import plain
 from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config.time_limits import notes_on_limits
 from stream_detector.connectors.kafka.inspection import inspect
 from stream_detector.connectors.kafka.inspection.findings import Finding
 from stream_detector.daemon.stores import snapshot_topic
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.config}: sound")
     print(f"  detector    {config.detector.kind}, {len(pipeline.features.names)} features")
     print(f"  state       {state_fingerprint(config)}")
+    for note in notes_on_limits(config.event):
+        print(f"  note: {note}")
     if not arguments.connect:
         return 0
     kafka = kafka_section(config, arguments.config)
