@@ -246,3 +246,27 @@ def test_what_is_too_large_for_its_topic_is_written_in_a_smaller_form(
 def test_the_client_can_be_given_every_setting_of_ours() -> None:
     """The producer's own limit is the one that messages are made for."""
     assert KafkaProducer.DEFAULT_CONFIG["max_request_size"] >= MAX_MESSAGE_BYTES
+
+
+def test_records_of_other_producers_in_the_journal_are_named_and_passed(
+    kafka, tmp_path: Path
+) -> None:
+    """A18: garbage, and a copy of the last record with the next number; then a kill."""
+    made = section(kafka.bootstrap)
+    stream = messages(records(900), 1)
+    produce(kafka.bootstrap, made["topics"][0], stream[:600])
+    config = configuration(made, tmp_path)
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready().wait_processed(600).wait_worked_off()
+        last = json.loads(consume_all(kafka.bootstrap, made["journal"])[-1].value)
+        forged = json.dumps(last | {"number": last["number"] + 1}).encode()
+        foreign = [Message(b"garbage\x1b[2J", 0), Message(forged, 0), Message(None, 0, b"k")]
+        produce(kafka.bootstrap, made["journal"], foreign)
+        produce(kafka.bootstrap, made["topics"][0], stream[600:])
+        daemon.wait_processed(900).wait_worked_off()
+        daemon.kill()
+        daemon.start().wait_ready().wait_worked_off()
+        assert "journal-foreign" in daemon.text()
+        assert daemon.stop() == 0, daemon.text()
+    ids = [json.loads(one.value)["id"] for one in consume_all(kafka.bootstrap, made["alerts"])]
+    assert len(ids) == len(set(ids)) > 0

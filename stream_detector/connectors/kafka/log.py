@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,9 @@ from stream_detector.connectors.kafka.consumer import new_consumer
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
+from stream_detector.log_fields import fields
+
+log = logging.getLogger(__name__)
 
 _POLL_MS = 200
 
@@ -96,12 +100,47 @@ class KafkaLog:
             self._consumer = None
 
 
+class _TransactionalLog(KafkaLog):
+    """Reads what was written in transactions, as every version of ours has written journals.
+
+    Records of other producers are named and passed over.
+    """
+
+    def _connected(self) -> Any:
+        new = self._consumer is None
+        consumer = super()._connected()
+        if new:
+            fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way
+            usual = fetcher.PartitionRecords
+
+            class Ours(usual):  # type: ignore[misc, valid-type]
+                """Without the batches that are of no transaction."""
+
+                def _to_skip(self, batch: Any) -> bool:
+                    if super()._to_skip(batch):
+                        return True
+                    if batch.is_transactional:
+                        return False
+                    log.warning(
+                        "the journal holds records of another producer: offsets %d to %d are "
+                        "passed over. Nobody else should have Write on its topic; see "
+                        "docs/operations.md#rights",
+                        batch.base_offset,
+                        batch.next_offset - 1,
+                        extra=fields("journal-foreign", stage="open", offset=batch.base_offset),
+                    )
+                    return True
+
+            fetcher.PartitionRecords = Ours
+        return consumer
+
+
 class KafkaJournal:
     """The journals of all shards: one topic, a partition each. State: its ``KafkaLog``."""
 
     def __init__(self, kafka: Kafka) -> None:
         self._topic = kafka.journal_topic
-        self._log = KafkaLog(kafka)
+        self._log = _TransactionalLog(kafka)
 
     def bounds(self, shard: int) -> tuple[int, int]:
         """Earliest offset still held, and the end of what was committed."""
