@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.streams import configuration, new_pipeline, run_in_cuts
+from test_merge import batch_of
 
 from stream_detector.alerts import Suppressor
 from stream_detector.cli.state_watermark import with_watermark
@@ -23,8 +25,6 @@ from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.snapshots import encode
 from stream_detector.stream_time import HELD, Shift, StreamTime
 from stream_detector.telemetry.metrics import Metrics
-from tests.support.streams import configuration, new_pipeline, run_in_cuts
-from tests.test_merge import batch_of
 
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 BASE = 1_700_000_000_000
