@@ -86,6 +86,8 @@ def exercised() -> Metrics:
     metrics.set_buffered(FIRST, 4)
     metrics.set_assignment(2, 1)
     metrics.add_rebalance()
+    metrics.add_time_shift("back")
+    metrics.set_watermark(0, 1e9)
     metrics.set_paused_partitions(1)
     metrics.set_waiting_for_input(True)
     metrics.add_broker_error("ends")

@@ -60,6 +60,8 @@ class Observation:
         self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
         for on, feature in pipeline.champion.watched:
             self._metrics.add_drift(on, feature or "", 0)
+        for direction in ("forward", "back"):
+            self._metrics.add_time_shift(direction, 0)
 
     def observe_outcome(self, shard: Shard, outcome: Outcome) -> None:
         """Count a processed batch."""

@@ -165,10 +165,10 @@ class Metrics:
         with self._lock:
             self._series.add("drift_events_total", count, (on, feature))
 
-    def add_time_shift(self, direction: str) -> None:
+    def add_time_shift(self, direction: str, count: int = 1) -> None:
         """The watermark was set to what most events say, ``forward`` or ``back``."""
         with self._lock:
-            self._series.add("time_shifts_total", 1, (direction,))
+            self._series.add("time_shifts_total", count, (direction,))
 
     def set_watermark(self, shard: int, timestamp_seconds: float) -> None:
         """A shard's watermark, seconds since 1970; not set before the first event."""
