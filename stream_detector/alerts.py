@@ -10,6 +10,7 @@ import msgspec
 
 from stream_detector.config.models import Suppression
 from stream_detector.events import Record, Rejection, State, TopicPartition
+from stream_detector.foreign import json_of
 from stream_detector.messages import (
     DEAD_LETTER,
     ORIGINAL_TIMESTAMP,
@@ -92,7 +93,7 @@ def _original(record: Record) -> Any:
     if len(value) > _MAX_EVENT_BYTES:
         return {"truncated": True, "size_bytes": len(value)}
     try:
-        return msgspec.json.decode(value)
+        return msgspec.json.decode(json_of(value))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # The fields that are read were sound; something else in the record is not.
         return {"undecodable": True, "size_bytes": len(value)}

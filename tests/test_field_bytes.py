@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka_broker.clients import produce
+from kafka_broker.clients import Message, produce
 from support.process import DaemonProcess
 from support.streams import records
 from test_daemon import messages, settings, topics
@@ -45,6 +45,24 @@ def test_a_header_whose_name_is_not_utf8_is_no_matter_and_is_kept(kafka, tmp_pat
         assert daemon.metric("rejected_total") == 1
         assert daemon.stop() == 0
     assert b"gr\xf6\xdfe=1" in headers_in(kafka.bootstrap, section["dead_letters"])
+
+
+def test_bytes_of_a_schema_registry_say_what_they_look_like(kafka, tmp_path: Path) -> None:
+    """A17: JSON behind its prefix is read, anything else is named in the dead letter."""
+    section = topics(kafka.bootstrap)
+    stream = messages(records(300), 1)
+    prefix = b"\0\0\0\0\x07"
+    framed = Message(prefix + (stream[100].value or b""), 0)
+    avro = Message(prefix + b"\x06e1\x02\x0a", 0)
+    produce(kafka.bootstrap, section["topics"][0], [*stream[:100], framed, avro, *stream[101:]])
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        daemon.wait_ready().wait_processed(301).wait_worked_off()
+        assert daemon.metric("rejected_total", reason="malformed") == 1
+        assert daemon.metric("rejected_total") == 1
+        assert daemon.stop() == 0
+    assert b"schema registry's prefix (schema id 7)" in headers_in(
+        kafka.bootstrap, section["dead_letters"]
+    )
 
 
 def headers_in(bootstrap: str, topic: str) -> bytes:

@@ -23,6 +23,7 @@ FLOORS = {
     "events": 0.0,
     "errors": 0.0,
     "failpoints": 0.0,
+    "foreign": 0.0,
     "log_fields": 0.0,  # every room may log
     "config": 0.5,  # the other rooms of its floor take their settings from it
     "detectors.base": 0.5,  # the contract; what explains a score speaks of it too

@@ -14,6 +14,7 @@ from stream_detector.daemon.shard import Shard
 from stream_detector.drift import Change
 from stream_detector.events import TopicPartition
 from stream_detector.labels import Feedback
+from stream_detector.messages import Outgoing
 from stream_detector.pipeline import Challenge, Outcome
 from stream_detector.stream_time import Shift
 from stream_detector.telemetry.label_metrics import RankingMetrics
@@ -24,6 +25,7 @@ from stream_detector.telemetry.status.recent import Recent
 log = logging.getLogger(__name__)
 
 _QUIET_SECONDS = 60.0
+_REJECTED_SHARE = 0.05
 _NAMED = 5
 """Features that a line of the log names."""
 
@@ -38,6 +40,7 @@ class Observation:
         self._metrics, self._recent = metrics, recent or Recent()
         self._counted: dict[tuple[int, str], float] = defaultdict(int)
         self._reported = (0, 0, 0, 0)
+        self._last_letter: Outgoing | None = None
         self._quiet_until: dict[tuple[int, int], float] = {}
 
     def begin(self, shard: Shard) -> None:
@@ -67,6 +70,8 @@ class Observation:
         """Count a processed batch."""
         self._recent.take(outcome)
         self._metrics.add_events(shard.merger.take_released_counts())
+        if outcome.dead_letters:
+            self._last_letter = outcome.dead_letters[-1]
         if outcome.rejections:
             self._metrics.add_rejections(outcome.rejections)
         scores = outcome.scores[~np.isnan(outcome.scores)]
@@ -151,6 +156,24 @@ class Observation:
             suppressed,
             rejected,
             extra=fields("progress", events=events, taken=taken, alerts=alerts, rejected=rejected),
+        )
+
+        if self._last_letter is not None and rejected >= _REJECTED_SHARE * taken > 0:
+            self._say_why(self._last_letter, rejected, taken)
+        self._last_letter = None
+
+    def _say_why(self, letter: Outgoing, rejected: int, taken: int) -> None:
+        """A share of the input that matters is rejected: what the last dead letter says."""
+        said = dict(letter.headers).get("__connect.errors.exception.message", b"")
+        log.warning(
+            "%d of %d events were rejected in the last minute; the last one, %s offset %d: %s. All "
+            "lie in the dead letters; see docs/runbook.md#streamdetectorrejectingevents",
+            rejected,
+            taken,
+            letter.source,
+            letter.offset,
+            said.decode("utf-8", "replace"),
+            extra=fields("rejecting", stage="decode", partition=str(letter.source)),
         )
 
     def observe_replay(self, shard: Shard, events: int) -> None:

@@ -30,6 +30,7 @@ from stream_detector.events import (
     UnreadableRecord,
     object_column,
 )
+from stream_detector.foreign import json_of, looks_like
 
 REASONS = (
     "unreadable",
@@ -53,6 +54,8 @@ LARGEST_NUMBER = 1e100
 
 _POSITIVE = frozenset(("1", "1.0", "true", "yes", "fraud", "anomalous"))
 _NEGATIVE = frozenset(("0", "0.0", "false", "no", "normal", "genuine"))
+
+_RUNBOOK = "docs/runbook.md#streamdetectorrejectingevents"
 
 _OFFSET, _TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
 _NUMBER = float | None
@@ -126,9 +129,12 @@ class Decoder:
         )
 
     def _parse(
-        self, records: Sequence[Record], values: Sequence[bytes], rejection: Objects
+        self, records: Sequence[Record], values: list[bytes], rejection: Objects
     ) -> list[Any]:
-        """An event of each value; a blank one, with its rejection, for each that cannot be read."""
+        """An event of each value; a blank one, with its rejection, for each that cannot be read.
+
+        ``values`` has the JSON inside of what only has a prefix, afterwards.
+        """
         events: list[Any] = []
         rest = map(self._decode, values)
         while len(events) < len(values):
@@ -136,13 +142,20 @@ class Decoder:
                 events.extend(rest)  # as far as the next bad one, which is passed then
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 row = len(events)
+                inside, found = json_of(values[row]), error
+                if inside is not values[row]:
+                    try:
+                        events.append(self._decode(inside))
+                        continue
+                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as of_inside:
+                        found, values[row] = of_inside, inside
                 events.append(self._blank)
                 if isinstance(record := records[row], UnreadableRecord):
                     rejection[row] = Rejection("decode", "unreadable", record.problem)
                 if rejection[row] is not None:
                     continue
                 if values[row]:
-                    rejection[row] = _parse_rejection(error)
+                    rejection[row] = _parse_rejection(found, values[row])
                 elif records[row].value is None:
                     rejection[row] = Rejection("decode", "tombstone", "the record has no value")
                 else:
@@ -266,8 +279,11 @@ def _number_or_nan(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else np.nan
 
 
-def _parse_rejection(error: Exception) -> Rejection:
+def _parse_rejection(error: Exception, value: bytes) -> Rejection:
     message = str(error)[:300]
+    # A field of a wrong type says where it is; an object with one is what was expected.
+    if (what := looks_like(value)) is not None and "$." not in message:
+        message = f"{message}. It looks like {what}; see {_RUNBOOK}"
     if isinstance(error, RecursionError):
         return Rejection("decode", "too_deep", "nested too deeply")
     if isinstance(error, msgspec.ValidationError):

@@ -21,6 +21,7 @@ from stream_detector.events import (
     UnreadableRecord,
     object_column,
 )
+from stream_detector.foreign import json_of, looks_like
 
 MAX_BYTES = 16_384
 _MAX_ID = 1024
@@ -94,11 +95,13 @@ class LabelDecoder:
         if len(value) > MAX_BYTES:
             raise _BadLabelError("too_large", f"{len(value)} bytes, the limit is {MAX_BYTES}")
         try:
-            message = self._decode(value)
+            message = self._decode(json_of(value))
         except msgspec.ValidationError as error:
             raise _BadLabelError("wrong_type", str(error)[:300]) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise _BadLabelError("malformed", str(error)[:300]) from error
+            what = looks_like(value)
+            said = str(error)[:300] + (f". It looks like {what}" if what is not None else "")
+            raise _BadLabelError("malformed", said) from error
         if len(str(message.event_id)) > _MAX_ID:
             raise _BadLabelError("text_too_long", "event_id is too long")
         return message
