@@ -1,7 +1,8 @@
 """``python -m chaos``: kills and outages by the dozen, and nothing lost, doubled or different.
 
-Phases: a backlog with one shard, a backlog with two (each against a run without faults, byte for
-byte), and live input with two (against its journal and what ``state verify`` recomputes).
+Three brokers, every topic on all of them. Phases: a backlog with one shard, with two, and with rare
+snapshots, so that every restart replays all there was (each against a run without faults, byte for
+byte), and live input with two shards (against its journal and what ``state verify`` recomputes).
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from kafka_broker.broker import Broker
+from kafka_broker.cluster import Cluster
 
 from chaos.campaign import Campaign
 from chaos.faults import KINDS
 from chaos.run import StuckError, say
+from chaos.stream import INGREDIENTS
 
-PHASES = ("backlog-1", "backlog-2", "live-2")
+PHASES = ("backlog-1", "replay-1", "backlog-2", "live-2")
+BROKERS = 3
 
 
 def main() -> int:
@@ -32,7 +35,9 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=100_000, help="size of the backlog")
     parser.add_argument("--rate", type=float, default=500, help="live events a second")
     parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
-    parser.add_argument("--without", nargs="+", choices=KINDS, default=(), help="leave faults out")
+    parser.add_argument(
+        "--without", nargs="+", choices=[*KINDS, *INGREDIENTS], default=(), help="leave out"
+    )
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
     say(f"seed {given.seed}, logs in {directory}")
@@ -41,7 +46,7 @@ def main() -> int:
     campaign = Campaign(directory, given.seed, given.without)
     stuck = ""
     try:
-        with Broker(directory / "broker") as broker:
+        with Cluster(directory / "brokers", BROKERS) as cluster:
             for phase in given.phases:
                 shards = int(phase[-1])
                 started, before = time.monotonic(), campaign.tally.kills
@@ -51,10 +56,12 @@ def main() -> int:
                         return False
                     return campaign.tally.kills - before >= kills
 
-                if phase.startswith("backlog"):
-                    campaign.backlog(broker, phase, shards, given.events, enough)
+                if phase.startswith("live"):
+                    campaign.live(cluster, phase, shards, given.rate, enough)
                 else:
-                    campaign.live(broker, phase, shards, given.rate, enough)
+                    # A replay is as long as what was done before it: a third gives seconds.
+                    count = given.events // 3 if phase.startswith("replay") else given.events
+                    campaign.backlog(cluster, phase, shards, count, enough)
     except StuckError as error:
         stuck = str(error)
         say(stuck)

@@ -6,20 +6,35 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kafka_broker.broker import Broker
-from kafka_broker.clients import consume_all, produce
+from kafka_broker.clients import Message, admin_client, consume_all, produce
+from kafka_broker.cluster import Cluster
 
+from chaos.acts import HANGING, act
 from chaos.faults import POINTS, Fault, plan
-from chaos.judge import JournalFindings, Verdict, check_journal, compare, doubled_sources, written
-from chaos.run import Run, say, until_worked_off
-from chaos.stream import LiveProducer, create_input, events, settings
+from chaos.judge import (
+    JournalFindings,
+    Verdict,
+    Written,
+    check_journal,
+    check_refused,
+    compare,
+    doubled_sources,
+    written,
+)
+from chaos.live import ABORTER, Aborter, LiveProducer
+from chaos.run import Run, insist, say, until_worked_off
+from chaos.stream import Planted, create_input, events, produce_backlog, settings
 from chaos.workers import FaultLog, Tally
 
 VERIFY_SECONDS = 600
+SETTLE_SECONDS = 90.0
+_OPEN = ("Ongoing", "PrepareAbort", "PrepareCommit")
 
 
 class Campaign:
@@ -35,6 +50,7 @@ class Campaign:
         self.problems: list[str] = []
         self.events = self.rounds = 0
         self.gaps = self.states_differing = self.journal_records = 0
+        self.bad_records = self.aborted_transactions = 0
 
     def close(self) -> None:
         """Close the log of faults."""
@@ -44,104 +60,153 @@ class Campaign:
 
     def backlog(
         self,
-        broker: Broker,
+        cluster: Cluster,
         phase: str,
         shards: int,
         count: int,
         enough: Callable[[], bool],
         faults: Iterator[Fault] | None = None,
         slots: int | None = None,
-    ) -> None:
+    ) -> Run:
         """Work the same input off without faults and then with them, again and again.
 
         Args:
-            broker: a running one.
-            phase: name of the phase; decides the faults, together with the seed.
+            cluster: a running one.
+            phase: name of the phase; decides the faults, together with the seed. In one named
+                ``replay`` snapshots are rare, so that every restart replays all there was.
             shards: number of shards.
             count: events of the input.
             enough: whether enough faults fell; asked before each.
             faults: instead of the plan of the phase; ends the phase when it is exhausted.
             slots: workers at once; default one for one shard, else three.
+
+        Returns:
+            The last run, whose workers have ended.
         """
-        topic = create_input(broker.bootstrap)
-        produce(broker.bootstrap, topic, itertools.islice(events(self.seed), count))
+        topic = create_input(cluster.bootstrap)
+        planted = produce_backlog(cluster.bootstrap, topic, count, self.seed, self._without)
+        self.bad_records += len(planted.kinds)
         say(f"{phase}: {count} events, reference run")
-        reference = self._run(broker, topic, f"{phase}-reference", shards, 1)
+        reference = self._run(cluster, [topic], f"{phase}-reference", shards, 1)
         with reference:
             reference.finish()
         expected = self._outputs(reference)
         clean = self._journal(reference)
+        self._check_refused(reference, expected[1], planted)
         say(f"{phase}: {len(expected[0])} alerts, {len(expected[1])} dead letters expected")
         faults = self._plan(phase, several=shards > 1) if faults is None else faults
         slots = slots or (1 if shards == 1 else 3)
         for number in itertools.count(1):
-            run = self._run(broker, topic, f"{phase}-{number}", shards, slots)
+            run = self._run(cluster, [topic], f"{phase}-{number}", shards, slots)
             with run:
-                until_worked_off(run, faults, enough)
+                until_worked_off(run, faults, act, enough)
                 run.finish()
             self.events += count
-            found = Verdict()
-            for one, other in zip(expected, self._outputs(run), strict=True):
-                found.add(compare(one, other, shards))
-            findings = self._journal(run)
-            if findings.fingerprints != clean.fingerprints:
-                self.states_differing += 1
-                self._problem(run, f"state {findings.fingerprints}, not {clean.fingerprints}")
-            self._judged(run, found)
+            self.judge_backlog(run, expected, clean)
             if enough():
-                return
+                return run
+        raise AssertionError("unreachable")
+
+    def judge_backlog(
+        self, run: Run, expected: Sequence[Sequence[Written]], clean: JournalFindings
+    ) -> Verdict:
+        """Whether the outputs are those of the undisturbed run, and the state as well."""
+        found = Verdict()
+        for one, other in zip(expected, self._outputs(run), strict=True):
+            found.add(compare(one, other, run.shards))
+        findings = self._journal(run)
+        if findings.fingerprints != clean.fingerprints:
+            self.states_differing += 1
+            self._problem(run, f"state {findings.fingerprints}, not {clean.fingerprints}")
+        self._judged(run, found)
+        return found
 
     def live(
         self,
-        broker: Broker,
+        cluster: Cluster,
         phase: str,
         shards: int,
         rate: float,
         enough: Callable[[], bool],
         faults: Iterator[Fault] | None = None,
-    ) -> None:
+    ) -> Run:
         """Produce input while the faults fall; the journal and ``state verify`` judge."""
-        topic = create_input(broker.bootstrap)
+        topics = [create_input(cluster.bootstrap)]
         faults = self._plan(phase, several=True) if faults is None else faults
         say(f"{phase}: live input, {rate:g} events a second")
-        run = self._run(broker, topic, phase, shards, 3)
+        run = self._run(cluster, topics, phase, shards, 3)
+        producer = LiveProducer(cluster.bootstrap, topics, rate, self.seed, self._without)
         with run:
-            with LiveProducer(broker.bootstrap, topic, rate, self.seed) as producer:
+            with producer, Aborter(cluster.bootstrap, topics, self.seed) as aborter:
                 while not enough():
                     fault = next(faults, None)
                     if fault is None:
                         break
-                    run.disturb(fault)
+                    run.disturb(fault, act)
+            self._settle(run)
             run.finish()
         ends = run.ends()
         produced = sum(end - start for start, end in ends.values())
         self.events += produced
+        self.bad_records += len(producer.planted.kinds)
+        self.aborted_transactions += aborter.aborted
         say(f"{phase}: {produced} events in the log, {producer.refused} never got there")
+        self.judge_live(run, producer.planted)
+        return run
+
+    def judge_live(self, run: Run, planted: Planted) -> Verdict:
+        """Whether everything was read once and the outputs can be computed again."""
         found = Verdict()
-        for output in self._outputs(run):
+        outputs = self._outputs(run)
+        for output in outputs:
             found.doubled += doubled_sources(output)
+        self._check_refused(run, outputs[1], planted)
         findings = self._journal(run)
         if not findings.records:
             self._problem(run, "there is no journal to judge by")
-        for shard in range(shards):
+        for shard in range(run.shards):
             self._verify(run, shard, findings, found)
         self._judged(run, found)
+        return found
+
+    def _settle(self, run: Run) -> None:
+        """Wait until every transaction on the input has ended, then end each log with a record.
+
+        What a log ends with is read, but only what stands before an event is committed.
+        """
+        run.cluster.start()
+
+        def settled() -> bool:
+            with admin_client(run.cluster.bootstrap) as admin:
+                listed = admin.list_transactions(state_filters=_OPEN)
+            names = [each.transactional_id for found in listed.values() for each in found]
+            return not any(name.startswith((HANGING, ABORTER)) for name in names)
+
+        if not run.until(lambda: insist(settled), SETTLE_SECONDS):
+            self._problem(run, "a transaction on the input does not end")
+        stream = events(self.seed, clock_ms=lambda: int(time.time() * 1000))
+        for source in insist(run.partitions):
+            last: Message = replace(next(stream), partition=source.partition)
+            produce(run.cluster.bootstrap, source.topic, [last])
 
     def _plan(self, phase: str, *, several: bool) -> Iterator[Fault]:
         return plan(self.seed, phase, several=several, without=self._without)
 
-    def _run(self, broker: Broker, topic: str, name: str, shards: int, slots: int) -> Run:
+    def _run(
+        self, cluster: Cluster, topics: Sequence[str], name: str, shards: int, slots: int
+    ) -> Run:
         directory = self.directory / name
-        configuration = settings(broker.bootstrap, topic, directory, shards)
+        snapshots = "1h" if name.startswith("replay") else "1s"
+        configuration = settings(cluster.bootstrap, topics, directory, shards, snapshots=snapshots)
         self.log.write(run=name, group=configuration["kafka"]["group"])
-        return Run(broker, configuration, directory, self.tally, self.log, slots)
+        return Run(cluster, configuration, directory, self.tally, self.log, slots)
 
     # --- judgement ---
 
     def _outputs(self, run: Run) -> list[list[Any]]:
         kafka = run.settings["kafka"]
         topics = (kafka["alerts"], kafka["dead_letters"])
-        return [written(consume_all(run.broker.bootstrap, topic, timeout=120)) for topic in topics]
+        return [written(consume_all(run.cluster.bootstrap, topic, timeout=120)) for topic in topics]
 
     def _journal(self, run: Run) -> JournalFindings:
         """The journal against the logs, and the committed offsets against their ends."""
@@ -150,7 +215,7 @@ class Campaign:
             if offset != ends[source][1]:
                 self._problem(run, f"{source}: committed {offset}, end {ends[source][1]}")
         try:
-            records = consume_all(run.broker.bootstrap, f"{run.group}-journal", timeout=120)
+            records = consume_all(run.cluster.bootstrap, f"{run.group}-journal", timeout=120)
         except ValueError:
             self.log.write(run=run.group, journal="absent")
             return JournalFindings()
@@ -163,6 +228,10 @@ class Campaign:
         for problem in findings.problems[:10]:
             self._problem(run, problem)
         return findings
+
+    def _check_refused(self, run: Run, letters: Sequence[Written], planted: Planted) -> None:
+        for problem in check_refused(letters, planted.kinds)[:10]:
+            self._problem(run, problem)
 
     def _verify(self, run: Run, shard: int, findings: JournalFindings, found: Verdict) -> None:
         config = next(run.directory.glob("worker*.yaml"))
@@ -204,8 +273,8 @@ class Campaign:
             details=found.details,
         )
         say(
-            f"{run.directory.name}: {self.tally.kills} kills and {self.tally.broker_restarts} "
-            f"broker restarts so far; {found.found} of {found.expected} messages, {found.lost} "
+            f"{run.directory.name}: {self.tally.kills} kills and {self.tally.broker_kills} of a "
+            f"broker so far; {found.found} of {found.expected} messages, {found.lost} "
             f"lost, {found.doubled} doubled, {found.differing} differing"
         )
 
@@ -220,6 +289,15 @@ class Campaign:
             "kills": tally.kills,
             "broker_restarts": tally.broker_restarts,
             "broker_kills": tally.broker_kills,
+            "outages": tally.outages,
+            "leaders_moved": tally.leaders_moved,
+            "partitions_added": tally.partitions_added,
+            "partitions_added_in_replay": tally.partitions_added_in_replay,
+            "offsets_reset": tally.offsets_reset,
+            "hanging_transactions": tally.hanging_transactions,
+            "aborted_transactions": self.aborted_transactions,
+            "topics_made_anew": tally.topics_made_anew,
+            "bad_records": self.bad_records,
             "rebalances": tally.rebalances,
             "events": self.events,
             "runs": self.rounds,

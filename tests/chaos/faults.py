@@ -21,11 +21,20 @@ POINTS = (
 
 COMMIT_POINTS = POINTS[:5]
 
-_KILLS = (("kill_early", 3), ("kill_ready", 9), ("failpoint", 8))
-_BROKER = (("broker_restart", 1), ("broker_kill", 1), ("broker_kill_at_point", 1))
+_KILLS = (("kill_early", 4), ("kill_ready", 12), ("failpoint", 12))
+_BROKERS = (
+    ("broker_restart", 1),
+    ("broker_kill", 2),
+    ("broker_kill_at_point", 1),
+    ("outage", 1),
+    ("leaders_move", 3),
+)
 _REST = (("terminate", 1), ("freeze", 1))
+_OPERATOR = (("partitions_added", 1), ("partitions_added_in_replay", 2), ("offsets_reset", 1))
 _SEVERAL = (("join", 4), ("leave_group", 3))
-KINDS = [kind for kind, _ in (*_KILLS, *_BROKER, *_REST, *_SEVERAL)]
+_LIVE = (("hanging_transaction", 3),)
+_REPLAYS = (("partitions_added_in_replay", 12),)
+KINDS = [k for k, _ in (*_KILLS, *_BROKERS, *_REST, *_OPERATOR, *_SEVERAL, *_LIVE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +42,12 @@ class Fault:
     """One fault.
 
     Attributes:
-        kind: what happens; the methods of ``Run`` of the same name do it.
+        kind: what happens; ``chaos.acts`` has a function of the same name.
         seconds: before it, or for how long, as the kind has it.
         point: failpoint, for the kinds that have one.
         passing: how often the point is passed first.
         lives: how many processes in a row it meets.
-        choice: picks one of several workers.
+        choice: picks one of several workers, brokers, partitions.
     """
 
     kind: str
@@ -78,16 +87,25 @@ def every_failpoint(seed: int) -> list[Fault]:
 def plan(seed: int, phase: str, *, several: bool, without: Collection[str] = ()) -> Iterator[Fault]:
     """Faults without end: each failpoint with several passings, mixed with all the others.
 
-    ``several`` adds those that need more than one worker; ``without`` leaves kinds out.
+    Kinds are dealt like a pack of cards that is shuffled anew when it is used up, so that each
+    comes before any comes too often. ``several`` adds those that need more than one worker; a
+    phase named ``live`` gets those of live input, one named ``replay`` more of those that fall
+    into a replay; ``without`` leaves kinds out.
     """
     generator = random.Random(f"{seed} {phase}")
-    weighted = [*_KILLS, *_BROKER, *_REST, *(_SEVERAL if several else ())]
+    weighted = [*_KILLS, *_BROKERS, *_REST, *_OPERATOR, *(_SEVERAL if several else ())]
+    weighted += _LIVE if phase.startswith("live") else ()
+    weighted += _REPLAYS if phase.startswith("replay") else ()
     kinds = [kind for kind, weight in weighted if kind not in without for _ in range(weight)]
     points = [failpoint(point, passing) for passing in (1, 2, 5, 13) for point in POINTS]
     generator.shuffle(points)
+    pack: list[str] = []
     while True:
-        kind = generator.choice(kinds)
-        seconds = round(generator.uniform(0.5, 5), 2)
+        if not pack:
+            pack = list(kinds)
+            generator.shuffle(pack)
+        kind = pack.pop()
+        seconds, choice = round(generator.uniform(0.5, 5), 2), generator.randrange(60)
         if kind == "failpoint":
             yield (
                 points.pop()
@@ -95,6 +113,7 @@ def plan(seed: int, phase: str, *, several: bool, without: Collection[str] = ())
                 else failpoint(generator.choice(POINTS), generator.choice((1, 3, 8, 21)))
             )
         elif kind == "broker_kill_at_point":
-            yield Fault(kind, 4.0, generator.choice(COMMIT_POINTS), generator.choice((1, 3)))
+            point = generator.choice(COMMIT_POINTS)
+            yield Fault(kind, 4.0, point, generator.choice((1, 3)), choice=choice)
         else:
-            yield Fault(kind, seconds, choice=generator.randrange(6))
+            yield Fault(kind, seconds, choice=choice)

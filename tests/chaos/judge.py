@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from chaos.hostile import ABORTED, FUTURE, PLANTED
+
 Source: TypeAlias = tuple[str, int, int]
 """Topic, partition and offset of the record that a message was made of."""
 
@@ -111,6 +113,35 @@ def _compare_shard(expected: Sequence[Written], found: Sequence[Written], verdic
 def doubled_sources(found: Sequence[Written]) -> int:
     """Messages beyond the first about one record: needs no other run to compare with."""
     return sum(count - 1 for count in Counter(source for source, _ in found).values())
+
+
+def check_refused(letters: Sequence[Written], planted: Mapping[Source, str]) -> list[str]:
+    """Whether what was refused is what should be: each planted bad record, and no good one.
+
+    Args:
+        letters: dead letters; a bad record's still have the header that marks it.
+        planted: sources of bad records with their kinds.
+
+    Returns:
+        What is wrong, in words. One record from the future may be refused.
+    """
+    problems, refused, future = [], set(), 0
+    for source, (_, value, headers) in letters:
+        kind = dict(headers).get(PLANTED)
+        refused.add(source)
+        if kind == ABORTED.encode():
+            problems.append(f"an aborted record was read: {source}")
+        elif kind is None and FUTURE.encode() in (value or b"") and not future:
+            future += 1
+        elif kind is None:
+            reason = dict(headers).get(f"{_DEAD_LETTER}exception.message", b"").decode()
+            problems.append(f"a good record was refused: {source}, {reason}")
+    problems.extend(
+        f"a bad record was taken for a good one: {source}, {kind}"
+        for source, kind in planted.items()
+        if source not in refused
+    )
+    return problems
 
 
 @dataclass(slots=True)

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kafka_broker.broker import Broker
+from kafka_broker.cluster import Cluster
 
+from chaos.live import LiveProducer
 from chaos.run import Run, say
-from chaos.stream import LiveProducer, create_input, settings
+from chaos.stream import create_input, settings
 from chaos.workers import FaultLog, Tally
 
 WARM_UP_SHARE = 0.25
@@ -98,14 +99,14 @@ def soak(
     """Run one worker under load for so long; its samples judged."""
     log, tally = FaultLog(directory / "faults.jsonl"), Tally()
     samples: list[dict[str, float]] = []
-    with Broker(directory / "broker") as broker:
-        topic = create_input(broker.bootstrap)
-        configuration = settings(broker.bootstrap, topic, directory)
+    with Cluster(directory / "broker", 1) as cluster:
+        topics = [create_input(cluster.bootstrap)]
+        configuration = settings(cluster.bootstrap, topics, directory)
         # As the daemon fetches by itself: it is the load that matters here, not the kills.
         configuration["kafka"]["consumer"] = {}
         with (
-            Run(broker, configuration, directory, tally, log) as run,
-            LiveProducer(broker.bootstrap, topic, rate, seed) as producer,
+            Run(cluster, configuration, directory, tally, log) as run,
+            LiveProducer(cluster.bootstrap, topics, rate, seed) as producer,
         ):
             worker = run.begin()
             run.wait_ready(worker)
@@ -113,7 +114,7 @@ def soak(
             next_sample, next_restart = started, started + restart_every
             while (now := time.monotonic()) - started < seconds and worker.running():
                 if restart_every and now >= next_restart:
-                    broker.restart()
+                    cluster.brokers[0].restart()
                     tally.broker_restarts += 1
                     next_restart = time.monotonic() + restart_every
                 taken = sample(worker.pid)

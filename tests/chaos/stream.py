@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import threading
-import time
+import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
-from kafka_broker.clients import Message, create_topic, unique_name
+from kafka_broker.clients import Message, create_topic, produce, unique_name
 
-from stream_detector.simulation.bad import BROKEN
+from chaos.hostile import PLANTED, aborted, bad, from_the_future, odd
+from chaos.judge import Source
 
 PARTITIONS = 4
 START_MS = 1_600_000_000_000
-KEEP = {"retention.ms": "-1"}
+GAP_MS = 400
+KEEP = MappingProxyType({"retention.ms": "-1"})
+INPUT = MappingProxyType(
+    # As brokers before 3.6 had it: whatever a producer's clock says is taken.
+    {**KEEP, "message.timestamp.after.max.ms": str(2**63 - 1)}
+)
+YEAR_MS = 365 * 24 * 3600 * 1000
 
-# `too_large` and `huge_text` fill the log with what the decoder puts aside at its first look.
-_BAD = [make for name, make in BROKEN.items() if name not in {"too_large", "huge_text"}]
+INGREDIENTS = ("hostile", "transactions", "future")
+"""What the input holds beside sound events, each of which may be left out."""
 
 
-def events(seed: int, *, start_ms: int = START_MS, bad_every: int = 250) -> Iterator[Message]:
-    """Events without end, keyed by user over four partitions; every ``bad_every``-th is a bad one.
+def events(
+    seed: int,
+    *,
+    start_ms: int = START_MS,
+    clock_ms: Callable[[], int] | None = None,
+    bad_every: int = 250,
+    odd_every: int = 90,
+    future_at: int = -1,
+) -> Iterator[Message]:
+    """Events without end, keyed by user over four partitions, some bad, some in strange clothes.
 
     One in 80 is strange (``label`` 1): an amount a thousand times as large.
+
+    Args:
+        seed: decides them.
+        start_ms: time of the first; from there a mean of ``GAP_MS`` between two.
+        clock_ms: gives each its time instead.
+        bad_every: of so many, one is bad; 0 for none.
+        odd_every: of so many, one is good and comes in strange clothes; 0 for none.
+        future_at: number of the one that is dated a year ahead; -1 for none.
     """
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     number, time_ms = 0, start_ms
     while True:
         size = 1000
-        gaps = random.exponential(400, size).astype(int)
-        users = random.zipf(1.4, size) % 300
-        amounts, weights = random.lognormal(3, 1, size), random.normal(5, 1, size)
-        kinds, strange = random.integers(0, 5, size), random.random(size) < 1 / 80
+        gaps = generator.exponential(GAP_MS, size).astype(int)
+        users = generator.zipf(1.4, size) % 300
+        amounts, weights = generator.lognormal(3, 1, size), generator.normal(5, 1, size)
+        kinds, strange = generator.integers(0, 5, size), generator.random(size) < 1 / 80
         for row in range(size):
-            time_ms += int(gaps[row])
+            time_ms = clock_ms() if clock_ms is not None else time_ms + int(gaps[row])
             user = f"u{users[row]}"
             event = {
                 "id": f"e{number}",
@@ -50,15 +74,26 @@ def events(seed: int, *, start_ms: int = START_MS, bad_every: int = 250) -> Iter
                 "kind": "abcde"[kinds[row]],
                 "label": int(strange[row]),
             }
-            value: bytes | None = json.dumps(event).encode()
-            if bad_every and number % bad_every == bad_every - 1:
-                value = _BAD[number // bad_every % len(_BAD)](value or b"")
             partition = zlib.crc32(user.encode()) % PARTITIONS
-            yield Message(value, partition, user.encode(), time_ms)
+            message = Message(json.dumps(event).encode(), partition, user.encode(), time_ms)
+            if number == future_at:
+                message = from_the_future(message, YEAR_MS)
+            elif bad_every and number % bad_every == bad_every - 1:
+                message = bad(message, number // bad_every)
+            elif odd_every and number % odd_every == odd_every - 1:
+                message = odd(message, number // odd_every)
+            yield message
             number += 1
 
 
-def settings(bootstrap: str, topic: str, directory: Path, shards: int = 1) -> dict[str, Any]:
+def settings(
+    bootstrap: str,
+    topics: Collection[str],
+    directory: Path,
+    shards: int = 1,
+    *,
+    snapshots: str = "1s",
+) -> dict[str, Any]:
     """A configuration with a fresh group and fresh output topics, which are created.
 
     Small chunks, polls and intervals: much learning, many commits and snapshots, so that every
@@ -67,12 +102,12 @@ def settings(bootstrap: str, topic: str, directory: Path, shards: int = 1) -> di
     group = unique_name("group")
     names = {name: f"{group}-{name}" for name in ("alerts", "dead-letters")}
     for name in names.values():
-        create_topic(bootstrap, name, 1, KEEP)
+        create_topic(bootstrap, name, 1, KEEP, replicas=-1)
     return {
         "name": "chaos",
         "kafka": {
             "bootstrap_servers": bootstrap,
-            "topics": [topic],
+            "topics": list(topics),
             "group": group,
             "alerts": names["alerts"],
             "dead_letters": names["dead-letters"],
@@ -80,6 +115,8 @@ def settings(bootstrap: str, topic: str, directory: Path, shards: int = 1) -> di
             "consumer": {
                 "session_timeout_ms": 2000,
                 "heartbeat_interval_ms": 300,
+                # Partitions that are added shall be found while something else goes on.
+                "metadata_max_age_ms": 500,
                 # A backlog shall last for many kills: two dozen events a fetch.
                 "fetch_max_bytes": 4096,
                 "max_partition_fetch_bytes": 4096,
@@ -108,77 +145,110 @@ def settings(bootstrap: str, topic: str, directory: Path, shards: int = 1) -> di
             "max_buffered_records": 500,
             "commit_interval": "200ms",
         },
-        "state": {"directory": str(directory / "state"), "interval": "1s"},
+        "state": {"directory": str(directory / "state"), "interval": snapshots},
         "metrics": {"port": 0},
     }
 
 
-def create_input(bootstrap: str) -> str:
-    """An input topic with four partitions."""
-    return create_topic(bootstrap, unique_name("events"), PARTITIONS, KEEP)
+def create_input(bootstrap: str, partitions: int = PARTITIONS) -> str:
+    """An input topic."""
+    return create_topic(bootstrap, unique_name("events"), partitions, INPUT, replicas=-1)
 
 
-class LiveProducer:
-    """Produces ``rate`` events a second from a thread of its own until told to stop.
+class Planted:
+    """Which records of the input must be refused: by source, the kind of each. State: that."""
 
-    Idempotent and patient, so that an outage of the broker delays events and drops none. State:
-    the thread; ``sent`` events so far.
+    def __init__(self) -> None:
+        self.kinds: dict[Source, str] = {}
+
+    def note(self, topic: str, message: Message, partition: int, offset: int) -> None:
+        """Where a message has come to lie."""
+        for name, kind in message.headers:
+            if name == PLANTED:
+                self.kinds[topic, partition, offset] = kind.decode()
+
+
+def transactional_producer(bootstrap: str, name: str, timeout_ms: int = 10_000) -> Any:
+    """A producer whose transactions are at its caller's mercy. Raises ``KafkaError``."""
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap,
+        bootstrap_timeout_ms=10_000,
+        transactional_id=name,
+        transaction_timeout_ms=timeout_ms,
+        max_block_ms=10_000,
+        delivery_timeout_ms=8000,
+        request_timeout_ms=5000,
+        linger_ms=5,
+    )
+    producer.init_transactions()
+    return producer
+
+
+def send(producer: Any, topic: str, message: Message) -> Any:
+    """The future of one message."""
+    return producer.send(
+        topic,
+        value=message.value,
+        key=message.key,
+        headers=list(message.headers),
+        partition=message.partition,
+        timestamp_ms=message.timestamp_ms,
+    )
+
+
+def produce_backlog(
+    bootstrap: str, topic: str, count: int, seed: int, without: Collection[str] = ()
+) -> Planted:
+    """Fill a topic: plainly, and between in transactions that are committed and aborted.
+
+    Ends with plain records in every partition, so that no log ends with a transaction's marker.
     """
-
-    def __init__(self, bootstrap: str, topic: str, rate: float, seed: int) -> None:
-        self._bootstrap, self._topic, self._rate, self._seed = bootstrap, topic, rate, seed
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="live-producer", daemon=True)
-        self.sent = 0
-        self.refused = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the production and wait until everything sent is confirmed or given up."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join(150)
-
-    def _run(self) -> None:
-        producer = KafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            bootstrap_timeout_ms=60_000,
-            max_block_ms=60_000,
-            delivery_timeout_ms=120_000,
-            request_timeout_ms=5000,
-            linger_ms=5,
-            enable_idempotence=True,
-        )
-        try:
-            stream = events(self._seed, start_ms=int(time.time() * 1000) - 3_600_000)
-            started = time.monotonic()
-            while not self._stopping.wait(0.01):
-                # Catches up after an outage: the rate holds on average, and bursts are welcome.
-                due = int((time.monotonic() - started) * self._rate)
-                while self.sent + self.refused < due and not self._stopping.is_set():
-                    self._send(producer, next(stream))
-            producer.flush(timeout=120)
-        except KafkaError:
-            pass  # what is in the log counts, not what was meant to be
-        finally:
+    stream = itertools.islice(events(seed, **ingredients(seed, count, without)), count)
+    planted = Planted()
+    producer = None
+    if "transactions" not in without:
+        producer = transactional_producer(bootstrap, unique_name("backlog"))
+    try:
+        while piece := list(itertools.islice(stream, 5000)):
+            if producer is not None:
+                taken_back = [replace(aborted(piece[0]), partition=n) for n in range(PARTITIONS)]
+                _in_transaction(producer, topic, taken_back, commit=False)
+                _in_transaction(producer, topic, piece[:50], planted)
+                piece = piece[50:]
+            places = produce(bootstrap, topic, piece)
+            for message, (partition, offset) in zip(piece, places, strict=True):
+                planted.note(topic, message, partition, offset)
+    finally:
+        if producer is not None:
             producer.close(timeout=5)
+    return planted
 
-    def _send(self, producer: Any, message: Message) -> None:
-        try:
-            producer.send(
-                self._topic,
-                value=message.value,
-                key=message.key,
-                partition=message.partition,
-                timestamp_ms=int(time.time() * 1000),
-            )
-        except KafkaError:
-            self.refused += 1
-        else:
-            self.sent += 1
+
+def ingredients(seed: int, count: int, without: Collection[str]) -> Mapping[str, Any]:
+    """Arguments of ``events`` for an input of ``count``: the one from the future at random."""
+    place = random.Random(f"{seed} future").randrange(count // 10, count)
+    return {
+        "future_at": -1 if "future" in without else place,
+        **({"bad_every": 0, "odd_every": 0} if "hostile" in without else {}),
+    }
+
+
+def _in_transaction(
+    producer: Any,
+    topic: str,
+    messages: Collection[Message],
+    planted: Planted | None = None,
+    *,
+    commit: bool = True,
+) -> None:
+    producer.begin_transaction()
+    futures = [send(producer, topic, message) for message in messages]
+    producer.flush(timeout=30)
+    for message, future in zip(messages, futures, strict=True):
+        metadata = future.get(timeout=30)
+        if planted is not None:
+            planted.note(topic, message, metadata.partition, metadata.offset)
+    if commit:
+        producer.commit_transaction()
+    else:
+        producer.abort_transaction()

@@ -37,11 +37,18 @@ class FaultLog:
 
 @dataclass(slots=True)
 class Tally:
-    """What was done to the workers and to the broker."""
+    """What was done to the workers, to the brokers and to the topics."""
 
     kills: int = 0
     broker_restarts: int = 0
     broker_kills: int = 0
+    outages: int = 0
+    leaders_moved: int = 0
+    partitions_added: int = 0
+    partitions_added_in_replay: int = 0
+    offsets_reset: int = 0
+    hanging_transactions: int = 0
+    topics_made_anew: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     armed: Counter[str] = field(default_factory=Counter)
     fired: Counter[str] = field(default_factory=Counter)

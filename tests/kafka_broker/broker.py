@@ -106,6 +106,14 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def new_cluster_id() -> str:
+    """An id as Kafka wants it: 16 bytes in base64 without padding.
+
+    Never with a leading dash, which the tool that formats the storage takes for an option.
+    """
+    return "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
+
+
 class Broker:
     """A broker in a directory of its own; its state is that directory and one Java process.
 
@@ -120,6 +128,7 @@ class Broker:
         java_options: of the virtual machine.
         proxy_port: of a proxy on this machine. The broker then also listens on ``proxied_port``,
             and sends the clients that came in there back to the proxy.
+        cluster_id: that its storage is formatted for; None takes a new one.
     """
 
     def __init__(
@@ -130,12 +139,15 @@ class Broker:
         properties: Mapping[str, object] | None = None,
         java_options: Sequence[str] = SMALL_HEAP,
         proxy_port: int | None = None,
+        cluster_id: str | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.log_file = self.directory / "broker.log"
         self._pid_file = self.directory / "pid"
         self._java_options = java_options
         self._process: subprocess.Popen[bytes] | None = None
+        self._cluster_id = cluster_id or new_cluster_id()
+        self._log_start = 0
         self._settings_file = self.directory / "server.properties"
         last_port, self._controller_port = self._last_ports() or free_ports(2)
         self.port = last_port if port is None else port
@@ -150,6 +162,11 @@ class Broker:
     def bootstrap(self) -> str:
         """Address for ``bootstrap_servers``."""
         return f"{HOST}:{self.port}"
+
+    @property
+    def controller(self) -> str:
+        """Address of its controller, for ``controller.quorum.voters``."""
+        return f"{HOST}:{self._controller_port}"
 
     @property
     def data_directory(self) -> Path:
@@ -169,13 +186,23 @@ class Broker:
         Raises:
             BrokerError: it is running already, ended early or took longer than ``timeout`` seconds.
         """
+        self.launch()
+        self.wait_started(timeout)
+        return self
+
+    def launch(self) -> None:
+        """Start, and do not wait: brokers of one cluster come up only together.
+
+        Raises:
+            BrokerError: it is running already.
+        """
         if self.running:
             raise BrokerError(f"the broker in {self.directory} is already running")
         class_path = f"{fetch_jars()}/*"
         self._write_settings()
         if not (self.data_directory / "meta.properties").exists():
             self._format_storage(class_path)
-        log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
+        self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         logging = f"-Dlog4j2.configurationFile={LOGGING}"
         command = ["java", *self._java_options, logging, "-cp", class_path, "kafka.Kafka"]
         with self.log_file.open("ab") as log:
@@ -188,8 +215,24 @@ class Broker:
                 start_new_session=True,
             )
         self._pid_file.write_text(str(self._process.pid))
-        self._wait_until_started(log_start, timeout)
-        return self
+
+    def wait_started(self, timeout: float = 90.0) -> None:
+        """Wait until the broker serves requests.
+
+        Raises:
+            BrokerError: it ended early or took longer than ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with self.log_file.open("rb") as log:
+                log.seek(self._log_start)
+                if STARTED in log.read():
+                    return
+            if not self.running:
+                raise BrokerError(f"the broker ended while starting:\n{self.log_tail()}")
+            time.sleep(0.05)
+        self.kill()
+        raise BrokerError(f"the broker did not start in {timeout:g} s:\n{self.log_tail()}")
 
     def stop(self, timeout: float = 30.0) -> None:
         """SIGTERM and wait; SIGKILL after ``timeout`` seconds. Nothing where none is running."""
@@ -243,13 +286,12 @@ class Broker:
         return [int(port) for port in first_line.removeprefix(PORTS).split()]
 
     def _own_properties(self) -> dict[str, object]:
-        controller = f"{HOST}:{self._controller_port}"
         return {
             "process.roles": "broker,controller",
             "node.id": 1,
-            "controller.quorum.voters": f"1@{controller}",
+            "controller.quorum.voters": f"1@{self.controller}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{self.controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.data_directory,
@@ -273,26 +315,11 @@ class Broker:
         self._settings_file.write_text(ports + "".join(lines))
 
     def _format_storage(self, class_path: str) -> None:
-        # Kafka wants 16 bytes in base64 without padding, and takes a leading dash for an option.
-        cluster = "A" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         tool = ["java", *SMALL_HEAP, "-cp", class_path, "kafka.tools.StorageTool", "format"]
-        command = [*tool, "-t", cluster, "-c", str(self._settings_file)]
+        command = [*tool, "-t", self._cluster_id, "-c", str(self._settings_file)]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if ran.returncode != 0:
             raise BrokerError(f"formatting the storage failed:\n{ran.stdout}{ran.stderr}")
-
-    def _wait_until_started(self, log_start: int, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            with self.log_file.open("rb") as log:
-                log.seek(log_start)
-                if STARTED in log.read():
-                    return
-            if not self.running:
-                raise BrokerError(f"the broker ended while starting:\n{self.log_tail()}")
-            time.sleep(0.05)
-        self.kill()
-        raise BrokerError(f"the broker did not start in {timeout:g} s:\n{self.log_tail()}")
 
     def _pid(self) -> int | None:
         """Process id of a broker that another process started in this directory, if it lives."""

@@ -49,10 +49,15 @@ def admin_client(
 
 
 def create_topic(
-    bootstrap: str, name: str, partitions: int = 1, configs: Mapping[str, str] | None = None
+    bootstrap: str,
+    name: str,
+    partitions: int = 1,
+    configs: Mapping[str, str] | None = None,
+    *,
+    replicas: int = 1,
 ) -> str:
     """Create a topic and wait until the broker knows all of it. Returns its name."""
-    options: dict[str, Any] = {"num_partitions": partitions, "replication_factor": 1}
+    options: dict[str, Any] = {"num_partitions": partitions, "replication_factor": replicas}
     options["configs"] = dict(configs or {})
     with admin_client(bootstrap) as admin:
         admin.create_topics({name: options}, timeout_ms=10_000, wait_for_metadata=True)
