@@ -47,6 +47,14 @@ class StateMismatchError(StateError):
     """The snapshot is sound but was made under a configuration that shapes state differently."""
 
 
+class PlacesDifferError(StateError):
+    """Journal, offsets and log do not end at one place.
+
+    So they also look to a worker that was given up and does not know it yet, where its successor
+    commits between two of its questions: true only where it is seen again.
+    """
+
+
 class RefusedError(ConnectorError):
     """The broker refuses us (password, certificate, rights): waiting is no cure."""
 

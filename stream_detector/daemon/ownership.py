@@ -14,7 +14,12 @@ from stream_detector.daemon.ledger import Ledger
 from stream_detector.daemon.pace import Pace
 from stream_detector.daemon.recovery import begin, extend, open_shard, read_history
 from stream_detector.daemon.shard import Shard
-from stream_detector.errors import ConnectorError, RefusedError
+from stream_detector.errors import (
+    ConnectorError,
+    PlacesDifferError,
+    RefusedError,
+    StreamDetectorError,
+)
 from stream_detector.events import TopicPartition
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.telemetry.logs import fields
@@ -59,6 +64,7 @@ class _Waiting:
     since: float = field(default_factory=time.monotonic)
     attempts: int = 0
     not_before: float = 0.0
+    difference: str = ""
 
 
 class Ownership:
@@ -166,6 +172,12 @@ class Ownership:
                     opened = self._open(number, self._assigned[number])
             except RefusedError:
                 raise
+            except PlacesDifferError as error:
+                if waiting.difference == str(error):
+                    raise
+                waiting.difference = str(error)
+                self._try_later(number, waiting, error)
+                return None
             except ConnectorError as error:
                 self._try_later(number, waiting, error)
                 return None
@@ -175,7 +187,7 @@ class Ownership:
             return opened
         return None
 
-    def _try_later(self, number: int, waiting: _Waiting, error: ConnectorError) -> None:
+    def _try_later(self, number: int, waiting: _Waiting, error: StreamDetectorError) -> None:
         now = time.monotonic()
         if now - waiting.since > self._kafka.give_up_after:
             raise error
@@ -205,7 +217,7 @@ class Ownership:
                 history = read_history(shard, parts.journal, untrained=untrained)
                 ledger.number, ledger.offset = history.number, history.offset
             begin(shard, sources, self._source, kafka, self._metrics, history, untrained=untrained)
-        except ConnectorError:
+        except (ConnectorError, PlacesDifferError):
             ledger.close()
             raise
         self._source.seek({source: shard.fetch_positions[source] for source in sources})

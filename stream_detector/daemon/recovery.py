@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource, Journal
 from stream_detector.daemon.shard import Shard
-from stream_detector.errors import ConnectorError, StateError
+from stream_detector.errors import ConnectorError, PlacesDifferError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.journal import JournalRecord, decode, last_beginning
 from stream_detector.snapshots import SnapshotStore, newest_sound
@@ -146,14 +146,15 @@ def begin(
 ) -> None:
     """Give a shard its partitions and what it has to follow.
 
-    Raises ``StateError`` where state and input do not fit together, ``ConnectorError`` where the
-    broker does not answer. ``history`` is None where there is no journal; ``untrained`` accepts
-    committed offsets whose state is lost.
+    Raises ``StateError`` where state and input do not fit together, ``PlacesDifferError`` where
+    they do not end at one place as of now, ``ConnectorError`` where the broker does not answer.
+    ``history`` is None where there is no journal; ``untrained`` accepts committed offsets whose
+    state is lost.
     """
     committed = source.committed(sources)
     records = history.records if history is not None else ()
     if committed and not shard.known and not records and not untrained:
-        raise StateError(
+        raise PlacesDifferError(
             f"the group {kafka.group} has committed offsets, but shard {shard.number} has no "
             f"snapshot: its state is lost. {_WAYS_OUT}"
         )
@@ -205,7 +206,7 @@ def _places(
         position = restored if restored is not None else starts.get(one, committed.get(one, first))
         target = max(stops.get(one, position), position)
         if target > ends[one]:
-            raise StateError(
+            raise PlacesDifferError(
                 f"{one}: the state stands at offset {target}, the log ends at {ends[one]}. Was "
                 "the topic made anew? Use another kafka.group, or --reset-state"
             )
@@ -268,7 +269,7 @@ def _check_committed(
 ) -> None:
     """Offsets and journal go in one transaction; offsets expire, but never differ by themselves."""
     if committed.get(source, target) != target:
-        raise StateError(
+        raise PlacesDifferError(
             f"{source}: the group's offset is {committed[source]}, the journal ends at {target}. "
             "Were offsets reset by hand? Set it back, use another kafka.group, or --reset-state"
         )
