@@ -17,12 +17,13 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import pytest  # noqa: E402 - see above
 from kafka_broker.broker import Broker, why_unavailable  # noqa: E402 - see above
 from kafka_broker.clients import create_topic, unique_name  # noqa: E402 - see above
+from kafka_broker.cluster import Cluster  # noqa: E402 - see above
 
 pytest_plugins = ["support.limits"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NO_BROKER = "no Kafka broker: "
-KAFKA_FIXTURES = {"kafka", "broker_factory", "topic_factory"}
+KAFKA_FIXTURES = {"kafka", "broker_factory", "topic_factory", "cluster"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,14 @@ def broker_factory(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
             return broker.start()
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three brokers of one module, which may kill them and move their leaders."""
+    _require_java()
+    with Cluster(tmp_path_factory.mktemp("cluster")) as brokers:
+        yield brokers
 
 
 @pytest.fixture

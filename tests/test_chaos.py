@@ -13,8 +13,21 @@ from typing import Any
 import pytest
 from chaos.campaign import Campaign
 from chaos.faults import POINTS, Fault, every_failpoint, plan
-from chaos.judge import Written, check_journal, compare, doubled_sources, source_of
+from chaos.hostile import ABORTED, FUTURE, PLANTED
+from chaos.judge import (
+    Written,
+    check_journal,
+    check_refused,
+    compare,
+    doubled_sources,
+    source_of,
+)
+from chaos.run import Run
 from chaos.soak import ALLOWED, judge_growth
+from chaos.stream import Planted
+from chaos.workers import Tally, Worker
+from kafka_broker.clients import Message, consume_all, create_topic, produce, unique_name
+from kafka_broker.cluster import Cluster
 
 EXPECTED: list[Written] = [
     (("in", offset % 2, offset), (b"k", f"alert {offset}".encode(), (("h", b"1"),)))
@@ -22,10 +35,13 @@ EXPECTED: list[Written] = [
 ]
 
 
+WITHOUT = ("hostile", "future")
+
 # --- the daemon ----------------------------------------------------------------------------------
 
 
 RETRIES = 12
+EVENTS = 12_000
 
 
 class LookAhead(Iterator[Fault]):
@@ -49,14 +65,14 @@ class LookAhead(Iterator[Fault]):
 
 
 def short_plan(campaign: Campaign) -> Iterator[Fault]:
-    """Each failpoint, a broker kill, workers that come and go; then what has not fired yet."""
+    """Each failpoint, and between them what befalls brokers, topic, offsets and group."""
     faults = every_failpoint(campaign.seed)
     # The replay's point needs something to replay: not first.
     faults.sort(key=lambda fault: fault.point == "in_replay")
-    faults[2:2] = [Fault("broker_kill", seconds=0.5)]
-    faults[5:5] = [Fault("join", seconds=1.0), Fault("kill_ready", seconds=0.5)]
+    faults[2:2] = [Fault("broker_kill", seconds=0.5), Fault("leaders_move", choice=1)]
+    faults[6:6] = [Fault("join", seconds=0.5), Fault("partitions_added", choice=1)]
     yield from faults
-    yield from [Fault("kill_early", seconds=2.5), Fault("join", seconds=1.0), Fault("leave_group")]
+    yield from [Fault("partitions_added_in_replay"), Fault("offsets_reset"), Fault("leave_group")]
     # A point is missed where everything is worked off before it is passed.
     for _ in range(RETRIES):
         missing = [point for point in POINTS if not campaign.tally.fired[point]]
@@ -64,23 +80,95 @@ def short_plan(campaign: Campaign) -> Iterator[Fault]:
             yield Fault("failpoint", point=missing[0])
 
 
+def live_plan() -> Iterator[Fault]:
+    """Input that grows and stands still while workers die and leaders move."""
+    yield Fault("join", seconds=1.0)
+    yield Fault("hanging_transaction", seconds=1.0)
+    yield Fault("partitions_added", choice=1)
+    yield Fault("kill_ready", seconds=0.5)
+    yield Fault("leaders_move", choice=2)
+    yield Fault("broker_restart", seconds=0.5, choice=1)
+    yield Fault("kill_ready", seconds=1.0)
+
+
+def copied(run: Run, alerts: list[Any], directory: Path) -> Run:
+    """The same run as if these had been its alerts, for the judge's eyes."""
+    bootstrap = run.cluster.bootstrap
+    topic = create_topic(bootstrap, unique_name("alerts"), 1, {"retention.ms": "-1"}, replicas=-1)
+    messages = [Message(a.value, 0, a.key, a.timestamp, tuple(a.headers)) for a in alerts]
+    produce(bootstrap, topic, messages)
+    kafka = {**run.settings["kafka"], "alerts": topic}
+    settings = {**run.settings, "kafka": kafka}
+    Worker(directory, settings, name="worker1")  # writes its configuration; is never started
+    return Run(run.cluster, settings, directory, Tally(), run.log)
+
+
+def sabotaged(run: Run) -> dict[str, list[Any]]:
+    """Its alerts with one lost, one doubled, one changed."""
+    alerts = consume_all(run.cluster.bootstrap, run.settings["kafka"]["alerts"])
+    changed = alerts[7]._replace(value=alerts[7].value.replace(b'"score":', b'"score": '))
+    assert changed.value != alerts[7].value
+    return {
+        "lost": [*alerts[:7], *alerts[8:]],
+        "doubled": [*alerts, alerts[7]],
+        "differing": [*alerts[:7], changed, *alerts[8:]],
+    }
+
+
 @pytest.mark.timeout(400)
-def test_every_failpoint_a_broker_kill_and_workers_that_come_and_go_change_no_byte(
-    broker_factory: Any, tmp_path: Path
+def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_byte(
+    cluster: Cluster, tmp_path: Path
 ) -> None:
-    campaign = Campaign(tmp_path, seed=1)
+    campaign = Campaign(tmp_path, seed=1, without=WITHOUT)
     faults = LookAhead(short_plan(campaign))
+    judge = Campaign(tmp_path / "judge", seed=1)
     try:
-        campaign.backlog(broker_factory(), "short", 1, 25_000, faults.exhausted, faults, slots=3)
+        topic, expected, clean = campaign.reference(cluster, "short", 1, EVENTS)
+        run = campaign.disturbed(cluster, topic, "short-1", 1, 3, faults, faults.exhausted)
+        campaign.judge_backlog(run, expected, clean)
+        for name, alerts in sabotaged(run).items():
+            found = judge.judge_backlog(copied(run, alerts, tmp_path / name), expected, clean)
+            assert (found.lost, found.doubled, found.differing) == tuple(
+                int(name == each) for each in ("lost", "doubled", "differing")
+            ), (name, found.details)
     finally:
         campaign.close()
+        judge.close()
     result = campaign.result()
     assert campaign.sound(), (campaign.verdict.details, campaign.problems, result)
+    assert not judge.sound()
     assert [point for point in POINTS if not campaign.tally.fired[point]] == []
     assert result["kills"] >= 10
     assert result["broker_kills"] == 1
+    assert result["leaders_moved"] > 0
+    assert result["partitions_added"] > 0
+    assert result["offsets_reset"] == 1
+    assert result["bad_records"] > 0
     assert result["alerts_expected"] > 100
     assert result["journal_records"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_live_input_that_grows_stands_still_and_is_taken_back_is_read_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    campaign, judge = Campaign(tmp_path, 2, WITHOUT), Campaign(tmp_path / "judge", 2)
+    faults = LookAhead(live_plan())
+    try:
+        run = campaign.live(cluster, "live-1", 1, 200, faults.exhausted, faults)
+        for name, alerts in sabotaged(run).items():
+            found = judge.judge_live(copied(run, alerts, tmp_path / name), Planted())
+            assert getattr(found, name) > 0, (name, found)
+    finally:
+        campaign.close()
+        judge.close()
+    result = campaign.result()
+    assert campaign.sound(), (campaign.verdict.details, campaign.problems, result)
+    assert not judge.sound()
+    assert result["hanging_transactions"] == 1
+    assert result["partitions_added"] > 0
+    assert result["leaders_moved"] > 0
+    assert result["alerts_expected"] > 20
 
 
 # --- the judges ----------------------------------------------------------------------------------
@@ -121,6 +209,22 @@ def test_a_message_says_what_record_it_is_about() -> None:
     about = {"topic": b"in", "partition": b"2", "offset": b"5"}
     headers = [(f"__connect.errors.{name}", content) for name, content in about.items()]
     assert source_of(SimpleNamespace(value=b"\xff", headers=headers)) == ("in", 2, 5)
+
+
+def letter(offset: int, *headers: tuple[str, bytes], value: bytes = b"{}") -> Written:
+    return ("in", 0, offset), (b"k", value, headers)
+
+
+def test_a_good_record_refused_and_a_bad_one_taken_are_found() -> None:
+    planted = {("in", 0, 1): "empty", ("in", 0, 2): "nan"}
+    refused = [letter(1, (PLANTED, b"empty")), letter(2, (PLANTED, b"nan"))]
+    future = letter(3, value=f'{{"id":"e5{FUTURE}"}}'.encode())
+    assert check_refused([*refused, future], planted) == []
+    assert "taken for a good one" in check_refused(refused[:1], planted)[0]
+    assert "good record was refused" in check_refused([*refused, letter(4)], planted)[0]
+    assert "good record was refused" in check_refused([*refused, future, future], planted)[0]
+    aborted = letter(5, (PLANTED, ABORTED.encode()))
+    assert "aborted record was read" in check_refused([*refused, aborted], planted)[0]
 
 
 def journal(**change: Any) -> list[tuple[int, bytes]]:

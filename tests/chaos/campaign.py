@@ -44,6 +44,7 @@ class Campaign:
     """
 
     def __init__(self, directory: Path, seed: int, without: Collection[str] = ()) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
         self.directory, self.seed, self._without = directory, seed, without
         self.log = FaultLog(directory / "faults.jsonl")
         self.tally, self.verdict = Tally(), Verdict()
@@ -67,7 +68,7 @@ class Campaign:
         enough: Callable[[], bool],
         faults: Iterator[Fault] | None = None,
         slots: int | None = None,
-    ) -> Run:
+    ) -> None:
         """Work the same input off without faults and then with them, again and again.
 
         Args:
@@ -79,33 +80,53 @@ class Campaign:
             enough: whether enough faults fell; asked before each.
             faults: instead of the plan of the phase; ends the phase when it is exhausted.
             slots: workers at once; default one for one shard, else three.
+        """
+        topic, expected, clean = self.reference(cluster, phase, shards, count)
+        faults = self._plan(phase, several=shards > 1) if faults is None else faults
+        slots = slots or (1 if shards == 1 else 3)
+        for number in itertools.count(1):
+            run = self.disturbed(cluster, topic, f"{phase}-{number}", shards, slots, faults, enough)
+            self.events += count
+            self.judge_backlog(run, expected, clean)
+            if enough():
+                return
+
+    def reference(
+        self, cluster: Cluster, phase: str, shards: int, count: int
+    ) -> tuple[str, Sequence[Sequence[Written]], JournalFindings]:
+        """An input of so many events, and what an undisturbed run makes of it.
 
         Returns:
-            The last run, whose workers have ended.
+            The topic; the alerts and the dead letters; what the journal says.
         """
         topic = create_input(cluster.bootstrap)
         planted = produce_backlog(cluster.bootstrap, topic, count, self.seed, self._without)
         self.bad_records += len(planted.kinds)
         say(f"{phase}: {count} events, reference run")
-        reference = self._run(cluster, [topic], f"{phase}-reference", shards, 1)
-        with reference:
-            reference.finish()
-        expected = self._outputs(reference)
-        clean = self._journal(reference)
-        self._check_refused(reference, expected[1], planted)
+        run = self._run(cluster, topic, f"{phase}-reference", shards, 1)
+        with run:
+            run.finish()
+        expected = self._outputs(run)
+        self._check_refused(run, expected[1], planted)
         say(f"{phase}: {len(expected[0])} alerts, {len(expected[1])} dead letters expected")
-        faults = self._plan(phase, several=shards > 1) if faults is None else faults
-        slots = slots or (1 if shards == 1 else 3)
-        for number in itertools.count(1):
-            run = self._run(cluster, [topic], f"{phase}-{number}", shards, slots)
-            with run:
-                until_worked_off(run, faults, act, enough)
-                run.finish()
-            self.events += count
-            self.judge_backlog(run, expected, clean)
-            if enough():
-                return run
-        raise AssertionError("unreachable")
+        return topic, expected, self._journal(run)
+
+    def disturbed(
+        self,
+        cluster: Cluster,
+        topic: str,
+        name: str,
+        shards: int,
+        slots: int,
+        faults: Iterator[Fault],
+        enough: Callable[[], bool],
+    ) -> Run:
+        """Work a topic off while the faults fall; the run, whose workers have ended."""
+        run = self._run(cluster, topic, name, shards, slots)
+        with run:
+            until_worked_off(run, faults, act, enough)
+            run.finish()
+        return run
 
     def judge_backlog(
         self, run: Run, expected: Sequence[Sequence[Written]], clean: JournalFindings
@@ -131,13 +152,13 @@ class Campaign:
         faults: Iterator[Fault] | None = None,
     ) -> Run:
         """Produce input while the faults fall; the journal and ``state verify`` judge."""
-        topics = [create_input(cluster.bootstrap)]
+        topic = create_input(cluster.bootstrap)
         faults = self._plan(phase, several=True) if faults is None else faults
         say(f"{phase}: live input, {rate:g} events a second")
-        run = self._run(cluster, topics, phase, shards, 3)
-        producer = LiveProducer(cluster.bootstrap, topics, rate, self.seed, self._without)
+        run = self._run(cluster, topic, phase, shards, 3)
+        producer = LiveProducer(cluster.bootstrap, [topic], rate, self.seed, self._without)
         with run:
-            with producer, Aborter(cluster.bootstrap, topics, self.seed) as aborter:
+            with producer, Aborter(cluster.bootstrap, [topic], self.seed) as aborter:
                 while not enough():
                     fault = next(faults, None)
                     if fault is None:
@@ -192,12 +213,10 @@ class Campaign:
     def _plan(self, phase: str, *, several: bool) -> Iterator[Fault]:
         return plan(self.seed, phase, several=several, without=self._without)
 
-    def _run(
-        self, cluster: Cluster, topics: Sequence[str], name: str, shards: int, slots: int
-    ) -> Run:
+    def _run(self, cluster: Cluster, topic: str, name: str, shards: int, slots: int) -> Run:
         directory = self.directory / name
         snapshots = "1h" if name.startswith("replay") else "1s"
-        configuration = settings(cluster.bootstrap, topics, directory, shards, snapshots=snapshots)
+        configuration = settings(cluster.bootstrap, [topic], directory, shards, snapshots=snapshots)
         self.log.write(run=name, group=configuration["kafka"]["group"])
         return Run(cluster, configuration, directory, self.tally, self.log, slots)
 
