@@ -16,10 +16,10 @@ from typing import Any, Self
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from kafka_broker.clients import Message, unique_name
+from kafka_broker.clients import Message, send, serialize_key, unique_name
 
 from chaos.hostile import aborted
-from chaos.stream import Planted, events, ingredients, send, transactional_producer
+from chaos.stream import Planted, events, ingredients, transactional_producer
 
 HANGING_MS = 6000
 """Timeout of a transaction whose producer is gone: then the broker ends it."""
@@ -29,8 +29,8 @@ _ABORT_EVERY_SECONDS = 4.0
 _WRITER = """
 import sys, time
 from chaos.hostile import aborted
-from chaos.stream import send, transactional_producer
-from kafka_broker.clients import Message
+from chaos.stream import transactional_producer
+from kafka_broker.clients import Message, send
 bootstrap, topic, partition, name, timeout_ms = sys.argv[1:]
 producer = transactional_producer(bootstrap, name, int(timeout_ms))
 producer.begin_transaction()
@@ -112,6 +112,7 @@ class LiveProducer:
             metadata_max_age_ms=500,
             linger_ms=5,
             enable_idempotence=True,
+            key_serializer=serialize_key,
         )
         try:
             stream = events(

@@ -24,6 +24,7 @@ from chaos.workers import FaultLog, Tally, Worker
 READY_SECONDS = 30.0
 STUCK_SECONDS = 180.0
 ASKED_SECONDS = 60.0
+MANY_EXITS = 10
 RESTARTED_BY_A_SUPERVISOR = {0, 3}
 """Exit codes with which a worker may end unasked: what it says when it cannot go on alone."""
 
@@ -224,7 +225,8 @@ class Run:
             self.keep_running()
             if 0 <= left < best:
                 best, since = left, time.monotonic()
-            if time.monotonic() - since > STUCK_SECONDS:
+            looping = len(self.tally.unexpected_exits) > MANY_EXITS
+            if looping or time.monotonic() - since > STUCK_SECONDS:
                 tails = "\n".join(worker.text()[-2000:] for worker in self.workers)
                 raise StuckError(f"{self.group}: {left} records stay uncommitted\n{tails}")
             time.sleep(0.2)

@@ -64,6 +64,31 @@ def create_topic(
     return name
 
 
+class _NoKey(bytes):
+    """Stands for a key that is absent."""
+
+
+def serialize_key(key: bytes) -> bytes | None:
+    """A producer's ``key_serializer`` where ``send`` shall send keyless tombstones too."""
+    return None if isinstance(key, _NoKey) else key
+
+
+def send(producer: KafkaProducer, topic: str, message: Message) -> Any:
+    """Send one message; the client's future of it.
+
+    kafka-python alone would not send a record with neither key nor value, as other clients do.
+    """
+    keyless_tombstone = message.key is None and message.value is None
+    return producer.send(
+        topic,
+        value=message.value,
+        key=_NoKey() if keyless_tombstone else message.key,
+        headers=list(message.headers),
+        partition=message.partition,
+        timestamp_ms=message.timestamp_ms,
+    )
+
+
 def produce(bootstrap: str, topic: str, messages: Iterable[Message]) -> list[tuple[int, int]]:
     """Produce in order and wait for every acknowledgement.
 
@@ -77,19 +102,10 @@ def produce(bootstrap: str, topic: str, messages: Iterable[Message]) -> list[tup
         delivery_timeout_ms=20_000,
         request_timeout_ms=10_000,
         linger_ms=5,
+        key_serializer=serialize_key,
     )
     try:
-        futures = [
-            producer.send(
-                topic,
-                value=message.value,
-                key=message.key,
-                headers=list(message.headers),
-                partition=message.partition,
-                timestamp_ms=message.timestamp_ms,
-            )
-            for message in messages
-        ]
+        futures = [send(producer, topic, message) for message in messages]
         producer.flush(timeout=TIMEOUT_SECONDS)
         acknowledged = [future.get(timeout=TIMEOUT_SECONDS) for future in futures]
     finally:
