@@ -35,7 +35,7 @@ EXPECTED: list[Written] = [
 ]
 
 
-WITHOUT = ("hostile", "future")
+WITHOUT: tuple[str, ...] = ()
 
 # --- the daemon ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from kafka_broker.clients import Message, send, serialize_key, unique_name
+from kafka_broker.clients import KeySerializer, Message, send, unique_name
 
 from chaos.hostile import aborted
 from chaos.stream import Planted, events, ingredients, transactional_producer
@@ -112,7 +112,7 @@ class LiveProducer:
             metadata_max_age_ms=500,
             linger_ms=5,
             enable_idempotence=True,
-            key_serializer=serialize_key,
+            key_serializer=KeySerializer(),
         )
         try:
             stream = events(

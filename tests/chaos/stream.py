@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from kafka import KafkaProducer
-from kafka_broker.clients import Message, create_topic, produce, send, serialize_key, unique_name
+from kafka_broker.clients import KeySerializer, Message, create_topic, produce, send, unique_name
 
 from chaos.hostile import PLANTED, aborted, bad, from_the_future, odd
 from chaos.judge import Source
@@ -179,7 +179,7 @@ def transactional_producer(bootstrap: str, name: str, timeout_ms: int = 10_000) 
         delivery_timeout_ms=8000,
         request_timeout_ms=5000,
         linger_ms=5,
-        key_serializer=serialize_key,
+        key_serializer=KeySerializer(),
     )
     producer.init_transactions()
     return producer

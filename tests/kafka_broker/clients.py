@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.serializer import Serializer
 
 TIMEOUT_SECONDS = 30.0
 _numbers = itertools.count()
@@ -68,9 +69,12 @@ class _NoKey(bytes):
     """Stands for a key that is absent."""
 
 
-def serialize_key(key: bytes) -> bytes | None:
-    """A producer's ``key_serializer`` where ``send`` shall send keyless tombstones too."""
-    return None if isinstance(key, _NoKey) else key
+class KeySerializer(Serializer):  # type: ignore[misc]
+    """A producer's, where ``send`` shall send keyless tombstones too."""
+
+    def serialize(self, topic: str, headers: Any, data: bytes | None) -> bytes | None:
+        del topic, headers
+        return None if isinstance(data, _NoKey) else data
 
 
 def send(producer: KafkaProducer, topic: str, message: Message) -> Any:
@@ -102,7 +106,7 @@ def produce(bootstrap: str, topic: str, messages: Iterable[Message]) -> list[tup
         delivery_timeout_ms=20_000,
         request_timeout_ms=10_000,
         linger_ms=5,
-        key_serializer=serialize_key,
+        key_serializer=KeySerializer(),
     )
     try:
         futures = [send(producer, topic, message) for message in messages]
