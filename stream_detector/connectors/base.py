@@ -111,8 +111,20 @@ class GroupSource(Source, Protocol):
     def log_end(self, source: TopicPartition) -> int:
         """End of a partition as far as it is known without asking; -1 where it is not."""
 
+    def missing(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those partitions that the outside world does not know (any more)."""
+
+    def without_leader(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those partitions that exist and that nobody can serve just now."""
+
+    def missing_topics(self) -> list[str]:
+        """Topics to be read that do not exist (any more)."""
+
     def ask_ends(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Ends of what may be read now. Raises ``ConnectorError`` where nobody answers."""
+        """Ends of what may be read now; absent for what is missing or has no leader.
+
+        Raises ``ConnectorError`` where nobody answers.
+        """
 
     def ask_beginnings(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Earliest offsets still held. Raises ``ConnectorError``."""

@@ -85,6 +85,20 @@ class EmbeddedSource:
         """The same: what was generated was delivered."""
         return self._ends[source]
 
+    def missing(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Nothing of it ever is."""
+        del sources
+        return set()
+
+    def without_leader(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """None: there are no brokers."""
+        del sources
+        return set()
+
+    def missing_topics(self) -> list[str]:
+        """Nothing of it ever is."""
+        return []
+
     def ask_ends(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Offsets of the next records."""
         return {source: self._ends[source] for source in sources}

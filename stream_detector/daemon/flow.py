@@ -22,6 +22,9 @@ class Flow:
 
     State: what is paused, what holds others back and since when, what stands before an open
     transaction.
+
+    Attributes:
+        gone: partitions that will bring nothing more; nobody waits for them.
     """
 
     def __init__(self, source: GroupSource, processing: Processing, metrics: Metrics) -> None:
@@ -29,6 +32,7 @@ class Flow:
         self._paused: set[TopicPartition] = set()
         self._blocked_since: dict[TopicPartition, float] = {}
         self._stuck: set[TopicPartition] = set()
+        self.gone: frozenset[TopicPartition] = frozenset()
 
     def keep(self, sources: Collection[TopicPartition]) -> None:
         """Forget what was noted of all other partitions."""
@@ -64,7 +68,7 @@ class Flow:
             since = self._blocked_since.setdefault(source, now)
             if source not in self._stuck and now - since >= self._processing.stuck_partition_wait:
                 self._look_at(source)
-        return ends | self._stuck
+        return ends | self._stuck | self.gone.intersection(shard.merger.sources)
 
     def _look_at(self, source: TopicPartition) -> None:
         """A partition brings nothing although its log goes on: an open transaction, or slowness.
@@ -74,9 +78,11 @@ class Flow:
         """
         self._blocked_since[source] = time.monotonic()
         try:
-            readable_end = self._source.ask_ends([source])[source]
+            readable_end = self._source.ask_ends([source]).get(source)
         except ConnectorError:
             return  # nobody there to ask: wait on
+        if readable_end is None:
+            return  # without a leader, or gone
         if self._source.position(source) >= readable_end:
             self._stuck.add(source)
             log.info(

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from stream_detector.connectors.base import Commit, Journal, Output
@@ -28,6 +30,7 @@ from stream_detector.errors import (
     OutputError,
     RefusedError,
 )
+from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -88,6 +91,12 @@ class Ledger:
         """Put a commit under way; none may be already."""
         assert self._pending is None
         self._pending = commit
+
+    def leave_out(self, sources: Collection[TopicPartition]) -> None:
+        """Commit no offsets of partitions that are gone: the broker would refuse the whole."""
+        if self._pending is not None and not self._pending.offsets.keys().isdisjoint(sources):
+            kept = {s: o for s, o in self._pending.offsets.items() if s not in sources}
+            self._pending = replace(self._pending, offsets=kept)
 
     def write(self, membership: Any) -> bool:
         """Try to write what is under way; whether nothing is left to write.

@@ -16,14 +16,16 @@ from collections.abc import Callable
 
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource, Rebalance
+from stream_detector.daemon.availability import Availability
 from stream_detector.daemon.flow import Flow
 from stream_detector.daemon.observation import Observation
 from stream_detector.daemon.ownership import Owned, Ownership, Parts
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.snapshotting import write_snapshot
 from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
-from stream_detector.snapshots import encode
+from stream_detector.telemetry.conditions import Conditions
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -72,6 +74,7 @@ class Daemon:
         self._stopping = stopping
         self._ownership = Ownership(config, kafka, source, metrics, parts)
         self._flow = Flow(source, config.processing, metrics)
+        self._availability = Availability(source, kafka, Conditions(metrics, health))
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
@@ -94,6 +97,9 @@ class Daemon:
                     break
             self._health.set_stopping()
             self._finish()
+        except (ConnectorError, StateError):
+            self._save()
+            raise
         finally:
             self._ownership.close()
         log.info("stopped", extra=fields("stop", events=self._sequence()))
@@ -266,6 +272,7 @@ class Daemon:
                 ledger.begin(
                     shard.prepare_commit(ledger.next_number, kafka.alerts, kafka.dead_letters)
                 )
+        ledger.leave_out(self._source.missing(shard.fetch_positions))
         started = time.monotonic()
         try:
             with self._metrics.stage("commit"):
@@ -282,25 +289,7 @@ class Daemon:
         return written
 
     def _write_snapshot(self, owned: Owned) -> None:
-        """Step 3: what is committed may be kept. A failure is said and counted, not fatal."""
-        shard, ledger = owned.shard, owned.ledger
-        owned.last_snapshot = time.monotonic()
-        if shard.dirty or shard.script or ledger.pending:
-            return  # this state is not committed (yet)
-        place = None
-        if self._parts.journal is not None:
-            place = {"offset": ledger.offset, "number": ledger.number}
-        with self._metrics.stage("snapshot"):
-            try:
-                data = encode(shard.snapshot({"written_at": time.time(), "journal": place}))
-                self._parts.store(shard.number).write(shard.pipeline.sequence, data)
-            except (StateError, ConnectorError) as error:
-                values = fields("snapshot-failed", stage="snapshot", shard=shard.number)
-                log.error("%s", error, extra=values)  # noqa: TRY400 - the message says it all
-                self._metrics.add_snapshot("failed")
-                return
-        self._metrics.add_snapshot("ok")
-        self._metrics.set_newest_snapshot(shard.number, time.time(), len(data))
+        write_snapshot(owned, self._parts, self._metrics)
 
     def _finish(self) -> None:
         """Commit and keep what is done, within a third of the time that a stop may take."""
@@ -317,6 +306,16 @@ class Daemon:
                 )
             self._write_snapshot(owned)
 
+    def _save(self) -> None:
+        """Before an error ends the process: commit what is neither under way nor in doubt."""
+        for owned in list(self._ownership.owned.values()):
+            try:
+                if not owned.ledger.pending and self._commit(owned):
+                    self._write_snapshot(owned)
+            except ConnectorError as error:
+                values = fields("unfinished", stage="commit", shard=owned.shard.number)
+                log.warning("a shard is not committed: %s", error, extra=values)
+
     # --- what is seen from outside ---
 
     def _sequence(self) -> int:
@@ -326,6 +325,7 @@ class Daemon:
         """Ask for the ends of the logs: the lag, and a sign of life. Silence is not fatal here."""
         self._last_question = now
         shards = self.shards.values()
+        self._flow.gone = self._availability.look(shards)
         sources = [source for shard in shards for source in shard.merger.sources]
         sources = sources or [TopicPartition(self._kafka.topics[0], 0)]  # one that stands by
         try:

@@ -196,6 +196,11 @@ def _places(
 ) -> tuple[dict[TopicPartition, Place], tuple[JournalRecord, ...]]:
     """Where to begin in each partition, and what of the journal can be followed."""
     beginnings, ends = source.ask_beginnings(sources), source.ask_ends(sources)
+    if unknown := [str(one) for one in sources if one not in beginnings or one not in ends]:
+        raise ConnectorError(
+            f"{', '.join(unknown)} cannot be read: deleted, or without a leader. See "
+            "docs/runbook.md#streamdetectorconditionlasts"
+        )
     latest = kafka.start == "latest" and not shard.known
     starts = first_starts(records)
     stops = {r.source: r.end for record in records for r in (*record.lost, *record.ranges())}

@@ -25,6 +25,7 @@ from kafka.errors import (
 from kafka.future import Future
 
 from stream_detector.connectors.kafka import batches
+from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.unreadable import Unreadable
 
 BROKER_AWAY = (
@@ -45,6 +46,7 @@ def new_consumer(settings: Mapping[str, Any], *, dead_letter: bool = False, **mo
     ``dead_letter``: records that cannot be read do not stop it, something stands in their place.
     """
     consumer = KafkaConsumer(**settings, **more)
+    never_create(consumer._client.cluster)  # noqa: SLF001 - there is no public way
     batches.install(consumer, Unreadable(dead_letter=dead_letter))
     look_again(consumer)
     return consumer

@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.settings import clear_cause, producer_settings, refusal
 from stream_detector.connectors.kafka.sink import close_producer
 from stream_detector.errors import ConfigurationError, InputMissingError, OutputError
@@ -66,6 +67,7 @@ def write_label(
     }
     with clear_cause("connect a producer", kafka):
         producer = KafkaProducer(**settings)
+        never_create(producer._metadata)  # noqa: SLF001 - there is no public way
     try:
         with clear_cause(f"write to {topic}", kafka):
             future = producer.send(topic, value=msgspec.json.encode(body), partition=place)

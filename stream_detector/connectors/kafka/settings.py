@@ -18,6 +18,7 @@ from kafka.errors import (
 
 from stream_detector.config.models import Kafka, KafkaSecurity
 from stream_detector.connectors.kafka import codecs
+from stream_detector.connectors.kafka.permanent import SESSION_TIMEOUT_MS, advertised, permanent
 from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
 
 
@@ -50,7 +51,7 @@ def consumer_settings(kafka: Kafka, *, max_poll_records: int) -> dict[str, Any]:
         # A member learns of a rebalance by its heartbeat, and all wait for the last one.
         "heartbeat_interval_ms": 1000,
         # A worker that was killed keeps its shards for so long; kafka-python's default is 45 s.
-        "session_timeout_ms": 10_000,
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
         "metrics_enabled": False,
         "bootstrap_timeout_ms": _milliseconds(kafka.request_timeout),
     }
@@ -219,6 +220,20 @@ class _CauseCollector(logging.Handler):
         self.messages = [*self.messages[-19:], record.getMessage()]
 
 
+CLIENT_ERRORS = (
+    KafkaError,
+    OSError,
+    LookupError,
+    AssertionError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a call on the client may raise. Beside its own errors: kafka-python looks up partitions that
+are not assigned any more, or gone, in plain dicts, and asserts what a broker need not keep."""
+
 _TELLING = (
     "sasl",
     "authentication",
@@ -232,7 +247,7 @@ _TELLING = (
 )
 
 
-def refusal(error: KafkaError | OSError, action: str, kafka: Kafka) -> RefusedError | None:
+def refusal(error: BaseException, action: str, kafka: Kafka) -> RefusedError | None:
     """What to raise where the broker has refused us: no further attempt would help. Else None."""
     where = f"cannot {action} at {kafka.bootstrap_servers}"
     if isinstance(error, SaslAuthenticationFailedError):
@@ -243,6 +258,8 @@ def refusal(error: KafkaError | OSError, action: str, kafka: Kafka) -> RefusedEr
         given = error.args[0] if error.args else ""
         named = ", ".join(sorted(map(str, given))) if isinstance(given, set) else str(given)
         return RefusedError(f"{where}: {user} is not authorised ({kind} {named})")
+    if (lasting := permanent(error, kafka)) is not None:
+        return RefusedError(f"{where}: {lasting}")
     return None
 
 
@@ -257,10 +274,12 @@ def clear_cause(action: str, kafka: Kafka) -> Iterator[None]:
     logger.addHandler(collector)
     try:
         yield
-    except (KafkaError, OSError) as error:
+    except CLIENT_ERRORS as error:
         if (refused := refusal(error, action, kafka)) is not None:
             raise refused from error
-        cause = str(error) or type(error).__name__
+        cause = str(error) if isinstance(error, KafkaError | OSError) else repr(error)
+        cause = cause or type(error).__name__
+        cause += advertised(collector.messages, kafka)
         telling = [m for m in collector.messages if any(word in m.lower() for word in _TELLING)]
         if telling:
             cause = f"{cause} ({telling[-1][:300]})"

@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Commit
+from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.refusals import (
     Adaptation,
     Kind,
@@ -65,6 +66,7 @@ class KafkaSink:
         self._adaptation = adaptation or Adaptation()
         with clear_cause("connect a producer", kafka):
             self._producer = KafkaProducer(**producer_settings(kafka))
+            never_create(self._producer._metadata)  # noqa: SLF001 - there is no public way
         self._sent: list[Sent] = []
 
     def send(self, topic: str, messages: Sequence[Outgoing]) -> None:

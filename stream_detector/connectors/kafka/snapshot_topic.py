@@ -22,6 +22,7 @@ from stream_detector.config.models import Kafka
 from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.internal_topics import ensure_topic
 from stream_detector.connectors.kafka.log import KafkaLog
+from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.settings import clear_cause, producer_settings
 from stream_detector.connectors.kafka.snapshot_keys import (
     PART_BYTES,
@@ -213,6 +214,7 @@ class TopicStore:
         with clear_cause(f"write to the topic {self._topic}", kafka):
             partition = self._source().partition
             producer = KafkaProducer(**_settings(kafka))
+            never_create(producer._metadata)  # noqa: SLF001 - there is no public way
             try:
 
                 def send(pairs: Iterable[tuple[bytes, bytes | None]], at_once: int) -> None:

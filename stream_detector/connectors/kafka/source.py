@@ -9,18 +9,13 @@ committed before a rebalance is committed before that poll: ``rebalance_near`` t
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kafka import TopicPartition as ClientPartition
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
-    IllegalStateError,
-    KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
     RebalanceInProgressError,
@@ -33,7 +28,14 @@ from stream_detector.connectors.base import Fetched, Rebalance
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.consumer import BROKER_AWAY, new_consumer
-from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
+from stream_detector.connectors.kafka.listener import Fencing, Listener, Uncollected, ours, theirs
+from stream_detector.connectors.kafka.permanent import refused_as_fenced
+from stream_detector.connectors.kafka.settings import (
+    CLIENT_ERRORS,
+    clear_cause,
+    consumer_settings,
+    refusal,
+)
 from stream_detector.connectors.kafka.unreadable import UnreadableBatchError
 from stream_detector.errors import ConnectorError, InputLostError, UnreadableInputError
 from stream_detector.events import TopicPartition
@@ -44,62 +46,6 @@ log = logging.getLogger(__name__)
 _QUIET_SECONDS = 10.0
 _JOIN_POLL_MS = 20
 """How long a poll may take while the group finds its new order."""
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes what happens. Runs on the client's I/O thread: only pause and seek may be called."""
-
-    def __init__(self, assignor: ShardAssignor) -> None:
-        self.consumer: Any = None
-        self._assignor = assignor
-        self._lock = threading.Lock()
-        self._happened = False
-        self._lost = False
-        self._added: frozenset[TopicPartition] = frozenset()
-
-    def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
-        self._note(gone=revoked)
-
-    def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        self.consumer.pause(*assigned)  # nothing may come before the loop has found the positions
-        self._note(added=assigned)
-
-    def on_partitions_lost(self, lost: Collection[Any]) -> None:
-        self._assignor.forget()
-        self._note(gone=lost, lost=True)
-
-    def _note(
-        self, *, added: Collection[Any] = (), gone: Collection[Any] = (), lost: bool = False
-    ) -> None:
-        with self._lock:
-            self._happened = True
-            self._lost = self._lost or lost
-            self._added = (self._added - {_ours(p) for p in gone}) | {_ours(p) for p in added}
-
-    def take(self) -> tuple[bool, frozenset[TopicPartition], bool]:
-        """Whether anything happened, what was added, whether ownership was lost."""
-        with self._lock:
-            noted = (self._happened, self._added, self._lost)
-            self._happened, self._added, self._lost = False, frozenset(), False
-            return noted
-
-
-class _Uncollected:
-    """A join's future that does not count as done before its result has been taken."""
-
-    is_done = False
-
-    def __init__(self, future: Any) -> None:
-        self.add_callback = future.add_callback
-        self.add_errback = future.add_errback
-
-
-def _ours(partition: Any) -> TopicPartition:
-    return TopicPartition(partition.topic, partition.partition)
-
-
-def _theirs(source: TopicPartition) -> Any:
-    return ClientPartition(source.topic, source.partition)
 
 
 class KafkaSource:
@@ -114,7 +60,8 @@ class KafkaSource:
         self._timeout_ms = max(1, int(kafka.request_timeout * 1000))
         self._max_poll_records = max_poll_records
         self._assignor = ShardAssignor(shards)
-        self._listener = _Listener(self._assignor)
+        self._listener = Listener(self._assignor)
+        self._incomplete = False
         self._generation = -1
         self._membership: Any = None
         self._ends: dict[TopicPartition, int] = {}
@@ -128,6 +75,7 @@ class KafkaSource:
                 partition_assignment_strategy=[self._assignor],
             )
             self._listener.consumer = self._consumer
+            self._fencing = Fencing(self._consumer._coordinator)  # noqa: SLF001
             self._consumer.subscribe(kafka.input_topics, listener=self._listener)
             for topic in kafka.input_topics:  # so that the first assignment is made with them known
                 self._consumer.partitions_for_topic(topic)
@@ -138,6 +86,8 @@ class KafkaSource:
         Raises ``InputLostError`` where offsets to be read were deleted, ``ConnectorError`` where
         the broker refuses. A partition whose next batch cannot be read is paused before it.
         """
+        if self._fencing.happened:
+            raise refused_as_fenced(self._kafka)
         self._unpark()
         self._remember_join()
         timeout_ms = int(timeout_seconds * 1000)
@@ -152,13 +102,13 @@ class KafkaSource:
             raise InputLostError(f"the log no longer has these offsets: {error}") from error
         except UnreadableBatchError as error:
             self._unreadable[error.source] = UnreadableInputError(str(error))
-            self._consumer.pause(_theirs(error.source))
+            self._consumer.pause(theirs(error.source))
             return []
         except BROKER_AWAY as error:
             # Most of the time poll is silent about it; where a join is under way it is not.
             self._warn_away(error)
             return []
-        except KafkaError as error:
+        except CLIENT_ERRORS as error:
             # After an error while unpacking, the next poll would never return: do not try again.
             raise (
                 refusal(error, "read", self._kafka) or ConnectorError(f"cannot read: {error!r}")
@@ -167,7 +117,7 @@ class KafkaSource:
         # has been told of the loss by the time that the new membership can be seen.
         metadata = self._consumer.group_metadata()
         self._membership = metadata if metadata.generation_id >= 0 else None
-        return [Fetched(_ours(p), records) for p, records in polled.items() if records]
+        return [Fetched(ours(p), records) for p, records in polled.items() if records]
 
     def unreadable(self) -> Mapping[TopicPartition, ConnectorError]:
         """Partitions whose next batch cannot be read, and what to say of each."""
@@ -206,9 +156,13 @@ class KafkaSource:
         if coordinator.rejoining:
             coordinator.rejoin_needed = True
             task = coordinator._join_task  # noqa: SLF001
-            if task is not None and not isinstance(task, _Uncollected):
-                coordinator._join_task = _Uncollected(task)  # noqa: SLF001
-        elif self._assignor.take_incomplete():
+            if task is not None and not isinstance(task, Uncollected):
+                coordinator._join_task = Uncollected(task)  # noqa: SLF001
+            return
+        self._incomplete = self._assignor.take_incomplete() or self._incomplete
+        # As long as a topic does not exist, another round would bring nothing more.
+        if self._incomplete and not self.missing_topics():
+            self._incomplete = False
             log.info("a topic was assigned before its partitions were known: once more")
             coordinator.request_rejoin()
 
@@ -242,7 +196,7 @@ class KafkaSource:
         if not happened and not joined:
             return None
         self._generation = generation
-        assigned = frozenset(_ours(partition) for partition in self._consumer.assignment())
+        assigned = frozenset(ours(partition) for partition in self._consumer.assignment())
         self._unreadable = {s: e for s, e in self._unreadable.items() if s in assigned}
         return Rebalance(assigned, added & assigned, lost)
 
@@ -250,22 +204,32 @@ class KafkaSource:
         """Read on from these offsets, and begin to (partitions are assigned paused)."""
         for source, offset in positions.items():
             self._unreadable.pop(source, None)
-            self._consumer.seek(_theirs(source), offset)
-            self._consumer.resume(_theirs(source))
+            if self._holds(source):
+                self._consumer.seek(theirs(source), offset)
+                self._consumer.resume(theirs(source))
 
     def pause(self, source: TopicPartition) -> None:
         """Bring no more records of a partition; the group does not notice."""
-        self._consumer.pause(_theirs(source))
+        if self._holds(source):
+            self._consumer.pause(theirs(source))
 
     def resume(self, source: TopicPartition) -> None:
         """Bring records of a partition again."""
-        self._consumer.resume(_theirs(source))
+        if self._holds(source):
+            self._consumer.resume(theirs(source))
+
+    def _holds(self, source: TopicPartition) -> bool:
+        """Whether a partition is assigned just now: one whose topic was deleted is not.
+
+        It changes only within ``poll``; the client raises KeyError for what is not assigned.
+        """
+        return theirs(source) in self._consumer.assignment()
 
     def position(self, source: TopicPartition) -> int:
         """Offset of the next record to be read; past aborted and control records."""
         try:
-            position = self._consumer.position(_theirs(source), timeout_ms=self._timeout_ms)
-        except (KafkaError, IllegalStateError, AssertionError):
+            position = self._consumer.position(theirs(source), timeout_ms=self._timeout_ms)
+        except CLIENT_ERRORS:
             return -1  # not assigned any more, or not known yet
         return -1 if position is None else int(position)
 
@@ -273,13 +237,31 @@ class KafkaSource:
         """End of a partition's log as far as it is known without asking; -1 where it is not."""
         known = self._ends.get(source, -1)
         try:
-            seen = self._consumer.highwater(_theirs(source))
-        except AssertionError:  # not assigned any more
+            seen = self._consumer.highwater(theirs(source))
+        except CLIENT_ERRORS:  # not assigned any more
             return known
         return known if seen is None else max(known, int(seen))
 
+    def missing(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those partitions that the brokers' metadata, as the client knows it, does not name."""
+        cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
+        return {one for one in sources if cluster.leader_for_partition(theirs(one)) is None}
+
+    def without_leader(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those partitions that are known and that no broker can serve just now."""
+        cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
+        return {one for one in sources if cluster.leader_for_partition(theirs(one)) == -1}
+
+    def missing_topics(self) -> list[str]:
+        """Input topics that the brokers' metadata, as the client knows it, does not name."""
+        cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
+        return [t for t in self._kafka.input_topics if not cluster.partitions_for_topic(t)]
+
     def ask_ends(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Ends of the logs, of what ``read_committed`` may see. Raises ``ConnectorError``."""
+        """Ends of the logs, of what ``read_committed`` may see, where they can be had.
+
+        Partitions that are gone or without a leader are absent. Raises ``ConnectorError``.
+        """
         ends = self._ask("end_offsets", sources)
         self._ends.update(ends)
         return ends
@@ -289,12 +271,15 @@ class KafkaSource:
         return self._ask("beginning_offsets", sources)
 
     def _ask(self, question: str, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        asked = [_theirs(source) for source in sources]
+        wanted = set(sources)
+        # For one that is gone the client would wait until the deadline, and tell nothing of others.
+        wanted -= self.missing(wanted) | self.without_leader(wanted)
+        asked = [theirs(source) for source in sorted(wanted)]
         if not asked:
             return {}
         with clear_cause(f"ask for {question.replace('_', ' ')}", self._kafka):
             answer = getattr(self._consumer, question)(asked, timeout_ms=self._timeout_ms)
-        return {_ours(partition): int(offset) for partition, offset in answer.items()}
+        return {ours(partition): int(offset) for partition, offset in answer.items()}
 
     def topic_ids(self, topics: Iterable[str]) -> dict[str, str]:
         """The broker's ids of topics. Raises ``ConnectorError``."""
@@ -305,7 +290,7 @@ class KafkaSource:
         found: dict[TopicPartition, int] = {}
         with clear_cause("ask for the committed offsets", self._kafka):
             for source in sources:
-                offset = self._consumer.committed(_theirs(source), timeout_ms=self._timeout_ms)
+                offset = self._consumer.committed(theirs(source), timeout_ms=self._timeout_ms)
                 if offset is not None and offset >= 0:
                     found[source] = int(offset)
         return found
@@ -319,7 +304,7 @@ class KafkaSource:
         Raises:
             ConnectorError: the broker did not answer in time, or refused.
         """
-        wanted = {_theirs(s): OffsetAndMetadata(o, "", -1) for s, o in offsets.items()}
+        wanted = {theirs(s): OffsetAndMetadata(o, "", -1) for s, o in offsets.items()}
         try:
             with clear_cause("commit offsets", self._kafka):
                 self._consumer.commit(wanted, timeout_ms=self._timeout_ms)

@@ -1,0 +1,204 @@
+"""Topics that vanish, groups of others, limits of the broker: said by name; the others go on."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer
+from kafka_broker.broker import Broker
+from kafka_broker.clients import admin_client, create_topic, produce, unique_name
+from support.process import DaemonProcess, alerts_in, wait_until
+from support.streams import records
+from test_daemon import messages, settings, topics
+
+QUICK = {"metadata_max_age_ms": 500, "session_timeout_ms": 3000, "heartbeat_interval_ms": 200}
+
+
+@pytest.fixture(scope="module")
+def creating(kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that makes the topics it is asked for."""
+    properties = {"auto.create.topics.enable": "true"}
+    with Broker(tmp_path_factory.mktemp("creating"), properties=properties) as broker:
+        yield broker
+
+
+def topics_of(bootstrap: str) -> set[str]:
+    with admin_client(bootstrap) as admin:
+        return set(admin.list_topics())
+
+
+def delete(bootstrap: str, *names: str) -> None:
+    with admin_client(bootstrap) as admin:
+        admin.delete_topics(list(names), timeout_ms=10_000)
+
+
+def missing(daemon: DaemonProcess) -> float:
+    return daemon.metric("conditions", condition="input_missing")
+
+
+def test_one_of_two_topics_deleted_is_named_and_the_other_goes_on(
+    creating: Broker, tmp_path: Path
+) -> None:
+    """A4, A7: nothing makes it anew, its work is committed, and events of the other alert."""
+    bootstrap = creating.bootstrap
+    section = {**topics(bootstrap, 2), "consumer": QUICK, "request_timeout": "4s"}
+    gone = create_topic(bootstrap, unique_name("gone"), 2)
+    stays = section["topics"][0]
+    section["topics"].append(gone)
+    stream = messages(records(4000), 2)
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        daemon.wait_ready()
+        produce(bootstrap, stays, stream[:2000:2])
+        produce(bootstrap, gone, stream[1:2000:2])
+        daemon.wait_processed(2000).wait_worked_off()
+        before = len(alerts_in(bootstrap, section["alerts"]))
+        delete(bootstrap, gone)
+        wait_until(lambda: missing(daemon) > 0, "the missing topic to be counted")
+        produce(bootstrap, stays, stream[2000:])
+        daemon.wait_processed(4000)
+        wait_until(lambda: len(alerts_in(bootstrap, section["alerts"])) > before, "more alerts")
+        assert daemon.get("/readyz")[0] == 200
+        assert f"the input {gone}" in daemon.text()
+        assert "docs/runbook.md#a-topic-or-partition-is-gone" in daemon.text()
+        assert daemon.text().count(f"the input {gone} does not exist") <= 2
+        assert gone not in topics_of(bootstrap)
+        assert daemon.stop() == 0, daemon.text()
+        assert "Traceback" not in daemon.text()
+
+
+def test_the_only_topic_deleted_is_not_ready_and_one_line(creating: Broker, tmp_path: Path) -> None:
+    """A5, A7."""
+    bootstrap = creating.bootstrap
+    section = {**topics(bootstrap, 2), "consumer": QUICK, "request_timeout": "4s"}
+    (topic,) = section["topics"]
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        daemon.wait_ready()
+        produce(bootstrap, topic, messages(records(1000), 2))
+        daemon.wait_processed(1000).wait_worked_off()
+        delete(bootstrap, topic)
+        wait_until(lambda: daemon.get("/readyz")[0] == 503, "not ready")
+        wait_until(lambda: f"the input {topic} " in daemon.get("/readyz")[1], "the reason")
+        assert missing(daemon) >= 1
+        # Metadata is asked for ten times a second meanwhile.
+        wait_until(lambda: daemon.metric("partitions_assigned") == 0, "the loss of all partitions")
+        told = [line for line in daemon.text().splitlines() if topic in line and " WARN" in line]
+        told += [line for line in daemon.text().splitlines() if topic in line and " ERROR" in line]
+        assert len(told) < 12, told
+        assert topic not in topics_of(bootstrap)
+        assert daemon.stop() == 0, daemon.text()
+        assert "Traceback" not in daemon.text()
+
+
+def test_an_output_topic_deleted_is_not_made_anew(creating: Broker, tmp_path: Path) -> None:
+    """A7, for a producer."""
+    bootstrap = creating.bootstrap
+    section = {**topics(bootstrap), "request_timeout": "3s", "give_up_after": "1s"}
+    section["producer"] = {"metadata_max_age_ms": 500}
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        daemon.wait_ready()
+        produce(bootstrap, section["topics"][0], messages(records(1000), 1))
+        daemon.wait_processed(1000).wait_worked_off()
+        delete(bootstrap, section["alerts"])
+        produce(bootstrap, section["topics"][0], messages(records(1000, seed=1), 1))
+        assert daemon.wait(120) == 3, daemon.text()
+        assert section["alerts"] not in topics_of(bootstrap)
+        assert "Traceback" not in daemon.text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"consumer": {"session_timeout_ms": 7_200_000}}, "kafka.consumer.session_timeout_ms"),
+        ({"transaction_timeout": "1h"}, "transaction.max.timeout.ms"),
+    ],
+)
+def test_a_limit_of_the_broker_is_refused_at_once_by_name(
+    kafka, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    """A11: such an error is permanent; it was tried again every five seconds."""
+    config = settings({**topics(kafka.bootstrap), **changes}, tmp_path)
+    with DaemonProcess(tmp_path, config) as daemon:
+        assert daemon.wait(40) == 3, daemon.text()
+        assert named in daemon.text()
+        assert "docs/runbook.md#a-limit-of-the-broker" in daemon.text()
+        assert "Next attempt" not in daemon.text()
+        assert "Traceback" not in daemon.text()
+
+
+@contextlib.contextmanager
+def foreign_member(bootstrap: str, group: str, topic: str) -> Iterator[None]:
+    """Another application's consumer in a group, polling until the block is left."""
+    consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id=group)
+    leave = threading.Event()
+
+    def work() -> None:
+        while not leave.is_set():
+            consumer.poll(timeout_ms=200)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        wait_until(consumer.assignment, "the foreign member to be assigned")
+        yield
+    finally:
+        leave.set()
+        thread.join(20)
+        consumer.close(timeout_ms=5000)
+
+
+def test_a_group_that_is_somebody_elses_is_said_and_left_alone(kafka, tmp_path: Path) -> None:
+    """A9."""
+    section = topics(kafka.bootstrap)
+    with (
+        foreign_member(kafka.bootstrap, section["group"], section["topics"][0]),
+        DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon,
+    ):
+        assert daemon.wait(40) == 3, daemon.text()
+        assert f"the group {section['group']} is in use by another application" in daemon.text()
+        assert "docs/runbook.md#a-group-that-is-somebody-elses" in daemon.text()
+        assert "Traceback" not in daemon.text()
+
+
+def test_the_same_instance_id_twice_is_said_by_the_one_that_is_fenced(
+    kafka, tmp_path: Path
+) -> None:
+    """A14."""
+    section = {**topics(kafka.bootstrap, 2), "instance_id": "worker-1"}
+    config = settings(section, tmp_path)
+    first, second = (DaemonProcess(tmp_path, config, name=name) for name in ("a", "b"))
+    with first:
+        first.wait_ready()
+        with second:
+            second.wait_ready()
+            produce(kafka.bootstrap, section["topics"][0], messages(records(1000), 2))
+            assert first.wait(60) == 3, first.text()
+            assert "fenced by another worker with instance id worker-1" in first.text()
+            assert "Traceback" not in first.text()
+            second.wait_worked_off()
+            assert second.stop() == 0, second.text()
+
+
+def test_an_advertised_listener_that_nobody_resolves_is_named(
+    broker_factory, tmp_path: Path
+) -> None:
+    """A16."""
+    properties = {"advertised.listeners": "PLAINTEXT://kafka-0.internal.invalid:9092"}
+    broker = broker_factory(properties=properties)
+    section = {
+        "bootstrap_servers": broker.bootstrap,
+        "topics": ["in"],
+        "group": "g",
+        "alerts": "a",
+        "dead_letters": "d",
+        "wait_for_input": "3s",
+        "request_timeout": "2s",
+    }
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        assert daemon.wait(60) == 3, daemon.text()
+        assert "advertised.listeners" in daemon.text()
+        assert "kafka-0.internal.invalid:9092" in daemon.text()
