@@ -373,6 +373,16 @@ GROUP = Section(
             runbook="streamdetectorconditionlasts",
         ),
         lines(
+            "Open transactions",
+            "How long a transaction has kept a partition from being read. The log names it.",
+            "s",
+            Query(
+                "max by (topic, partition) (stream_detector_last_stable_offset_age_seconds{@})",
+                "{{topic}}-{{partition}}",
+            ),
+            runbook="streamdetectoropentransaction",
+        ),
+        lines(
             "Broker errors",
             "Errors of the broker or of its client, by kind.",
             "short",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka_broker.clients import Message, produce
-from support.process import DaemonProcess
+from kafka_broker.clients import Message, produce, unique_name
+from support.process import DaemonProcess, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
 
@@ -63,6 +63,39 @@ def test_bytes_of_a_schema_registry_say_what_they_look_like(kafka, tmp_path: Pat
     assert b"schema registry's prefix (schema id 7)" in headers_in(
         kafka.bootstrap, section["dead_letters"]
     )
+
+
+def test_a_hanging_transaction_is_said_by_name_and_counts_as_lag(kafka, tmp_path: Path) -> None:
+    """A8: what lies behind it is lag; the log names its place and its producer; then it goes on."""
+    section = topics(kafka.bootstrap)
+    topic = section["topics"][0]
+    stream = messages(records(400), 1)
+    produce(kafka.bootstrap, topic, stream[:300])
+    hanging = unique_name("upstream")
+    producer: Any = KafkaProducer(
+        bootstrap_servers=kafka.bootstrap, transactional_id=hanging, max_block_ms=10_000
+    )
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(topic, value=stream[300].value, partition=0).get(timeout=30)
+        produce(kafka.bootstrap, topic, stream[301:])
+        with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+            daemon.wait_ready().wait_processed(300)
+            wait_until(lambda: "open-transaction" in daemon.text(), "the line")
+            assert daemon.metric("consumer_lag_records") == 100
+            assert daemon.metric("last_stable_offset_age_seconds", topic=topic) >= 10
+            assert daemon.metric("conditions", condition="open_transaction") == 1
+            said = next(line for line in daemon.text().splitlines() if "open-transaction" in line)
+            assert f"topic {topic}, partition 0: nothing after offset 300 of 400" in said
+            assert f"transactional id {hanging}" in said
+            producer.abort_transaction()
+            daemon.wait_processed(399).wait_worked_off()
+            wait_until(lambda: daemon.metric("conditions") == 0, "the condition to be over")
+            assert daemon.metric("last_stable_offset_age_seconds") == 0
+            assert daemon.stop() == 0
+    finally:
+        producer.close(timeout=5)
 
 
 def headers_in(bootstrap: str, topic: str) -> bytes:

@@ -126,6 +126,9 @@ class GroupSource(Source, Protocol):
         Raises ``ConnectorError`` where nobody answers.
         """
 
+    def open_transaction(self, source: TopicPartition) -> str:
+        """Whose transaction keeps a partition from being read further, in words."""
+
     def ask_beginnings(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Earliest offsets still held. Raises ``ConnectorError``."""
 

@@ -52,6 +52,11 @@ class EmbeddedSource:
         """None: records are made here."""
         return {}
 
+    def open_transaction(self, source: TopicPartition) -> str:
+        """Nobody's."""
+        del source
+        return ""
+
     def take_rebalance(self) -> Rebalance | None:
         """The one assignment, once."""
         noted, self._rebalance = self._rebalance, None

@@ -22,6 +22,7 @@ from stream_detector.daemon.observation import Observation
 from stream_detector.daemon.ownership import Owned, Ownership, Parts
 from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.snapshotting import write_snapshot
+from stream_detector.daemon.stability import Stability
 from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
@@ -74,7 +75,9 @@ class Daemon:
         self._stopping = stopping
         self._ownership = Ownership(config, kafka, source, metrics, parts)
         self._flow = Flow(source, config.processing, metrics)
-        self._availability = Availability(source, kafka, Conditions(metrics, health))
+        conditions = Conditions(metrics, health)
+        self._availability = Availability(source, kafka, conditions)
+        self._stability = Stability(source, metrics, conditions)
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
@@ -129,22 +132,9 @@ class Daemon:
             self._health.broker_answered()
             failpoint("after_poll")
         self._do_what_is_due(time.monotonic())
-        self._stop_before_unreadable()
-
-    def _stop_before_unreadable(self) -> None:
-        """End where a batch cannot be read, once all that lies before it is committed.
-
-        A replay that needs more of the partition cannot go on at all.
-        """
-        for source, error in self._source.unreadable().items():
-            shard = self._ownership.shard_of(source)
-            if shard is None or (shard.merger.waiting(source) and not shard.script):
-                continue
-            if not shard.script:
-                self._finish()
-                raise error
-            if shard.needs(source):
-                raise error
+        if (ended := self._ownership.ended_by(self._source.unreadable())) is not None:
+            self._finish()
+            raise ended
 
     def _work(self, owned: Owned) -> None:
         shard = owned.shard
@@ -337,6 +327,7 @@ class Daemon:
             return
         if ends:
             self._health.broker_answered()
+        ends = self._stability.look(shards, ends)
         for shard in shards:
             self._observation.observe_lag(shard, ends)
             self._observation.observe_state(shard)

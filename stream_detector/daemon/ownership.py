@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream_detector.config.models import Config, Kafka
@@ -90,6 +90,21 @@ class Ownership:
         """The shard at work on a partition."""
         owned = self.owned.get(source.partition % self._config.processing.shards)
         return owned.shard if owned and source in owned.shard.fetch_positions else None
+
+    def ended_by(
+        self, unreadable: Mapping[TopicPartition, ConnectorError]
+    ) -> ConnectorError | None:
+        """What ends the work: a partition that cannot be read, all before it being processed.
+
+        A replay that needs more of it cannot go on at all.
+        """
+        for source, error in unreadable.items():
+            shard = self.shard_of(source)
+            if shard is None:
+                continue
+            if shard.needs(source) if shard.script else not shard.merger.waiting(source):
+                return error
+        return None
 
     def leaving(self, change: Rebalance) -> list[int]:
         """Shards that must be given up before ``take_on``: gone, lost, or assigned anew."""

@@ -23,7 +23,9 @@ STAGES = (
 SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
 CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
 BrokerErrorKind: TypeAlias = Literal["ends", "open", "partitions_added", "retention_overrun"]
-Condition: TypeAlias = Literal["input_missing", "input_without_leader", "input_forbidden"]
+Condition: TypeAlias = Literal[
+    "input_missing", "input_without_leader", "input_forbidden", "open_transaction"
+]
 """Names of conditions that last (``telemetry.conditions``)."""
 
 Labels: TypeAlias = tuple[str, ...]
@@ -79,6 +81,12 @@ FAMILIES = (
     Family("throughput_events_per_second", "gauge", "Events taken in, over the last 10 seconds."),
     Family("consumer_lag_records", "gauge", "Records not yet processed.", PARTITION),
     Family("consumer_lag_seconds", "gauge", "Event time not yet processed.", PARTITION),
+    Family(
+        "last_stable_offset_age_seconds",
+        "gauge",
+        "How long an open transaction has kept a partition from being read further.",
+        PARTITION,
+    ),
     Family("buffered_records", "gauge", "Records held back by the merge.", PARTITION),
     Family("paused_partitions", "gauge", "Partitions paused by the merge.", (), _AT_ZERO),
     Family("waiting_for_input", "gauge", "1 while nothing waits to be read.", (), _AT_ZERO),

@@ -205,6 +205,11 @@ class Metrics:
             self._series.set("consumer_lag_records", records, _partition(source))
             self._series.set("consumer_lag_seconds", seconds, _partition(source))
 
+    def set_stable_offset_age(self, source: TopicPartition, seconds: float) -> None:
+        """How long an open transaction has kept a partition from being read further; 0: none."""
+        with self._lock:
+            self._series.set("last_stable_offset_age_seconds", seconds, _partition(source))
+
     def set_buffered(self, source: TopicPartition, records: int) -> None:
         """Records of a partition that the merge holds back."""
         with self._lock:

@@ -25,6 +25,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
+from stream_detector.connectors.kafka import open_transaction
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.consumer import BROKER_AWAY, new_consumer
@@ -265,6 +266,10 @@ class KafkaSource:
         ends = self._ask("end_offsets", sources)
         self._ends.update(ends)
         return ends
+
+    def open_transaction(self, source: TopicPartition) -> str:
+        """Whose transaction keeps a partition from being read further, as far as is told."""
+        return open_transaction.describe(self._kafka, source)
 
     def ask_beginnings(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Earliest offsets that the logs still hold. Raises ``ConnectorError``."""
