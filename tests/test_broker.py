@@ -166,3 +166,19 @@ def test_jars_are_fetched_once_though_asked_for_twice(broker_factory, monkeypatc
     monkeypatch.setenv("PATH", "")  # no Maven to be found
     assert broker_module.fetch_jars() == directory
     assert list(directory.glob("kafka_2.13-*.jar"))
+
+
+def test_storage_is_formatted_once_and_carries_each_brokers_own_ids(broker_factory, tmp_path):
+    jars = broker_module.fetch_jars()
+    made = [Broker(tmp_path / name, properties={"node.id": 7}) for name in ("one", "two")]
+    metas = []
+    for broker in made:
+        broker._write_settings()
+        broker._format_storage(jars)
+        lines = (broker.data_directory / "meta.properties").read_text().split()
+        metas.append(dict(line.split("=", 1) for line in lines))
+    one, two = metas
+    assert one["node.id"] == two["node.id"] == "7"
+    assert [meta["cluster.id"] for meta in metas] == [broker._cluster_id for broker in made]
+    assert one["directory.id"] != two["directory.id"]
+    assert one["cluster.id"] != two["cluster.id"]

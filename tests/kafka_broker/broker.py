@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +36,19 @@ TEST_PROPERTIES = HERE / "test.properties"
 KAFKA_VERSION = re.findall(r"<kafka\.version>(.+?)</", POM.read_text())[0]
 HOST = "127.0.0.1"
 
-SMALL_HEAP = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+SMALL_HEAP = (
+    "-Xms64m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+)
 """For tests: little memory and a quick start rather than throughput."""
 
 LARGE_HEAP = ("-Xms256m", "-Xmx1g")
 """For benchmarks: the optimising compiler and the default collector."""
 
+RECORD_CLASSES = "-XX:ArchiveClassesAtExit="
 STARTED = b"Kafka Server started"
 PORTS = "# ports: "  # begins server.properties, so that a later process finds them
 
@@ -78,6 +86,58 @@ def fetch_jars() -> Path:
             raise BrokerError(f"Maven could not fetch the broker:\n{ran.stdout[-2000:]}")
         complete.touch()
     return directory
+
+
+def class_archive(jars: Path) -> Path | None:
+    """The broker's classes as the virtual machine has them in memory: half of a start is loading.
+
+    Recorded once a version of Java, from a broker that starts and stops; None where that failed,
+    and everything works without. Safe in parallel processes.
+    """
+    java = Path(shutil.which("java") or "java").resolve()
+    archive = jars / f"classes-{java.stat().st_mtime_ns:x}.jsa"
+    with (jars / ".archive-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            with tempfile.TemporaryDirectory(dir=jars) as temporary:
+                recorded = Path(temporary) / archive.name
+                options = (*SMALL_HEAP, f"{RECORD_CLASSES}{recorded}")
+                broker = Broker(Path(temporary) / "broker", java_options=options)
+                try:
+                    broker.start()
+                finally:
+                    broker.stop(timeout=60.0)
+                if recorded.exists():
+                    recorded.replace(archive)
+                else:
+                    archive.touch()  # does not work here: do not try each time
+    return archive if archive.stat().st_size else None
+
+
+def formatted_storage(jars: Path, settings: Path, data: Path) -> Path:
+    """What Kafka's tool writes into an empty ``data``, made once: it takes as long as a start.
+
+    Raises:
+        BrokerError: the tool failed.
+    """
+    template = jars / "storage"
+    with (jars / ".storage-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            tool = ["java", *SMALL_HEAP, "-cp", _class_path(jars), "kafka.tools.StorageTool"]
+            command = [*tool, "format", "-t", new_cluster_id(), "-c", str(settings)]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+            if ran.returncode != 0:
+                raise BrokerError(f"formatting the storage failed:\n{ran.stdout}{ran.stderr}")
+            with tempfile.TemporaryDirectory(dir=jars) as temporary:
+                made = Path(shutil.move(data, temporary))
+                made.rename(template)
+    return template
+
+
+def _class_path(jars: Path) -> str:
+    # Named one by one and in order: an archive of classes serves only the path it was recorded on.
+    return ":".join(map(str, sorted(jars.glob("*.jar"))))
 
 
 def _jar_directory() -> Path:
@@ -198,13 +258,16 @@ class Broker:
         """
         if self.running:
             raise BrokerError(f"the broker in {self.directory} is already running")
-        class_path = f"{fetch_jars()}/*"
+        jars = fetch_jars()
         self._write_settings()
         if not (self.data_directory / "meta.properties").exists():
-            self._format_storage(class_path)
+            self._format_storage(jars)
+        options = [*self._java_options, f"-Dlog4j2.configurationFile={LOGGING}"]
+        recording = any(option.startswith(RECORD_CLASSES) for option in options)
+        if not recording and (archive := class_archive(jars)):
+            options.append(f"-XX:SharedArchiveFile={archive}")
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
-        logging = f"-Dlog4j2.configurationFile={LOGGING}"
-        command = ["java", *self._java_options, logging, "-cp", class_path, "kafka.Kafka"]
+        command = ["java", *options, "-cp", _class_path(jars), "kafka.Kafka"]
         with self.log_file.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal must not reach the broker first.
             self._process = subprocess.Popen(
@@ -314,12 +377,18 @@ class Broker:
         lines = [f"{key}={_property(value)}\n" for key, value in self.properties.items()]
         self._settings_file.write_text(ports + "".join(lines))
 
-    def _format_storage(self, class_path: str) -> None:
-        tool = ["java", *SMALL_HEAP, "-cp", class_path, "kafka.tools.StorageTool", "format"]
-        command = [*tool, "-t", self._cluster_id, "-c", str(self._settings_file)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if ran.returncode != 0:
-            raise BrokerError(f"formatting the storage failed:\n{ran.stdout}{ran.stderr}")
+    def _format_storage(self, jars: Path) -> None:
+        """Copy the storage as formatted for somebody, and put this broker's name on it."""
+        template = formatted_storage(jars, self._settings_file, self.data_directory)
+        shutil.copytree(template, self.data_directory)
+        own = {
+            "cluster.id": self._cluster_id,
+            "directory.id": new_cluster_id(),
+            "node.id": self.properties["node.id"],
+        }
+        meta = self.data_directory / "meta.properties"
+        found = _read_properties(meta)
+        meta.write_text("".join(f"{key}={value}\n" for key, value in (found | own).items()))
 
     def _pid(self) -> int | None:
         """Process id of a broker that another process started in this directory, if it lives."""
