@@ -2,7 +2,8 @@
 
 Three brokers, every topic on all of them. Phases: a backlog with one shard, with two, and with rare
 snapshots, so that every restart replays all there was (each against a run without faults, byte for
-byte), and live input with two shards (against its journal and what ``state verify`` recomputes).
+byte), live input with two shards (against its journal and what ``state verify`` recomputes), and
+live input on two topics of which one is deleted and made anew.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from pathlib import Path
 
 from kafka_broker.cluster import Cluster
 
+from chaos.anew import made_anew
 from chaos.campaign import Campaign
 from chaos.faults import KINDS
 from chaos.run import StuckError, say
 from chaos.stream import INGREDIENTS
 
-PHASES = ("backlog-1", "replay-1", "backlog-2", "live-2")
+PHASES = {"backlog-1": 5, "replay-1": 4, "backlog-2": 5, "live-2": 5, "anew-1": 1}
+"""Each with its part of the time and the kills. Making a topic anew takes time and kills nobody."""
+
 BROKERS = 3
 
 
@@ -34,29 +38,30 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides which faults fall")
     parser.add_argument("--events", type=int, default=100_000, help="size of the backlog")
     parser.add_argument("--rate", type=float, default=500, help="live events a second")
-    parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
+    parser.add_argument("--phases", nargs="+", choices=PHASES, default=[*PHASES])
     parser.add_argument(
         "--without", nargs="+", choices=[*KINDS, *INGREDIENTS], default=(), help="leave out"
     )
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="chaos-"))
     say(f"seed {given.seed}, logs in {directory}")
-    kills: float = given.kills / len(given.phases)
-    seconds: float = given.minutes * 60 / len(given.phases)
+    parts = sum(PHASES[phase] for phase in given.phases)
     campaign = Campaign(directory, given.seed, given.without)
     stuck = ""
     try:
         with Cluster(directory / "brokers", BROKERS) as cluster:
             for phase in given.phases:
                 shards = int(phase[-1])
-                started, before = time.monotonic(), campaign.tally.kills
+                share = PHASES[phase] / parts
+                until = time.monotonic() + given.minutes * 60 * share
+                kills = campaign.tally.kills + given.kills * share
 
-                def enough(started: float = started, before: int = before) -> bool:
-                    if time.monotonic() - started < seconds:
-                        return False
-                    return campaign.tally.kills - before >= kills
+                def enough(until: float = until, kills: float = kills) -> bool:
+                    return time.monotonic() >= until and campaign.tally.kills >= kills
 
-                if phase.startswith("live"):
+                if phase.startswith("anew"):
+                    made_anew(campaign, cluster, phase, given.rate, enough)
+                elif phase.startswith("live"):
                     campaign.live(cluster, phase, shards, given.rate, enough)
                 else:
                     # A replay is as long as what was done before it: a third gives seconds.

@@ -52,6 +52,17 @@ def kill_ready(run: Run, fault: Fault) -> str:
     return f"killed {fault.seconds} s after it was ready" if ready else "killed, never ready"
 
 
+def kill_all(run: Run, fault: Fault) -> str:
+    """A host dies with all its workers; as many begin at once as it can bear."""
+    run.wait_ready(run.pick(fault))
+    for worker in list(run.workers):
+        run.kill(worker)
+    while len(run.workers) < run.slots:
+        run.begin()
+    time.sleep(fault.seconds)
+    return f"{len(run.workers)} others since {fault.seconds} s"
+
+
 def failpoint(run: Run, fault: Fault) -> str:
     if fault.point == "in_replay":  # something was done since the last snapshot, and lost
         run.keep_running()

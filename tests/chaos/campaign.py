@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kafka import TopicPartition
 from kafka_broker.clients import Message, admin_client, consume_all, produce
 from kafka_broker.cluster import Cluster
 
@@ -19,6 +20,7 @@ from chaos.acts import HANGING, act
 from chaos.faults import POINTS, Fault, plan
 from chaos.judge import (
     JournalFindings,
+    Source,
     Verdict,
     Written,
     check_journal,
@@ -82,7 +84,7 @@ class Campaign:
             slots: workers at once; default one for one shard, else three.
         """
         topic, expected, clean = self.reference(cluster, phase, shards, count)
-        faults = self._plan(phase, several=shards > 1) if faults is None else faults
+        faults = self.faults(phase, several=shards > 1) if faults is None else faults
         slots = slots or (1 if shards == 1 else 3)
         for number in itertools.count(1):
             run = self.disturbed(cluster, topic, f"{phase}-{number}", shards, slots, faults, enough)
@@ -103,13 +105,13 @@ class Campaign:
         planted = produce_backlog(cluster.bootstrap, topic, count, self.seed, self._without)
         self.bad_records += len(planted.kinds)
         say(f"{phase}: {count} events, reference run")
-        run = self._run(cluster, topic, f"{phase}-reference", shards, 1)
+        run = self.run(cluster, [topic], f"{phase}-reference", shards, 1)
         with run:
             run.finish()
-        expected = self._outputs(run)
-        self._check_refused(run, expected[1], planted)
+        expected = self.outputs(run)
+        self.check_planted(run, expected[1], planted.kinds)
         say(f"{phase}: {len(expected[0])} alerts, {len(expected[1])} dead letters expected")
-        return topic, expected, self._journal(run)
+        return topic, expected, self.journal(run)
 
     def disturbed(
         self,
@@ -122,7 +124,7 @@ class Campaign:
         enough: Callable[[], bool],
     ) -> Run:
         """Work a topic off while the faults fall; the run, whose workers have ended."""
-        run = self._run(cluster, topic, name, shards, slots)
+        run = self.run(cluster, [topic], name, shards, slots)
         with run:
             until_worked_off(run, faults, act, enough)
             run.finish()
@@ -133,13 +135,13 @@ class Campaign:
     ) -> Verdict:
         """Whether the outputs are those of the undisturbed run, and the state as well."""
         found = Verdict()
-        for one, other in zip(expected, self._outputs(run), strict=True):
+        for one, other in zip(expected, self.outputs(run), strict=True):
             found.add(compare(one, other, run.shards))
-        findings = self._journal(run)
+        findings = self.journal(run)
         if findings.fingerprints != clean.fingerprints:
             self.states_differing += 1
-            self._problem(run, f"state {findings.fingerprints}, not {clean.fingerprints}")
-        self._judged(run, found)
+            self.problem(run, f"state {findings.fingerprints}, not {clean.fingerprints}")
+        self.judged(run, found)
         return found
 
     def live(
@@ -153,9 +155,9 @@ class Campaign:
     ) -> Run:
         """Produce input while the faults fall; the journal and ``state verify`` judge."""
         topic = create_input(cluster.bootstrap)
-        faults = self._plan(phase, several=True) if faults is None else faults
+        faults = self.faults(phase, several=True) if faults is None else faults
         say(f"{phase}: live input, {rate:g} events a second")
-        run = self._run(cluster, topic, phase, shards, 3)
+        run = self.run(cluster, [topic], phase, shards, 3)
         producer = LiveProducer(cluster.bootstrap, [topic], rate, self.seed, self._without)
         with run:
             with producer, Aborter(cluster.bootstrap, [topic], self.seed) as aborter:
@@ -164,7 +166,7 @@ class Campaign:
                     if fault is None:
                         break
                     run.disturb(fault, act)
-            self._settle(run)
+            self.settle(run)
             run.finish()
         ends = run.ends()
         produced = sum(end - start for start, end in ends.values())
@@ -178,19 +180,19 @@ class Campaign:
     def judge_live(self, run: Run, planted: Planted) -> Verdict:
         """Whether everything was read once and the outputs can be computed again."""
         found = Verdict()
-        outputs = self._outputs(run)
+        outputs = self.outputs(run)
         for output in outputs:
             found.doubled += doubled_sources(output)
-        self._check_refused(run, outputs[1], planted)
-        findings = self._journal(run)
+        self.check_planted(run, outputs[1], planted.kinds)
+        findings = self.journal(run)
         if not findings.records:
-            self._problem(run, "there is no journal to judge by")
+            self.problem(run, "there is no journal to judge by")
         for shard in range(run.shards):
-            self._verify(run, shard, findings, found)
-        self._judged(run, found)
+            self.verify(run, shard, findings, found)
+        self.judged(run, found)
         return found
 
-    def _settle(self, run: Run) -> None:
+    def settle(self, run: Run) -> None:
         """Wait until every transaction on the input has ended, then end each log with a record.
 
         What a log ends with is read, but only what stands before an event is committed.
@@ -204,35 +206,45 @@ class Campaign:
             return not any(name.startswith((HANGING, ABORTER)) for name in names)
 
         if not run.until(lambda: insist(settled), SETTLE_SECONDS):
-            self._problem(run, "a transaction on the input does not end")
+            self.problem(run, "a transaction on the input does not end")
         stream = events(self.seed, clock_ms=lambda: int(time.time() * 1000))
         for source in insist(run.partitions):
             last: Message = replace(next(stream), partition=source.partition)
             produce(run.cluster.bootstrap, source.topic, [last])
 
-    def _plan(self, phase: str, *, several: bool) -> Iterator[Fault]:
+    def faults(self, phase: str, *, several: bool) -> Iterator[Fault]:
+        """Those of a phase, without end."""
         return plan(self.seed, phase, several=several, without=self._without)
 
-    def _run(self, cluster: Cluster, topic: str, name: str, shards: int, slots: int) -> Run:
+    def run(
+        self, cluster: Cluster, topics: Sequence[str], name: str, shards: int, slots: int
+    ) -> Run:
+        """A group that has not begun yet."""
         directory = self.directory / name
         snapshots = "1h" if name.startswith("replay") else "1s"
-        configuration = settings(cluster.bootstrap, [topic], directory, shards, snapshots=snapshots)
+        configuration = settings(cluster.bootstrap, topics, directory, shards, snapshots=snapshots)
         self.log.write(run=name, group=configuration["kafka"]["group"])
         return Run(cluster, configuration, directory, self.tally, self.log, slots)
 
     # --- judgement ---
 
-    def _outputs(self, run: Run) -> list[list[Any]]:
+    def outputs(self, run: Run) -> list[list[Written]]:
+        """Its alerts, and its dead letters."""
         kafka = run.settings["kafka"]
         topics = (kafka["alerts"], kafka["dead_letters"])
         return [written(consume_all(run.cluster.bootstrap, topic, timeout=120)) for topic in topics]
 
-    def _journal(self, run: Run) -> JournalFindings:
-        """The journal against the logs, and the committed offsets against their ends."""
-        ends = run.ends()
-        for source, offset in run.committed().items():
-            if offset != ends[source][1]:
-                self._problem(run, f"{source}: committed {offset}, end {ends[source][1]}")
+    def journal(
+        self, run: Run, ends: Mapping[TopicPartition, tuple[int, int]] | None = None
+    ) -> JournalFindings:
+        """The journal against the logs, and the committed offsets against their ends.
+
+        ``ends`` are those of the input, where they are not what the brokers say of it now.
+        """
+        ends = insist(run.ends) if ends is None else ends
+        for source, offset in insist(run.committed).items():
+            if source not in ends or offset != ends[source][1]:
+                self.problem(run, f"{source}: committed {offset}, end {ends.get(source)}")
         try:
             records = consume_all(run.cluster.bootstrap, f"{run.group}-journal", timeout=120)
         except ValueError:
@@ -245,14 +257,18 @@ class Campaign:
         self.journal_records += findings.records
         self.gaps += len(findings.problems)
         for problem in findings.problems[:10]:
-            self._problem(run, problem)
+            self.problem(run, problem)
         return findings
 
-    def _check_refused(self, run: Run, letters: Sequence[Written], planted: Planted) -> None:
-        for problem in check_refused(letters, planted.kinds)[:10]:
-            self._problem(run, problem)
+    def check_planted(
+        self, run: Run, letters: Sequence[Written], planted: Mapping[Source, str]
+    ) -> None:
+        """What was refused against what should be."""
+        for problem in check_refused(letters, planted)[:10]:
+            self.problem(run, problem)
 
-    def _verify(self, run: Run, shard: int, findings: JournalFindings, found: Verdict) -> None:
+    def verify(self, run: Run, shard: int, findings: JournalFindings, found: Verdict) -> None:
+        """What ``state verify`` says, which computes everything again."""
         config = next(run.directory.glob("worker*.yaml"))
         command = [sys.executable, "-m", "stream_detector", "state", "verify", str(config)]
         ran = subprocess.run(
@@ -265,7 +281,7 @@ class Campaign:
         try:
             answer: Mapping[str, Any] = json.loads(ran.stdout)
         except ValueError:
-            self._problem(run, f"state verify gives {ran.returncode}: {ran.stderr[-1000:]}")
+            self.problem(run, f"state verify gives {ran.returncode}: {ran.stderr[-1000:]}")
             return
         self.log.write(run=run.group, shard=shard, verify=dict(answer))
         found.expected += answer["alerts_expected"] + answer["dead_letters_expected"]
@@ -276,12 +292,13 @@ class Campaign:
         self.gaps += answer["gaps"]
         self.states_differing += answer["fingerprint_mismatches"]
         if ran.returncode:
-            self._problem(run, f"state verify, shard {shard}: {ran.stdout}")
+            self.problem(run, f"state verify, shard {shard}: {ran.stdout}")
         if answer["fingerprint"] != findings.fingerprints.get(shard):
             self.states_differing += 1
-            self._problem(run, f"state verify ends at another state than the journal of {shard}")
+            self.problem(run, f"state verify ends at another state than the journal of {shard}")
 
-    def _judged(self, run: Run, found: Verdict) -> None:
+    def judged(self, run: Run, found: Verdict) -> None:
+        """Add a verdict to what was found."""
         self.rounds += 1
         self.verdict.add(found)
         self.log.write(
@@ -297,7 +314,8 @@ class Campaign:
             f"lost, {found.doubled} doubled, {found.differing} differing"
         )
 
-    def _problem(self, run: Run, text: str) -> None:
+    def problem(self, run: Run, text: str) -> None:
+        """Note what is wrong beside messages."""
         self.problems.append(f"{run.directory.name}: {text}")
         self.log.write(run=run.directory.name, problem=text)
 

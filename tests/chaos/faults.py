@@ -31,7 +31,7 @@ _BROKERS = (
 )
 _REST = (("terminate", 1), ("freeze", 1))
 _OPERATOR = (("partitions_added", 1), ("partitions_added_in_replay", 2), ("offsets_reset", 1))
-_SEVERAL = (("join", 4), ("leave_group", 3))
+_SEVERAL = (("join", 5), ("leave_group", 2), ("kill_all", 5))
 _LIVE = (("hanging_transaction", 3),)
 _REPLAYS = (("partitions_added_in_replay", 12),)
 KINDS = [k for k, _ in (*_KILLS, *_BROKERS, *_REST, *_OPERATOR, *_SEVERAL, *_LIVE)]
@@ -105,7 +105,7 @@ def plan(seed: int, phase: str, *, several: bool, without: Collection[str] = ())
             pack = list(kinds)
             generator.shuffle(pack)
         kind = pack.pop()
-        seconds, choice = round(generator.uniform(0.5, 5), 2), generator.randrange(60)
+        seconds, choice = round(generator.uniform(0.3, 4), 2), generator.randrange(60)
         if kind == "failpoint":
             yield (
                 points.pop()

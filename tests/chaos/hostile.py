@@ -50,8 +50,12 @@ def _of(make: Callable[[bytes], bytes | None]) -> Callable[[Message], Message]:
     return lambda message: replace(message, value=make(message.value or b""))
 
 
-def _schema_registry(event: bytes) -> bytes:
+def _registry_json(event: bytes) -> bytes:
     return b"\x00\x00\x00\x00\x2a" + event
+
+
+def _registry_avro(event: bytes) -> bytes:
+    return _registry_json(bytes([len(event) % 64 * 2, *event[:60:3], 2, 4, 200, 1]))
 
 
 def _garbage(event: bytes) -> bytes:
@@ -69,7 +73,7 @@ def _tombstone_with_headers(message: Message) -> Message:
 BAD: Mapping[str, Callable[[Message], Message]] = MappingProxyType(
     {name: _of(make) for name, make in BROKEN.items() if name not in RARE}
     | {
-        "schema_registry": _of(_schema_registry),
+        "registry_avro": _of(_registry_avro),
         "garbage": _of(_garbage),
         "keyless_tombstone": _keyless_tombstone,
         "tombstone_with_headers": _tombstone_with_headers,
@@ -97,9 +101,10 @@ ODD: Mapping[str, Callable[[Message], Message]] = MappingProxyType(
         "empty_key": _key(b""),
         "key_not_utf8": _key(b"\xff\x00\x80"),
         "long_key": _key(b"k" * 3000),
+        "registry_json": _of(_registry_json),
     }
 )
-"""Good ones: none of this is read, so it must neither stop nor change anything."""
+"""Good ones: none of this is read, or it is seen through; it must stop and change nothing."""
 
 _BAD_NAMES, _ODD_NAMES, _HUGE_NAMES = list(BAD), list(ODD), list(HUGE)
 
