@@ -22,6 +22,7 @@ from kafka.errors import CorruptRecordError, KafkaError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.default_records import DefaultRecordBatch
 
+from stream_detector.connectors.kafka import codecs
 from stream_detector.connectors.kafka.record_batch import KafkaRecord, read_batch
 from stream_detector.connectors.kafka.unreadable import (
     Unreadable,
@@ -47,6 +48,7 @@ def install(consumer: Any, unreadable: Unreadable) -> None:
 
         policy = unreadable
 
+    codecs.install()
     consumer._fetcher.PartitionRecords = OfConsumer  # noqa: SLF001 - there is no public way
 
 
