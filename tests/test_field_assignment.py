@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.errors import InconsistentGroupProtocolError
 from kafka_broker.broker import Broker
 from kafka_broker.clients import admin_client, create_topic, produce, unique_name
+from kafka_broker.groups import join_by_newer_protocol, poll_until
 from support.process import DaemonProcess, alerts_in, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
@@ -164,6 +166,39 @@ def test_a_group_that_is_somebody_elses_is_said_and_left_alone(kafka, tmp_path: 
         assert "Traceback" not in daemon.text()
 
 
+@pytest.mark.parametrize("first", ["the daemon", "the other"])
+def test_a_member_of_the_newer_protocol_is_not_shared_the_input_with(
+    kafka, tmp_path: Path, first: str
+) -> None:
+    """A9: the broker lets both into one group and gives each a part of the partitions."""
+    section = {**topics(kafka.bootstrap, 2), "consumer": QUICK | {"session_timeout_ms": 10_000}}
+    (topic,) = section["topics"]
+    if first == "the other":
+        join_by_newer_protocol(kafka.bootstrap, topic, section["group"])
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        if first == "the daemon":
+            daemon.wait_ready()
+            join_by_newer_protocol(kafka.bootstrap, topic, section["group"])
+        assert daemon.wait(40) == 3, daemon.text()
+        assert f"the group {section['group']} is in use by another application" in daemon.text()
+        assert "Traceback" not in daemon.text()
+
+
+def test_a_foreign_member_that_comes_later_is_turned_away(kafka, tmp_path: Path) -> None:
+    """A9: the group is the daemon's, so the broker refuses the other one; nothing changes here."""
+    section = topics(kafka.bootstrap)
+    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+        daemon.wait_ready()
+        consumer = KafkaConsumer(
+            *section["topics"], bootstrap_servers=kafka.bootstrap, group_id=section["group"]
+        )
+        with contextlib.closing(consumer), pytest.raises(InconsistentGroupProtocolError):
+            poll_until(consumer.assignment, consumer)
+        produce(kafka.bootstrap, section["topics"][0], messages(records(500), 1))
+        daemon.wait_processed(500).wait_worked_off()
+        assert daemon.stop() == 0, daemon.text()
+
+
 def test_the_same_instance_id_twice_is_said_by_the_one_that_is_fenced(
     kafka, tmp_path: Path
 ) -> None:
@@ -202,3 +237,23 @@ def test_an_advertised_listener_that_nobody_resolves_is_named(
         assert daemon.wait(60) == 3, daemon.text()
         assert "advertised.listeners" in daemon.text()
         assert "kafka-0.internal.invalid:9092" in daemon.text()
+
+
+def test_a_worker_that_stands_by_is_ready_and_takes_over(kafka, tmp_path: Path) -> None:
+    """A15: a rolling update waits until each worker is ready, the one without a shard too."""
+    section = {**topics(kafka.bootstrap), "consumer": QUICK}
+    config = settings(section, tmp_path)
+    first, second = (DaemonProcess(tmp_path, config, name=name) for name in ("a", "b"))
+    with first, second:
+        for worker in (first, second):
+            worker.wait_ready()
+        wait_until(
+            lambda: {w.metric("partitions_assigned") for w in (first, second)} == {0.0, 1.0},
+            "one of them to stand by",
+        )
+        assert [w.get("/readyz")[0] for w in (first, second)] == [200, 200]
+        working, idle = (first, second) if first.metric("partitions_assigned") else (second, first)
+        assert working.stop() == 0, working.text()
+        wait_until(lambda: idle.metric("partitions_assigned") == 1, "the other one to take over")
+        idle.wait_ready()
+        assert idle.stop() == 0, idle.text()

@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka import TopicPartition as ClientPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import FencedInstanceIdError
+from kafka.errors import FencedInstanceIdError, InconsistentGroupProtocolError
 
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.events import TopicPartition
@@ -74,6 +74,24 @@ class Fencing:
                 raise
 
         coordinator._send_heartbeat_request = noting  # noqa: SLF001
+
+
+def refuse_other_protocols(coordinator: Any) -> None:
+    """Let a join fail where the broker itself shares the partitions out.
+
+    Brokers from Kafka 4.0 on turn a group into one of the newer protocol (KIP-848) when a member
+    of it comes, keep the others in, and give each what it likes: half of a shard to us, the rest to
+    somebody else. Nobody is the leader of such a group, which is all that a member is told.
+    """
+    process = coordinator._process_join_group_response  # noqa: SLF001 - there is no public way
+
+    def checking(response: Any, *others: Any) -> Any:
+        joined = process(response, *others)
+        if not joined.leader:
+            raise InconsistentGroupProtocolError("the broker shares the partitions out")
+        return joined
+
+    coordinator._process_join_group_response = checking  # noqa: SLF001
 
 
 class Uncollected:

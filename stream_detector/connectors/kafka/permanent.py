@@ -55,8 +55,9 @@ def permanent(error: BaseException, kafka: Kafka) -> str | None:
         )
     if _is(error, InconsistentGroupProtocolError):
         return (
-            f"the group {kafka.group} is in use by another application, or by workers with another "
-            "processing.shards. Name a kafka.group of its own, or stop "
+            f"the group {kafka.group} is in use by another application (of whatever "
+            "group.protocol), or by workers with another processing.shards. Name a kafka.group of "
+            "its own, or stop "
             f"the other one; see {_RUNBOOK}#a-group-that-is-somebody-elses"
         )
     return None

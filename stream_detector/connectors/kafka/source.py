@@ -29,7 +29,14 @@ from stream_detector.connectors.kafka import open_transaction
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.consumer import BROKER_AWAY, new_consumer
-from stream_detector.connectors.kafka.listener import Fencing, Listener, Uncollected, ours, theirs
+from stream_detector.connectors.kafka.listener import (
+    Fencing,
+    Listener,
+    Uncollected,
+    ours,
+    refuse_other_protocols,
+    theirs,
+)
 from stream_detector.connectors.kafka.permanent import refused_as_fenced
 from stream_detector.connectors.kafka.settings import (
     CLIENT_ERRORS,
@@ -77,6 +84,7 @@ class KafkaSource:
             )
             self._listener.consumer = self._consumer
             self._fencing = Fencing(self._consumer._coordinator)  # noqa: SLF001
+            refuse_other_protocols(self._consumer._coordinator)  # noqa: SLF001
             self._consumer.subscribe(kafka.input_topics, listener=self._listener)
             for topic in kafka.input_topics:  # so that the first assignment is made with them known
                 self._consumer.partitions_for_topic(topic)
