@@ -6,17 +6,23 @@ Values are JSON:
 
     {"version": 1, "shard": 0, "number": 17,
      "steps": [[["events", 0, 100, 180], ["events", 1, 90, 170]], ...],
-     "lost": [], "sequence": 12345, "fingerprint": "9f...", "configuration": "52..."}
+     "lost": [], "sequence": 12345, "fingerprint": "9f...", "configuration": "52...",
+     "group": "payments", "previous": "7c...", "seal": "e0..."}
 
 A step's ranges (topic, partition, from, up to and without) are merged with one another by event
 time; the steps follow one after the other. Over all records the ranges of a partition join without
 a gap, but for those in ``lost``, which retention had deleted.
+
+``group``, ``previous`` (the digest of the record before) and ``seal`` (a digest of all the rest)
+tell our records from those of others on the topic (``daemon.chain``). Earlier versions wrote none
+of the three, and their records are read as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -47,6 +53,9 @@ class JournalRecord:
         sequence: events that the pipeline has accepted since it began, after this commit.
         fingerprint: the pipeline's running hash after this commit.
         configuration: fingerprint of the configuration that shaped the state.
+        group: the consumer group; empty in records of earlier versions, which are not sealed.
+        previous: link of the record before; ``@`` and an offset where the state began there in
+            the journal; empty where it was not known.
     """
 
     shard: int
@@ -56,6 +65,8 @@ class JournalRecord:
     sequence: int
     fingerprint: str
     configuration: str
+    group: str = ""
+    previous: str = ""
 
     def ranges(self) -> Iterator[Range]:
         """The ranges of all steps, in order."""
@@ -63,7 +74,7 @@ class JournalRecord:
             yield from step
 
 
-class _Written(msgspec.Struct, frozen=True):
+class _Written(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record as it is written."""
 
     version: int
@@ -74,6 +85,9 @@ class _Written(msgspec.Struct, frozen=True):
     sequence: int
     fingerprint: str
     configuration: str
+    group: str = ""
+    previous: str = ""
+    seal: str = ""
 
 
 _DECODER = msgspec.json.Decoder(_Written)
@@ -90,8 +104,21 @@ def encode(record: JournalRecord) -> bytes:
         record.sequence,
         record.fingerprint,
         record.configuration,
+        record.group,
+        record.previous,
     )
+    if record.group:
+        written = msgspec.structs.replace(written, seal=_seal(written))
     return msgspec.json.encode(written)
+
+
+def link_of(data: bytes) -> str:
+    """What the next record names as its ``previous``."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def _seal(written: _Written) -> str:
+    return link_of(msgspec.json.encode(msgspec.structs.replace(written, seal="")))
 
 
 def decode(data: bytes) -> JournalRecord:
@@ -110,7 +137,11 @@ def decode(data: bytes) -> JournalRecord:
         written.sequence,
         written.fingerprint,
         written.configuration,
+        written.group,
+        written.previous,
     )
+    if written.seal != (_seal(written) if written.group else ""):
+        raise StateError(f"journal record {record.number} was changed after it was written")
     if any(not 0 <= r.start <= r.end for r in (*record.ranges(), *record.lost)):
         raise StateError(f"journal record {record.number} holds a range that ends before it begins")
     return record

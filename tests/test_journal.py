@@ -181,6 +181,8 @@ journal_records = st.builds(
     sequence=st.integers(0, 2**50),
     fingerprint=st.text(max_size=8),
     configuration=st.text(max_size=8),
+    group=st.text(max_size=4),
+    previous=st.just(""),
 )
 
 

@@ -18,7 +18,18 @@ from stream_detector.errors import (
     OutputError,
     RefusedError,
 )
+from stream_detector.journal import JournalRecord, encode, link_of
 from stream_detector.telemetry.metrics import Metrics
+
+
+def record(number: int, **values: str) -> bytes:
+    """A record of the group that the ledgers here belong to, or of another one."""
+    plain = {"fingerprint": "f", "configuration": "c", "group": "ours", **values}
+    return encode(JournalRecord(0, number, (), (), 5, **plain))
+
+
+NOISE = [b"garbage", b"", record(1, group="theirs"), record(2, previous="0" * 32), record(1)[:-9]]
+"""What does not continue the journal."""
 
 
 class Broker:
@@ -47,7 +58,12 @@ class Broker:
         if what in ("ok", "landed"):
             self.journal.append(commit.journal)
         if what == "foreign":
-            self.journal.append(b"somebody else's")
+            self.journal.append(record(1, previous="@0", fingerprint="another worker's"))
+        if what == "noise":
+            self.journal += NOISE
+            what = "landed" if self.happenings.pop(0) == "landed" else "lost"
+            if what == "landed":
+                self.journal += [commit.journal, *NOISE]
         if what in ("landed", "lost", "foreign"):
             raise CommitDoubtError(what)
         if what == "refused":
@@ -88,9 +104,9 @@ Make = Callable[..., tuple[Ledger, Broker, Metrics]]
 def make() -> Make:
     def build(*happenings: str) -> tuple[Ledger, Broker, Metrics]:
         broker, metrics = Broker(*happenings), Metrics()
-        made = Ledger(0, broker, broker, 60.0, metrics)
+        made = Ledger(0, broker, broker, 60.0, metrics, "ours")
         made.offset = 0
-        made.begin(Commit([], b"record 1", {}))
+        made.begin(Commit([], record(1, group=""), {}))
         return made, broker, metrics
 
     return build
@@ -125,23 +141,41 @@ def test_whatever_happens_the_commit_is_written_once(
 ) -> None:
     ledger, broker, metrics = make(*happenings)
     assert write_until_done(ledger, clock) <= attempts + happenings.count("away")
-    assert broker.journal == [b"record 1"]
+    first = record(1, previous="@0")
+    assert broker.journal == [first]
     assert (ledger.number, ledger.offset, ledger.pending) == (1, 1, False)
     assert commits(metrics, "ok") == 1
     doubts = happenings.count("landed") + happenings.count("lost")
     assert commits(metrics, "in_doubt") == doubts
     # A doubt is settled by a new producer, a refusal is not one.
     assert (broker.openings > 0) == (doubts > 0)
-    ledger.begin(Commit([], b"record 2", {}))
+    ledger.begin(Commit([], record(2, group=""), {}))
     assert write_until_done(ledger, clock) == 1
-    assert broker.journal == [b"record 1", b"record 2"]
+    assert broker.journal == [first, record(2, previous=link_of(first))]
+
+
+@pytest.mark.parametrize("outcome", ["landed", "lost"])
+def test_records_of_others_are_not_taken_for_another_worker_and_hide_nothing(
+    make: Make, clock: Clock, outcome: str
+) -> None:
+    ledger, broker, _ = make("noise", outcome)
+    write_until_done(ledger, clock)
+    assert broker.journal.count(record(1, previous="@0")) == 1
+    chain = ledger.look()
+    assert chain is None or not chain.held
+    # They are said once, not at each look.
+    broker.journal += NOISE
+    chain = ledger.look()
+    assert chain is not None
+    assert chain.count >= len(NOISE)
+    assert ledger.look() is None
 
 
 def test_somebody_elses_record_ends_the_ownership(make: Make, clock: Clock) -> None:
     ledger, broker, _ = make("foreign")
     with pytest.raises(ForeignCommitError):
         write_until_done(ledger, clock)
-    assert broker.journal == [b"somebody else's"]
+    assert len(broker.journal) == 1
 
 
 def test_what_waiting_cannot_cure_is_not_tried_again(make: Make, clock: Clock) -> None:

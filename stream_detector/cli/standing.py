@@ -92,7 +92,12 @@ def _journal_ends(config: Config, kafka: Kafka) -> tuple[dict[TopicPartition, in
             first, end = log.bounds(source)
             for records in log.read(source, max(first, end - _LAST_OFFSETS), end):
                 for record in records:
-                    entry = decode(record.value or b"")
+                    try:
+                        entry = decode(record.value or b"")
+                    except StateError:
+                        continue  # somebody else's
+                    if entry.group not in ("", kafka.group) or entry.shard != shard:
+                        continue
                     newest_ms = max(newest_ms, record.timestamp)
                     for one in (*entry.lost, *entry.ranges()):
                         reached[one.source] = one.end

@@ -85,4 +85,6 @@ def _text(number: int, findings: Findings) -> str:
         f"  {counts}",
         f"  fingerprint {findings.fingerprint}",
     ]
+    if findings.foreign:
+        lines.append(f"  {findings.foreign:,} records of others in the journal, passed over")
     return "\n".join([*lines, *(f"  - {text}" for text in findings.details)])

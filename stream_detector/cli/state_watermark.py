@@ -14,6 +14,7 @@ from stream_detector.cli.state_change import refuse_while_active
 from stream_detector.cli.state_store import add_shard, one_shard, sound
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.log import KafkaJournal
+from stream_detector.daemon.chain import Chain
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.decoding.times import read_time
 from stream_detector.errors import ConfigurationError, StateError
@@ -105,8 +106,10 @@ def _refuse_before_the_end(config: Config, number: int, snapshot: Snapshot) -> N
         return
     with closing(KafkaJournal(config.kafka)) as journal:
         first, _ = journal.bounds(number)
-        later = sum(1 for _ in journal.read(number, max(place["offset"], first)))
-    if later:
+        chain = Chain(config.kafka.group, number, place["number"], place.get("link", ""))
+        for offset, value in journal.read(number, max(place["offset"], first)):
+            chain.take(offset, value)
+    if later := len(chain.held):
         raise StateError(
             f"the journal of shard {number} goes on for {later} records after its newest snapshot, "
             "and they were made with the watermark as it is: start a worker, stop it in an orderly "

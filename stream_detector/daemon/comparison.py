@@ -19,7 +19,7 @@ _DETAILS = 20
 
 @dataclass(slots=True)
 class Findings:
-    """What a verification found; sound where the last five counts are zero.
+    """What a verification found; sound where lost to fingerprint_mismatches are zero.
 
     Attributes:
         records: journal records that were followed.
@@ -32,6 +32,7 @@ class Findings:
         gaps: places where the journal does not join.
         fingerprint_mismatches: journal records with another fingerprint than came out now.
         fingerprint: of the state at the end.
+        foreign: journal records of others, passed over.
         details: the first findings in words.
     """
 
@@ -46,6 +47,7 @@ class Findings:
     gaps: int = 0
     fingerprint_mismatches: int = 0
     fingerprint: str = ""
+    foreign: int = 0
     details: list[str] = field(default_factory=list)
 
     @property

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from stream_detector.connectors.base import Commit, Journal, Output
+from stream_detector.daemon.chain import Chain, Kind, began_at
 from stream_detector.errors import (
     CommitDoubtError,
     CommitRefusedError,
@@ -32,6 +33,7 @@ from stream_detector.errors import (
 )
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
+from stream_detector.journal import decode, encode, link_of
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 
@@ -50,6 +52,8 @@ class Ledger:
     Attributes:
         number: of the journal's last record.
         offset: in the journal, after that record.
+        link: of that record; empty where it is not known, and before the first.
+        ends: where the ranges up to there end.
     """
 
     def __init__(
@@ -59,8 +63,9 @@ class Ledger:
         journal: Journal | None,
         give_up_after_seconds: float,
         metrics: Metrics,
+        group: str = "",
     ) -> None:
-        self._shard = shard
+        self._shard, self._group = shard, group
         self._output = output
         self._journal = journal
         self._give_up_after = give_up_after_seconds
@@ -72,6 +77,8 @@ class Ledger:
         self._not_before = 0.0
         self.number = 0
         self.offset = -1
+        self.link = ""
+        self.ends: dict[TopicPartition, int] = {}
 
     @property
     def pending(self) -> bool:
@@ -87,9 +94,19 @@ class Ledger:
         """Take the shard over from whoever wrote for it before. Raises ``ConnectorError``."""
         self._output.open()
 
+    def go_on(
+        self, number: int, offset: int, link: str, ends: Mapping[TopicPartition, int]
+    ) -> None:
+        """Take the journal's last record as it was found."""
+        self.number, self.offset, self.link, self.ends = number, offset, link, dict(ends)
+
     def begin(self, commit: Commit) -> None:
-        """Put a commit under way; none may be already."""
+        """Put a commit under way, chained to the one before; none may be already."""
         assert self._pending is None
+        if self._journal is not None and self._group:
+            previous = self.link if self.number else began_at(self.offset)
+            record = replace(decode(commit.journal), group=self._group, previous=previous)
+            commit = replace(commit, journal=encode(record))
         self._pending = commit
 
     def leave_out(self, sources: Collection[TopicPartition]) -> None:
@@ -135,18 +152,57 @@ class Ledger:
         if self._journal is not None and self._output.atomic:
             found = list(self._journal.read(self._shard, self.offset))
             assert self._pending is not None
-            if [value for _, value in found] == [self._pending.journal]:
-                self._in_doubt = False
-                self._done(found[0][0] + 1)
-                return True
-            if found:
+            ours = [offset for offset, value in found if value == self._pending.journal]
+            others = self._others(found)
+            if others.held or any(one.kind is Kind.FORK for one in others.passed):
                 raise ForeignCommitError(
                     f"shard {self._shard}: another worker has written to the journal"
                 )
+            if ours:
+                self._in_doubt = False
+                self._done(ours[0] + 1)
+                return True
         self._in_doubt = False
         return False
 
+    def _others(self, found: Sequence[tuple[int, bytes]]) -> Chain:
+        """What was found after our place, without the commit under way.
+
+        Records of others than workers of this group are passed over; what counts is what follows
+        our last record, or the one under way.
+        """
+        assert self._pending is not None
+        chain = self._chain()
+        for offset, value in found:
+            chain.take(offset, value)
+        mine = link_of(self._pending.journal)
+        chain.held = [one for one in chain.held if one.link != mine]
+        return chain
+
+    def _chain(self) -> Chain:
+        return Chain(self._group, self._shard, self.number, self.link, self.ends)
+
+    def look(self) -> Chain | None:
+        """What others have written since the last look; None where nothing was written.
+
+        Cheap then: one question for the journal's end. Raises ``ConnectorError``.
+        """
+        if self._journal is None or self.pending or self.offset < 0:
+            return None
+        _, end = self._journal.bounds(self._shard)
+        if end <= self.offset + 1:  # the end of our own transaction
+            return None
+        chain = self._chain()
+        for offset, value in self._journal.read(self._shard, self.offset):
+            chain.take(offset, value)
+        if not chain.held:  # else the next commit finds out
+            self.offset = end
+        return chain
+
     def _done(self, end: int) -> None:
+        if self._pending is not None:
+            self.link = link_of(self._pending.journal)
+            self.ends.update(self._pending.offsets)
         self._pending = None
         self.number += 1
         self.offset = end

@@ -21,7 +21,7 @@ from stream_detector.daemon.flow import Flow
 from stream_detector.daemon.observation import Observation
 from stream_detector.daemon.ownership import Owned, Ownership, Parts
 from stream_detector.daemon.shard import Shard
-from stream_detector.daemon.snapshotting import write_snapshot
+from stream_detector.daemon.snapshotting import look_at_journal, write_snapshot
 from stream_detector.daemon.stability import Stability
 from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
@@ -75,7 +75,7 @@ class Daemon:
         self._stopping = stopping
         self._ownership = Ownership(config, kafka, source, metrics, parts)
         self._flow = Flow(source, config.processing, metrics)
-        conditions = Conditions(metrics, health)
+        self._conditions = conditions = Conditions(metrics, health)
         self._availability = Availability(source, kafka, conditions)
         self._stability = Stability(source, metrics, conditions)
         self._ready_for_rebalance = False
@@ -173,6 +173,7 @@ class Daemon:
                 self._commit(owned)
             if snapshot_due:
                 self._write_snapshot(owned)
+                look_at_journal(owned, self._kafka, self._metrics, self._conditions)
         if now - self._last_question >= _BROKER_QUESTION_SECONDS:
             self._ask_broker(now)
         if now - self._last_report >= _REPORT_SECONDS:

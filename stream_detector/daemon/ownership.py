@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource, Journal, Output, Rebalance
+from stream_detector.daemon.history import read_history
 from stream_detector.daemon.ledger import Ledger
 from stream_detector.daemon.pace import Pace
-from stream_detector.daemon.recovery import begin, extend, open_shard, read_history
+from stream_detector.daemon.recovery import begin, extend, open_shard
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import (
     ConnectorError,
@@ -221,7 +222,8 @@ class Ownership:
     def _open(self, number: int, sources: list[TopicPartition]) -> Owned:
         parts, kafka = self._parts, self._kafka
         limit = kafka.give_up_after
-        ledger = Ledger(number, parts.output(number), parts.journal, limit, self._metrics)
+        output, metrics = parts.output(number), self._metrics
+        ledger = Ledger(number, output, parts.journal, limit, metrics, kafka.group)
         try:
             # First of all: nobody else writes for this shard after this.
             ledger.open()
@@ -229,8 +231,8 @@ class Ownership:
             untrained = parts.accept_untrained
             history = None
             if parts.journal is not None:
-                history = read_history(shard, parts.journal, untrained=untrained)
-                ledger.number, ledger.offset = history.number, history.offset
+                history = read_history(shard, parts.journal, kafka, metrics, untrained=untrained)
+                ledger.go_on(history.number, history.offset, history.link, history.ends)
             begin(shard, sources, self._source, kafka, self._metrics, history, untrained=untrained)
         except (ConnectorError, PlacesDifferError):
             ledger.close()

@@ -11,21 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stream_detector.config.models import Config, Kafka
-from stream_detector.connectors.base import GroupSource, Journal
+from stream_detector.connectors.base import GroupSource
+from stream_detector.daemon.history import WAYS_OUT, History
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, PlacesDifferError, StateError
 from stream_detector.events import TopicPartition
-from stream_detector.journal import JournalRecord, decode, last_beginning
+from stream_detector.journal import JournalRecord
 from stream_detector.snapshots import SnapshotStore, newest_sound
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
-
-_WAYS_OUT = (
-    "Bring the snapshots back from a back-up (`state list` shows what is there), share them among "
-    "the workers, or use --reset-state to go on with an untrained model"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,60 +76,6 @@ def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metri
     return shard
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """What the journal holds for a shard: the records to follow, and its end.
-
-    Attributes:
-        records: after the shard's snapshot, or from the beginning where it has none.
-        number: of the last record, 0 where the shard has none that counts.
-        offset: the journal's end.
-    """
-
-    records: tuple[JournalRecord, ...]
-    number: int
-    offset: int
-
-
-def read_history(shard: Shard, journal: Journal, *, untrained: bool) -> History:
-    """Read what was committed after the shard's snapshot.
-
-    ``untrained`` accepts that records lead nowhere: the shard begins anew. Raises ``StateError``
-    where records are missing in between, ``ConnectorError`` where the journal cannot be read.
-    """
-    first, end = journal.bounds(shard.number)
-    place = shard.journal_place
-    if shard.known and place is None:
-        # A snapshot without a place in the journal: trained on history, gone back to, or written
-        # at least once. Its next record is number 1.
-        return History((), 0, end)
-    start, before = place if place is not None else (first, 0)
-    found = [
-        (offset, decode(value)) for offset, value in journal.read(shard.number, max(start, first))
-    ]
-    if place is None:
-        begins = None if untrained else last_beginning(found)
-        if found and begins is None and not untrained:
-            raise StateError(
-                f"shard {shard.number} has no snapshot, and its journal no longer reaches back to "
-                f"the beginning: its state is lost. {_WAYS_OUT}"
-            )
-        found = found[begins:] if begins is not None else []
-        if found and found[0][1].configuration != shard.configuration:
-            raise StateError(
-                f"shard {shard.number} has no snapshot, and its journal begins under another "
-                f"configuration (a challenger was promoted since, say). {_WAYS_OUT}"
-            )
-    records = tuple(record for _, record in found)
-    for expected, record in enumerate(records, start=before + 1):
-        if record.number != expected or record.shard != shard.number:
-            raise StateError(
-                f"shard {shard.number}: the journal goes on with record {record.number} of shard "
-                f"{record.shard} where {expected} should be: what is between is lost. {_WAYS_OUT}"
-            )
-    return History(records, before + len(records), end)
-
-
 def begin(
     shard: Shard,
     sources: Sequence[TopicPartition],
@@ -153,10 +95,12 @@ def begin(
     """
     committed = source.committed(sources)
     records = history.records if history is not None else ()
+    if history is not None and history.broken and not committed:
+        raise StateError(history.broken)  # else the offsets tell whether it is ours
     if committed and not shard.known and not records and not untrained:
         raise PlacesDifferError(
             f"the group {kafka.group} has committed offsets, but shard {shard.number} has no "
-            f"snapshot: its state is lost. {_WAYS_OUT}"
+            f"snapshot: its state is lost. {WAYS_OUT}"
         )
     _check_ids(shard, source.topic_ids({one.topic for one in sources}))
     _check_topics(shard, records, sources, kafka)

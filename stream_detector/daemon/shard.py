@@ -46,6 +46,7 @@ class Shard:
         dirty: whether anything was processed since the last commit was prepared.
         fetch_positions: offset after the last record taken in, of each partition.
         journal_place: offset and number in the journal that the restored snapshot stands at.
+        journal_link: of the record with that number; empty where the snapshot does not say.
         script: journal records to follow before live work begins.
         topic_ids: of the input topics, as the broker gave them when the state was begun.
         mismatches: replayed records whose fingerprint came out differently.
@@ -69,6 +70,7 @@ class Shard:
         self.dirty = False
         self.fetch_positions: dict[TopicPartition, int] = {}
         self.journal_place: tuple[int, int] | None = None
+        self.journal_link = ""
         self.script: deque[JournalRecord] = deque()
         self.topic_ids: dict[str, str] = {}
         self.mismatches = 0
@@ -102,10 +104,13 @@ class Shard:
             self.dirty = True
         self.known = True
 
+    def restored_positions(self) -> dict[TopicPartition, int]:
+        """Where the restored snapshot stands in each partition that it knows."""
+        return {source: position for source, (position, _) in self._restored.items()}
+
     def restored_position(self, source: TopicPartition) -> int | None:
         """Where the restored snapshot stands in a partition; None where it does not know it."""
-        position, _ = self._restored.get(source, (-1, None))
-        return None if position < 0 else position
+        return self.restored_positions().get(source)
 
     def take_in(self, fetched: Fetched) -> None:
         """Decode records and let them wait for their turn."""
@@ -342,3 +347,4 @@ class Shard:
         self.topic_ids = dict(meta.get("topics") or {})
         place = meta.get("journal")
         self.journal_place = (place["offset"], place["number"]) if place else None
+        self.journal_link = place.get("link", "") if place else ""

@@ -1,13 +1,17 @@
-"""Step 3 of the loop: what is committed may be kept."""
+"""Step 3 of the loop: what is committed may be kept. And whether others write to the journal."""
 
 from __future__ import annotations
 
 import logging
 import time
 
+from stream_detector.config.models import Kafka
+from stream_detector.daemon.chain import in_words
 from stream_detector.daemon.ownership import Owned, Parts
 from stream_detector.errors import ConnectorError, StateError
+from stream_detector.events import TopicPartition
 from stream_detector.snapshots import encode
+from stream_detector.telemetry.conditions import Conditions
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 
@@ -22,7 +26,7 @@ def write_snapshot(owned: Owned, parts: Parts, metrics: Metrics) -> None:
         return  # this state is not committed (yet)
     place = None
     if parts.journal is not None:
-        place = {"offset": ledger.offset, "number": ledger.number}
+        place = {"offset": ledger.offset, "number": ledger.number, "link": ledger.link}
     with metrics.stage("snapshot"):
         try:
             data = encode(shard.snapshot({"written_at": time.time(), "journal": place}))
@@ -34,3 +38,20 @@ def write_snapshot(owned: Owned, parts: Parts, metrics: Metrics) -> None:
             return
     metrics.add_snapshot("ok")
     metrics.set_newest_snapshot(shard.number, time.time(), len(data))
+
+
+def look_at_journal(owned: Owned, kafka: Kafka, metrics: Metrics, conditions: Conditions) -> None:
+    """Say and count what others have written to the shard's journal since the last look."""
+    partition = TopicPartition(kafka.journal_topic, owned.shard.number)
+    try:
+        chain = owned.ledger.look()
+    except ConnectorError as error:
+        log.warning("%s", error, extra=fields("broker-silent", stage="snapshot"))
+        metrics.add_broker_error("ends")
+        return
+    if chain is None or not chain.count:
+        conditions.over("journal_foreign", partition)
+        return
+    metrics.add_foreign_records(partition, chain.count)
+    extra = fields("journal-foreign", stage="snapshot", records=chain.count)
+    conditions.report("journal_foreign", partition, in_words(chain, partition), extra=extra)

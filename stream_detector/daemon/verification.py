@@ -11,12 +11,13 @@ from typing import Protocol
 from stream_detector.config.fingerprint import state_fingerprint
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import Fetched, Journal
+from stream_detector.daemon.chain import Chain, Kind
 from stream_detector.daemon.comparison import Comparison, Findings, Place
 from stream_detector.daemon.recovery import first_starts
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import Record, TopicPartition
-from stream_detector.journal import JournalRecord, decode, last_beginning
+from stream_detector.journal import JournalRecord, last_beginning
 from stream_detector.pipeline import Outcome
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.snapshots import decode as decode_snapshot
@@ -63,10 +64,8 @@ def verify(
         StateError: nothing can be verified, since input or journal reach back to no known state.
         ConnectorError: the broker does not answer.
     """
-    records = [
-        (offset, decode(value)) for offset, value in journal.read(number, journal.bounds(number)[0])
-    ]
     findings = Findings()
+    records = _records(kafka, number, journal, findings)
     if not records:
         return findings
     log = open_log()
@@ -99,6 +98,21 @@ def verify(
     finally:
         log.close()
     return findings
+
+
+def _records(
+    kafka: Kafka, number: int, journal: Journal, findings: Findings
+) -> list[tuple[int, JournalRecord]]:
+    """The shard's journal, without what others have written; of ours, what does not join."""
+    chain = Chain(kafka.group, number)
+    for offset, value in journal.read(number, journal.bounds(number)[0]):
+        chain.take(offset, value)
+    for one in chain.passed:
+        findings.say(f"journal, offset {one.offset}, passed over: {one.reason}")
+        if one.kind in (Kind.FORK, Kind.LOST_BEFORE):
+            findings.gaps += 1
+    findings.foreign = chain.count - findings.gaps
+    return [(one.offset, one.record) for one in chain.held]
 
 
 def _basis(

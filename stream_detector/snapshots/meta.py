@@ -47,6 +47,7 @@ def _journal(value: Any) -> bool:
         and value.keys() >= {"offset", "number"}
         and _count(value["offset"])
         and _count(value["number"])
+        and _text(value.get("link", ""))
     )
 
 

@@ -24,7 +24,11 @@ SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
 CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
 BrokerErrorKind: TypeAlias = Literal["ends", "open", "partitions_added", "retention_overrun"]
 Condition: TypeAlias = Literal[
-    "input_missing", "input_without_leader", "input_forbidden", "open_transaction"
+    "input_missing",
+    "input_without_leader",
+    "input_forbidden",
+    "open_transaction",
+    "journal_foreign",
 ]
 """Names of conditions that last (``telemetry.conditions``)."""
 
@@ -145,6 +149,7 @@ FAMILIES = (
     Family("replay_remaining_records", "gauge", "Journal records still to be replayed.", SHARD),
     Family("replay_mismatches_total", "counter", "Replayed records that came out other.", SHARD),
     Family("lost_records_total", "counter", "Offsets deleted before they were read.", PARTITION),
+    Family("foreign_records_total", "counter", "Journal records of others.", PARTITION),
     Family("rebalances_total", "counter", "Changes of the assignment.", (), _AT_ZERO),
     Family("partitions_assigned", "gauge", "Partitions owned.", (), _AT_ZERO),
     Family("shards_owned", "gauge", "Shards owned.", (), _AT_ZERO),

@@ -276,6 +276,11 @@ class Metrics:
         with self._lock:
             self._series.add("lost_records_total", count, _partition(source))
 
+    def add_foreign_records(self, source: TopicPartition, count: int) -> None:
+        """Records of others in a partition of the journal, passed over."""
+        with self._lock:
+            self._series.add("foreign_records_total", count, _partition(source))
+
     def add_snapshot(self, result: SnapshotResult) -> None:
         """A snapshot was written, could not be written, or was found damaged and skipped."""
         with self._lock:

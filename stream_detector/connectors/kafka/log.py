@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,9 +15,6 @@ from stream_detector.connectors.kafka.consumer import new_consumer
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
-from stream_detector.log_fields import fields
-
-log = logging.getLogger(__name__)
 
 _POLL_MS = 200
 
@@ -103,15 +99,24 @@ class KafkaLog:
 class _TransactionalLog(KafkaLog):
     """Reads what was written in transactions, as every version of ours has written journals.
 
-    Records of other producers are named and passed over.
+    State: the offsets of batches of other producers that were passed over.
     """
+
+    def __init__(self, kafka: Kafka) -> None:
+        super().__init__(kafka)
+        self._passed: list[range] = []
+
+    def take_passed(self) -> list[range]:
+        """Offsets of batches that are of no transaction, since the last call."""
+        passed, self._passed = self._passed, []
+        return passed
 
     def _connected(self) -> Any:
         new = self._consumer is None
         consumer = super()._connected()
         if new:
             fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way
-            usual = fetcher.PartitionRecords
+            usual, passed = fetcher.PartitionRecords, self._note
 
             class Ours(usual):  # type: ignore[misc, valid-type]
                 """Without the batches that are of no transaction."""
@@ -121,18 +126,14 @@ class _TransactionalLog(KafkaLog):
                         return True
                     if batch.is_transactional:
                         return False
-                    log.warning(
-                        "the journal holds records of another producer: offsets %d to %d are "
-                        "passed over. Nobody else should have Write on its topic; see "
-                        "docs/operations.md#rights",
-                        batch.base_offset,
-                        batch.next_offset - 1,
-                        extra=fields("journal-foreign", stage="open", offset=batch.base_offset),
-                    )
+                    passed(range(batch.base_offset, batch.next_offset))
                     return True
 
             fetcher.PartitionRecords = Ours
         return consumer
+
+    def _note(self, offsets: range) -> None:
+        self._passed.append(offsets)
 
 
 class KafkaJournal:
@@ -147,12 +148,20 @@ class KafkaJournal:
         return self._log.bounds(TopicPartition(self._topic, shard))
 
     def read(self, shard: int, start: int) -> Iterator[tuple[int, bytes]]:
-        """Offset and value of every record from ``start`` to the end as of now."""
+        """Offset and value of every record from ``start`` to the end as of now.
+
+        What was written outside of a transaction comes at last, and empty: it is nobody's of us.
+        """
         source = TopicPartition(self._topic, shard)
         _, end = self._log.bounds(source)
+        self._log.take_passed()
         for records in self._log.read(source, start, end):
             for record in records:
                 yield record.offset, record.value or b""
+        for offsets in self._log.take_passed():
+            for offset in offsets:
+                if start <= offset < end:
+                    yield offset, b""
 
     def close(self) -> None:
         """Disconnect."""
