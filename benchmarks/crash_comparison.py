@@ -49,7 +49,7 @@ class Contender:
             model = str(directory / "model.pickle")
             self._command = [script, broker.bootstrap, topic, self.alerts, model]
         else:
-            configuration = stream.settings(broker.bootstrap, topic, directory)
+            configuration = stream.settings(broker.bootstrap, [topic], directory)
             # Both sides as a user would set them: what is peculiar to the chaos run goes.
             configuration["kafka"]["consumer"] = {
                 "session_timeout_ms": 3000,

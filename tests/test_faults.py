@@ -41,7 +41,7 @@ class Scene:
     def settings(self, **kafka: Any) -> tuple[dict[str, Any], Path]:
         """A configuration with a group of its own, through the proxy."""
         directory = self.directory / f"run-{next(self._numbers)}"
-        settings = stream.settings(self.broker.bootstrap, self.topic, directory)
+        settings = stream.settings(self.broker.bootstrap, [self.topic], directory)
         consumer = {**settings["kafka"]["consumer"], **kafka.pop("consumer", {})}
         settings["kafka"] |= {"bootstrap_servers": self.proxy.bootstrap, "request_timeout": "2s"}
         settings["kafka"] |= {"transaction_timeout": "4s", **kafka, "consumer": consumer}
