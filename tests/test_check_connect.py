@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from kafka.structs import OffsetAndMetadata
 from kafka_broker.broker import HOST, Broker, free_ports
 from kafka_broker.clients import Message, admin_client, create_topic, produce, unique_name
 from kafka_broker.groups import join_group
+from support.commands import call, run
 from support.process import DaemonProcess
 
 from stream_detector.cli.standing import standing
@@ -113,16 +113,15 @@ def only(findings: list[Finding], words: str, level: str = "error") -> Finding:
     return matching[0]
 
 
-def check(directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "stream_detector", "check", str(directory / "check.yaml")]
-    return subprocess.run(
-        [*command, "--connect", *more], capture_output=True, text=True, timeout=90, check=False
-    )
+def check(
+    directory: Path, *more: str, command: Callable[..., CompletedProcess[str]] = call
+) -> CompletedProcess[str]:
+    return command("check", str(directory / "check.yaml"), "--connect", *more)
 
 
 def test_a_sound_configuration_has_no_findings_and_exit_code_0(settings, tmp_path):
     assert found(settings, tmp_path) == []
-    done = check(tmp_path, "--strict")
+    done = check(tmp_path, "--strict", command=run)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 errors, 0 warnings, 0 not checked" in done.stdout
 

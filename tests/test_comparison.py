@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score
-from support.commands import run
+from support.commands import call, run
 from support.streams import SETTINGS, records
 
 from stream_detector.cli.comparison import shown_names
@@ -281,7 +281,7 @@ def test_evaluate_compares_configurations_as_json(configs, data):
     assert both["bootstrap"]["resamples"] == 200
     assert [each["path"] for each in both["configurations"]] == configs
     for each in both["configurations"]:
-        alone = json.loads(run("evaluate", each["path"], *options).stdout)
+        alone = json.loads(call("evaluate", each["path"], *options).stdout)
         for name in set(alone) - {"seconds", "events_per_second"}:
             assert each["figures"][name] == alone[name]
         for name in FIGURES:
@@ -294,7 +294,7 @@ def test_evaluate_compares_configurations_as_json(configs, data):
 
 
 def test_evaluate_compares_configurations_in_a_table(configs, data):
-    done = run("evaluate", *configs, "--data", data, "--label", "label")
+    done = call("evaluate", *configs, "--data", data, "--label", "label")
     assert done.returncode == 0, done.stderr
     assert "1,000 resamples" in done.stdout
     assert done.stdout.count("forest.yaml against loda.yaml") == len(FIGURES)
@@ -302,14 +302,14 @@ def test_evaluate_compares_configurations_in_a_table(configs, data):
 
 
 def test_configurations_without_labels_have_nothing_to_compare_but_are_shown(configs, data):
-    done = run("evaluate", *configs, "--data", data)
+    done = call("evaluate", *configs, "--data", data)
     assert done.returncode == 0, done.stderr
     assert "no intervals" in done.stdout
     assert "loda.yaml" in done.stdout
 
 
 def test_a_pipe_cannot_be_read_by_several(configs):
-    done = run("evaluate", *configs, "--data", "-")
+    done = call("evaluate", *configs, "--data", "-")
     assert done.returncode == 2
     assert "need a file" in done.stderr
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from support.commands import run
+from support.commands import call, run
 from support.streams import SETTINGS, SOURCE, bytes_of, configuration, new_pipeline, run_in_cuts
 from support.streams import records as strange_records
 
@@ -420,19 +420,19 @@ def test_tune_writes_a_file_that_is_better_and_says_why(slow_file, tmp_path):
     for evidence in (found["data"]["blake2b"], "--seed 0 --trials 4", "NumPy", "held-out part"):
         assert evidence in text
 
-    refused = run("tune", *options)
+    refused = call("tune", *options)
     assert refused.returncode == 2
     assert "--force" in refused.stderr
 
     # The tuned file is tuned in turn: the old evidence goes.
-    again = run("tune", str(output), *options[1:], "--force")
+    again = call("tune", str(output), *options[1:], "--force")
     assert again.returncode == 0, again.stderr
     text = output.read_text()
     assert text.count("stream-detector tune --seed") == 1
     assert text.count("(end of what tune has found)") == 1
     assert parse(text, "tuned.yaml", {}).config.features == tuned.features
 
-    compared = run("evaluate", config, str(output), "--data", data, "--json")
+    compared = call("evaluate", config, str(output), "--data", data, "--json")
     assert compared.returncode == 0, compared.stderr
     (difference,) = json.loads(compared.stdout)["differences"]
     assert difference["average_precision"]["verdict"] == "better"
@@ -448,7 +448,7 @@ def test_two_runs_of_as_many_trials_say_the_same(slow_file):
 
 def test_minutes_are_spent_on_candidates(slow_file):
     config, data = slow_file
-    done = run("tune", config, "--data", data, "--minutes", "0.2", "--json")
+    done = call("tune", config, "--data", data, "--minutes", "0.2", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["trials"]) >= 2
 
@@ -457,7 +457,7 @@ def test_an_original_that_stays_is_written_with_the_reason(slow_file, tmp_path):
     config, data = slow_file
     output = tmp_path / "kept.yaml"
     arguments = ("--data", data, "--minutes", "0.0001", "--output", str(output))
-    done = run("tune", config, *arguments)
+    done = call("tune", config, *arguments)
     assert done.returncode == 0, done.stderr
     assert "the original is kept" in done.stdout
     text = output.read_text()
@@ -471,7 +471,7 @@ def test_values_of_set_stand_in_the_file_that_is_written(slow_file, tmp_path):
     config, data = slow_file
     output = tmp_path / "tuned.yaml"
     given = ("--set", "detector.min_positives=7", "--output", str(output), "--trials", "2")
-    done = run("tune", config, "--data", data, *given)
+    done = call("tune", config, "--data", data, *given)
     assert done.returncode == 0, done.stderr
     assert parse(output.read_text(), "x", {}).config.detector.min_positives == 7
 
@@ -481,7 +481,7 @@ def test_a_file_without_a_detector_gets_the_tuned_one_with_its_kind(tmp_path):
     settings = {name: value for name, value in SETTINGS.items() if name != "detector"}
     config.write_text(yaml.safe_dump({**settings, "labels": LABELS}))
     data.write_bytes(b"\n".join(each.value or b"" for each in strange_records(3000)))
-    done = run("tune", str(config), "--data", str(data), "--trials", "1", "--output", str(output))
+    done = call("tune", str(config), "--data", str(data), "--trials", "1", "--output", str(output))
     assert done.returncode == 0, done.stderr
     assert parse(output.read_text(), "x", {}).config.detector.kind == "ensemble"
 
@@ -500,7 +500,7 @@ def test_what_cannot_come_to_a_good_end_is_refused(tmp_path, change, arguments, 
     config, data = tmp_path / "config.yaml", tmp_path / "events.jsonl"
     config.write_text(yaml.safe_dump({**SETTINGS, **change}))
     data.write_bytes(b"\n".join(each.value or b"" for each in strange_records(200)))
-    done = run("tune", str(config), "--data", str(data), *arguments)
+    done = call("tune", str(config), "--data", str(data), *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
