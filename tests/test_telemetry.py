@@ -95,6 +95,7 @@ def exercised() -> Metrics:
     metrics.set_output_failing(0, failing=True)
     metrics.add_replay(0, 1000, 1, 12)
     metrics.add_lost_records(FIRST, 10)
+    metrics.add_foreign_records(FIRST, 1)
     metrics.add_snapshot("ok")
     metrics.set_newest_snapshot(0, 1e9, 4096)
     metrics.set_config("cards", "group", "ensemble", "exactly_once")
