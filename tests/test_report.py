@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report
-from support.commands import run
+from support.commands import call, run
 from support.streams import SETTINGS, configuration, records
 
 from stream_detector.cli.report import Report
@@ -496,7 +496,7 @@ def test_evaluate_writes_a_report_and_prints_the_same_figures(tmp_path, files):
     config, data = map(str, files)
     output = tmp_path / "report.html"
     options = ("--data", data, "--label", "label", "--skip", "400", "--json")
-    alone = json.loads(run("evaluate", config, *options).stdout)
+    alone = json.loads(call("evaluate", config, *options).stdout)
     done = run("evaluate", config, *options, "--report", str(output), "--resamples", "50")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -512,7 +512,7 @@ def test_evaluate_writes_a_report_and_prints_the_same_figures(tmp_path, files):
 
 def test_a_report_is_of_one_configuration(files, tmp_path):
     config, data = map(str, files)
-    done = run("evaluate", config, config, "--data", data, "--report", str(tmp_path / "r.html"))
+    done = call("evaluate", config, config, "--data", data, "--report", str(tmp_path / "r.html"))
     assert done.returncode == 2
     assert "--report is of one configuration" in done.stderr
 
@@ -520,7 +520,9 @@ def test_a_report_is_of_one_configuration(files, tmp_path):
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(files, tmp_path):
     config, _ = map(str, files)
     # The data does not even exist: nothing was read.
-    done = run("evaluate", config, "--data", "nowhere", "--report", str(tmp_path / "no" / "r.html"))
+    done = call(
+        "evaluate", config, "--data", "nowhere", "--report", str(tmp_path / "no" / "r.html")
+    )
     assert done.returncode == 2
     assert "--report" in done.stderr
     assert "nowhere" not in done.stderr
@@ -530,7 +532,7 @@ def test_without_one_accepted_event_there_is_no_report(files, tmp_path):
     config, data = files
     data.write_text("{}\n" * 3)
     output = tmp_path / "report.html"
-    done = run("evaluate", str(config), "--data", str(data), "--report", str(output))
+    done = call("evaluate", str(config), "--data", str(data), "--report", str(output))
     assert done.returncode == 2
     assert "no event was accepted" in done.stderr
     assert not output.exists()
