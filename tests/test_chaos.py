@@ -35,13 +35,11 @@ EXPECTED: list[Written] = [
 ]
 
 
-WITHOUT: tuple[str, ...] = ()
-
 # --- the daemon ----------------------------------------------------------------------------------
 
 
 RETRIES = 12
-EVENTS = 12_000
+EVENTS = 8000
 
 
 class LookAhead(Iterator[Fault]):
@@ -65,14 +63,13 @@ class LookAhead(Iterator[Fault]):
 
 
 def short_plan(campaign: Campaign) -> Iterator[Fault]:
-    """Each failpoint, and between them what befalls brokers, topic, offsets and group."""
+    """Each failpoint, and between them what befalls brokers, topic and offsets."""
     faults = every_failpoint(campaign.seed)
     # The replay's point needs something to replay: not first.
     faults.sort(key=lambda fault: fault.point == "in_replay")
     faults[2:2] = [Fault("broker_kill", seconds=0.5), Fault("leaders_move", choice=1)]
-    faults[6:6] = [Fault("join", seconds=0.5), Fault("partitions_added", choice=1)]
+    faults[-1:-1] = [Fault("partitions_added_in_replay"), Fault("offsets_reset")]
     yield from faults
-    yield from [Fault("partitions_added_in_replay"), Fault("offsets_reset"), Fault("leave_group")]
     # A point is missed where everything is worked off before it is passed.
     for _ in range(RETRIES):
         missing = [point for point in POINTS if not campaign.tally.fired[point]]
@@ -81,14 +78,11 @@ def short_plan(campaign: Campaign) -> Iterator[Fault]:
 
 
 def live_plan() -> Iterator[Fault]:
-    """Input that grows and stands still while workers die and leaders move."""
-    yield Fault("join", seconds=1.0)
-    yield Fault("hanging_transaction", seconds=1.0)
+    """Input that grows and stands still while workers come and go."""
+    yield Fault("hanging_transaction", seconds=0.5)
+    yield Fault("join", seconds=0.5)
     yield Fault("partitions_added", choice=1)
     yield Fault("kill_ready", seconds=0.5)
-    yield Fault("leaders_move", choice=2)
-    yield Fault("broker_restart", seconds=0.5, choice=1)
-    yield Fault("kill_ready", seconds=1.0)
 
 
 def copied(run: Run, alerts: list[Any], directory: Path) -> Run:
@@ -103,48 +97,40 @@ def copied(run: Run, alerts: list[Any], directory: Path) -> Run:
     return Run(run.cluster, settings, directory, Tally(), run.log)
 
 
-def sabotaged(run: Run) -> dict[str, list[Any]]:
+def sabotaged(run: Run) -> list[Any]:
     """Its alerts with one lost, one doubled, one changed."""
     alerts = consume_all(run.cluster.bootstrap, run.settings["kafka"]["alerts"])
     changed = alerts[7]._replace(value=alerts[7].value.replace(b'"score":', b'"score": '))
     assert changed.value != alerts[7].value
-    return {
-        "lost": [*alerts[:7], *alerts[8:]],
-        "doubled": [*alerts, alerts[7]],
-        "differing": [*alerts[:7], changed, *alerts[8:]],
-    }
+    return [*alerts[:5], alerts[6], alerts[6], changed, *alerts[8:]]
 
 
 @pytest.mark.timeout(400)
 def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_byte(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    campaign = Campaign(tmp_path, seed=1, without=WITHOUT)
+    campaign = Campaign(tmp_path, seed=1)
     faults = LookAhead(short_plan(campaign))
     judge = Campaign(tmp_path / "judge", seed=1)
     try:
         topic, expected, clean = campaign.reference(cluster, "short", 1, EVENTS)
-        run = campaign.disturbed(cluster, topic, "short-1", 1, 3, faults, faults.exhausted)
+        run = campaign.disturbed(cluster, topic, "short-1", 1, 1, faults, faults.exhausted)
         campaign.judge_backlog(run, expected, clean)
-        for name, alerts in sabotaged(run).items():
-            found = judge.judge_backlog(copied(run, alerts, tmp_path / name), expected, clean)
-            assert (found.lost, found.doubled, found.differing) == tuple(
-                int(name == each) for each in ("lost", "doubled", "differing")
-            ), (name, found.details)
+        wrong = copied(run, sabotaged(run), tmp_path / "wrong")
+        found = judge.judge_backlog(wrong, expected, clean)
     finally:
         campaign.close()
         judge.close()
     result = campaign.result()
     assert campaign.sound(), (campaign.verdict.details, campaign.problems, result)
-    assert not judge.sound()
+    assert (found.lost, found.doubled, found.differing) == (1, 1, 1), found.details
     assert [point for point in POINTS if not campaign.tally.fired[point]] == []
     assert result["kills"] >= 10
     assert result["broker_kills"] == 1
     assert result["leaders_moved"] > 0
     assert result["partitions_added"] > 0
-    assert result["offsets_reset"] == 1
     assert result["bad_records"] > 0
-    assert result["alerts_expected"] > 100
+    assert result["alerts_expected"] > 80
     assert result["journal_records"] > 0
 
 
@@ -152,23 +138,22 @@ def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_by
 def test_live_input_that_grows_stands_still_and_is_taken_back_is_read_once(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    campaign, judge = Campaign(tmp_path, 2, WITHOUT), Campaign(tmp_path / "judge", 2)
+    campaign, judge = Campaign(tmp_path, seed=2), Campaign(tmp_path / "judge", seed=2)
     faults = LookAhead(live_plan())
     try:
         run = campaign.live(cluster, "live-1", 1, 200, faults.exhausted, faults)
-        for name, alerts in sabotaged(run).items():
-            found = judge.judge_live(copied(run, alerts, tmp_path / name), Planted())
-            assert getattr(found, name) > 0, (name, found)
+        wrong = copied(run, sabotaged(run), tmp_path / "wrong")
+        found = judge.judge_live(wrong, Planted())
     finally:
         campaign.close()
         judge.close()
     result = campaign.result()
     assert campaign.sound(), (campaign.verdict.details, campaign.problems, result)
-    assert not judge.sound()
+    assert (found.lost, found.differing) == (1, 1), found
+    assert found.doubled >= 1
     assert result["hanging_transactions"] == 1
     assert result["partitions_added"] > 0
-    assert result["leaders_moved"] > 0
-    assert result["alerts_expected"] > 20
+    assert result["alerts_expected"] > 10
 
 
 # --- the judges ----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from chaos.faults import KINDS
 from chaos.run import StuckError, say
 from chaos.stream import INGREDIENTS
 
-PHASES = {"backlog-1": 5, "replay-1": 4, "backlog-2": 5, "live-2": 5, "anew-1": 1}
+PHASES = {"backlog-1": 4, "replay-1": 4, "backlog-2": 8, "live-2": 8, "anew-1": 1}
 """Each with its part of the time and the kills. Making a topic anew takes time and kills nobody."""
 
 BROKERS = 3
@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="faults fall at least so long")
     parser.add_argument("--kills", type=int, default=100, help="at least so many SIGKILLs")
     parser.add_argument("--seed", type=int, default=0, help="decides which faults fall")
-    parser.add_argument("--events", type=int, default=100_000, help="size of the backlog")
+    parser.add_argument("--events", type=int, default=50_000, help="size of the backlog")
     parser.add_argument("--rate", type=float, default=500, help="live events a second")
     parser.add_argument("--phases", nargs="+", choices=PHASES, default=[*PHASES])
     parser.add_argument(
@@ -64,9 +64,7 @@ def main() -> int:
                 elif phase.startswith("live"):
                     campaign.live(cluster, phase, shards, given.rate, enough)
                 else:
-                    # A replay is as long as what was done before it: a third gives seconds.
-                    count = given.events // 3 if phase.startswith("replay") else given.events
-                    campaign.backlog(cluster, phase, shards, count, enough)
+                    campaign.backlog(cluster, phase, shards, given.events, enough)
     except StuckError as error:
         stuck = str(error)
         say(stuck)

@@ -31,7 +31,7 @@ _BROKERS = (
 )
 _REST = (("terminate", 1), ("freeze", 1))
 _OPERATOR = (("partitions_added", 1), ("partitions_added_in_replay", 2), ("offsets_reset", 1))
-_SEVERAL = (("join", 5), ("leave_group", 2), ("kill_all", 5))
+_SEVERAL = (("join", 5), ("leave_group", 2), ("kill_all", 10))
 _LIVE = (("hanging_transaction", 3),)
 _REPLAYS = (("partitions_added_in_replay", 12),)
 KINDS = [k for k, _ in (*_KILLS, *_BROKERS, *_REST, *_OPERATOR, *_SEVERAL, *_LIVE)]
