@@ -40,6 +40,7 @@ EXPECTED: list[Written] = [
 
 RETRIES = 12
 EVENTS = 8000
+LIVE_EVENTS = 2500
 
 
 class LookAhead(Iterator[Fault]):
@@ -130,7 +131,7 @@ def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_by
     assert result["leaders_moved"] > 0
     assert result["partitions_added"] > 0
     assert result["bad_records"] > 0
-    assert result["alerts_expected"] > 80
+    assert result["alerts_expected"] > 50
     assert result["journal_records"] > 0
 
 
@@ -141,7 +142,7 @@ def test_live_input_that_grows_stands_still_and_is_taken_back_is_read_once(
     campaign, judge = Campaign(tmp_path, seed=2), Campaign(tmp_path / "judge", seed=2)
     faults = LookAhead(live_plan())
     try:
-        run = campaign.live(cluster, "live-1", 1, 200, faults.exhausted, faults)
+        run = campaign.live(cluster, "live-1", 1, 200, faults.exhausted, faults, LIVE_EVENTS)
         wrong = copied(run, sabotaged(run), tmp_path / "wrong")
         found = judge.judge_live(wrong, Planted())
     finally:

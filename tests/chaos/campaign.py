@@ -152,13 +152,14 @@ class Campaign:
         rate: float,
         enough: Callable[[], bool],
         faults: Iterator[Fault] | None = None,
+        most: int = sys.maxsize,
     ) -> Run:
         """Produce input while the faults fall; the journal and ``state verify`` judge."""
         topic = create_input(cluster.bootstrap)
         faults = self.faults(phase, several=True) if faults is None else faults
         say(f"{phase}: live input, {rate:g} events a second")
         run = self.run(cluster, [topic], phase, shards, 3)
-        producer = LiveProducer(cluster.bootstrap, [topic], rate, self.seed, self._without)
+        producer = LiveProducer(cluster.bootstrap, [topic], rate, self.seed, self._without, most)
         with run:
             with producer, Aborter(cluster.bootstrap, [topic], self.seed) as aborter:
                 while not enough():

@@ -79,9 +79,12 @@ class LiveProducer:
         rate: float,
         seed: int,
         without: Collection[str] = (),
+        most: int = sys.maxsize,
     ) -> None:
+        """``most`` is where it stops by itself, so that little remains to be read after."""
         self._bootstrap, self._topics, self._rate, self._seed = bootstrap, topics, rate, seed
-        self._ingredients = ingredients(seed, int(rate * 60), without)
+        self._ingredients = ingredients(seed, min(int(rate * 60), most), without)
+        self._most = most
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-producer", daemon=True)
         self._futures: list[tuple[str, Message, Any]] = []
@@ -121,7 +124,7 @@ class LiveProducer:
             started = time.monotonic()
             while not self._stopping.wait(0.01):
                 # Catches up after an outage: the rate holds on average, and bursts are welcome.
-                due = int((time.monotonic() - started) * self._rate)
+                due = min(int((time.monotonic() - started) * self._rate), self._most)
                 while self.sent + self.refused < due and not self._stopping.is_set():
                     self._send(producer, next(stream))
             producer.flush(timeout=120)

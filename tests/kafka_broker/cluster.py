@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,8 @@ from kafka_broker.clients import admin_client
 
 PREFERRED = 0
 """Kind of an election: the first replica leads again."""
+
+SPREAD_SECONDS = 3.0
 
 SHARED = {
     # A stop hands its leaders over first, as an operator's does.
@@ -113,8 +116,14 @@ class Cluster:
             admin.alter_partition_reassignments(turned, timeout_ms=10_000)
             # One that is elected already, or whose replica is not in sync just now, is no error.
             admin.elect_leaders(PREFERRED, timeout_ms=10_000, raise_errors=False)
-        after = self.leaders()
-        return sum(after.get(source, leader) != leader for source, leader in before.items())
+        # Who is asked may not have heard of it yet.
+        deadline = time.monotonic() + SPREAD_SECONDS
+        while True:
+            after = self.leaders()
+            moved = sum(after.get(source, leader) != leader for source, leader in before.items())
+            if moved >= len(turned) or time.monotonic() > deadline:
+                return moved
+            time.sleep(0.2)
 
     def _partitions(self) -> Iterator[tuple[TopicPartition, int, list[int]]]:
         with admin_client(self.bootstrap) as admin:
