@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from stream_detector.config.models import Config, Kafka
 from stream_detector.connectors.base import GroupSource
+from stream_detector.daemon import offsets
 from stream_detector.daemon.history import WAYS_OUT, History
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, PlacesDifferError, StateError
@@ -163,6 +164,8 @@ def _places(
             _check_committed(one, committed, target)
             places[one] = Place(position)
         else:
+            bounds = (beginnings[one], ends[one])
+            offsets.compare(one, restored, committed.get(one), bounds, metrics)
             places[one] = Place(position, max(committed.get(one, 0), position))
     gone = {one: beginnings[one] for one in sources if places[one].position < beginnings[one]}
     if gone:
@@ -220,7 +223,9 @@ def _check_committed(
     if committed.get(source, target) != target:
         raise PlacesDifferError(
             f"{source}: the group's offset is {committed[source]}, the journal ends at {target}. "
-            "Were offsets reset by hand? Set it back, use another kafka.group, or --reset-state"
+            "Were offsets reset by hand, or committed by another application? Set it back to "
+            f"{target}; to begin at {committed[source]}, start once with --reset-state (with an "
+            f"untrained model), or use another kafka.group; {offsets.SECTION}"
         )
 
 

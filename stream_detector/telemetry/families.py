@@ -22,7 +22,9 @@ STAGES = (
 # fmt: on
 SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
 CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
-BrokerErrorKind: TypeAlias = Literal["ends", "open", "partitions_added", "retention_overrun"]
+BrokerErrorKind: TypeAlias = Literal[
+    "ends", "offsets_reset", "open", "partitions_added", "retention_overrun"
+]
 Condition: TypeAlias = Literal[
     "input_missing",
     "input_without_leader",
