@@ -55,4 +55,4 @@ def alerts() -> list[dict[str, Any]]:
 def operands(expression: str) -> list[str]:
     """What an alert rule compares, each with ``bool``: 0 or 1 where there is data, else nothing."""
     parts = re.split(r"^(?:and|unless)(?: on \([^)]*\))?$", expression, flags=re.MULTILINE)
-    return [re.sub(r" (==|!=|<=?|>=?) ", r" \1 bool ", part.strip()) for part in parts]
+    return [re.sub(r" (==|!=|<=?|>=?) (?!bool )", r" \1 bool ", part.strip()) for part in parts]
