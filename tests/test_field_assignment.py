@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,6 +187,26 @@ def test_a_member_of_the_newer_protocol_is_not_shared_the_input_with(
         assert "Traceback" not in daemon.text()
 
 
+def test_a_signal_while_another_worker_takes_the_name_ends_it_cleanly(
+    kafka, tmp_path: Path
+) -> None:
+    """A14: the first one does not know yet that it is fenced, or hears of it while it stops."""
+    section = {**topics(kafka.bootstrap, 2), "instance_id": "worker-1", "consumer": QUICK}
+    section["consumer"] = {**QUICK, "session_timeout_ms": 10_000}
+    config = settings(section, tmp_path)
+    first, second = (DaemonProcess(tmp_path, config, name=name) for name in ("a", "b"))
+    with first:
+        first.wait_ready()
+        produce(kafka.bootstrap, section["topics"][0], messages(records(2000), 2))
+        with second:
+            wait_until(lambda: "assigned shards" in second.text(), "the second one to join")
+            os.kill(first.pid, signal.SIGTERM)
+            assert first.wait(60) in (0, 3), first.text()
+            assert "Traceback" not in first.text()
+            second.wait_ready().wait_worked_off()
+            assert second.stop() == 0, second.text()
+
+
 def test_a_foreign_member_that_comes_later_is_turned_away(kafka, tmp_path: Path) -> None:
     """A9: the group is the daemon's, so the broker refuses the other one; nothing changes here."""
     section = topics(kafka.bootstrap)
@@ -218,12 +241,22 @@ def test_the_same_instance_id_twice_is_said_by_the_one_that_is_fenced(
             assert second.stop() == 0, second.text()
 
 
-def test_an_advertised_listener_that_nobody_resolves_is_named(
-    broker_factory, tmp_path: Path
+@pytest.fixture
+def mute() -> Iterator[int]:
+    """A port that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "address", ["kafka-0.internal.invalid:9092", "localhost:1", "127.0.0.1:MUTE"]
+)
+def test_an_advertised_listener_that_leads_nowhere_is_named(
+    broker_factory, tmp_path: Path, mute: int, address: str
 ) -> None:
-    """A16."""
-    properties = {"advertised.listeners": "PLAINTEXT://kafka-0.internal.invalid:9092"}
-    broker = broker_factory(properties=properties)
+    """A16: it does not resolve, refuses, or says nothing."""
+    address = address.replace("MUTE", str(mute))
+    broker = broker_factory(properties={"advertised.listeners": f"PLAINTEXT://{address}"})
     section = {
         "bootstrap_servers": broker.bootstrap,
         "topics": ["in"],
@@ -236,7 +269,8 @@ def test_an_advertised_listener_that_nobody_resolves_is_named(
     with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
         assert daemon.wait(60) == 3, daemon.text()
         assert "advertised.listeners" in daemon.text()
-        assert "kafka-0.internal.invalid:9092" in daemon.text()
+        assert address in daemon.text()
+        assert "docs/runbook.md#an-address-that-the-broker-gives" in daemon.text()
 
 
 def test_a_worker_that_stands_by_is_ready_and_takes_over(kafka, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
 from stream_detector.config.models import Kafka
+from stream_detector.connectors.kafka.addresses import explained
 from stream_detector.connectors.kafka.probe import probe
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
 from stream_detector.errors import ConnectorError, InputMissingError, RefusedError
@@ -42,7 +43,8 @@ def admin_client(kafka: Kafka) -> Iterator[Any]:
             **connection_settings(kafka),
         )
     try:
-        yield client
+        with explained(client._manager.cluster, kafka):  # noqa: SLF001 - there is no public way
+            yield client
     finally:
         client.close()
 

@@ -26,6 +26,7 @@ from kafka.structs import OffsetAndMetadata
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Fetched, Rebalance
 from stream_detector.connectors.kafka import open_transaction
+from stream_detector.connectors.kafka.addresses import explained, troubles
 from stream_detector.connectors.kafka.admin import topic_ids
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.consumer import BROKER_AWAY, new_consumer
@@ -136,9 +137,9 @@ class KafkaSource:
         """At most a line in ten seconds: this may come with every poll."""
         if (now := time.monotonic()) >= self._quiet_until:
             self._quiet_until = now + _QUIET_SECONDS
-            log.warning(
-                "the broker does not answer: %s", error, extra=fields("broker-away", stage="poll")
-            )
+            why = troubles(self._consumer._client.cluster, self._kafka)  # noqa: SLF001 - likewise
+            how = fields("broker-away", stage="poll")
+            log.warning("the broker does not answer: %s%s", error, why, extra=how)
 
     def _poll_while_joining(self, timeout_ms: int) -> dict[Any, Any]:
         """Poll for the group's sake, and fetch what is owned nevertheless.
@@ -290,7 +291,10 @@ class KafkaSource:
         asked = [theirs(source) for source in sorted(wanted)]
         if not asked:
             return {}
-        with clear_cause(f"ask for {question.replace('_', ' ')}", self._kafka):
+        with (
+            explained(self._consumer._client.cluster, self._kafka),  # noqa: SLF001 - no public way
+            clear_cause(f"ask for {question.replace('_', ' ')}", self._kafka),
+        ):
             answer = getattr(self._consumer, question)(asked, timeout_ms=self._timeout_ms)
         return {ours(partition): int(offset) for partition, offset in answer.items()}
 

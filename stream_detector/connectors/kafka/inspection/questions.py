@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kafka.admin import (
@@ -15,6 +13,7 @@ from kafka.errors import (
 )
 
 from stream_detector.config.models import Config, Kafka
+from stream_detector.connectors.kafka.addresses import look
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
@@ -47,11 +46,6 @@ from stream_detector.connectors.kafka.inspection.group_questions import (
 )
 from stream_detector.connectors.kafka.inspection.inquiry import Inquiry
 from stream_detector.connectors.kafka.inspection.transactions import open_transactions
-from stream_detector.connectors.kafka.probe import reach
-from stream_detector.errors import ConnectorError
-
-_AT_ONCE = 8
-"""Brokers that are reached for at the same time."""
 
 _INTERNAL = ("__consumer_offsets", "__transaction_state")
 
@@ -103,19 +97,8 @@ def ask_all(
 
 
 def _brokers(client: Any, inquiry: Inquiry, kafka: Kafka, deadline: float) -> tuple[Broker, ...]:
-    # As the bootstrap server has named them, for this listener: asking would go to one of them.
-    known = sorted(client._manager.cluster.brokers())  # noqa: SLF001 - there is no public way
-
-    def look(number: int, host: str, port: int) -> Broker:
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            reach(kafka, address, min(deadline, time.monotonic() + kafka.request_timeout))
-        except ConnectorError as error:
-            return Broker(number, address, str(error))
-        return Broker(number, address)
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        seen = list(pool.map(lambda one: look(one.node_id, one.host, one.port), known))
+    cluster = client._manager.cluster  # noqa: SLF001 - there is no public way
+    seen = [Broker(*one) for one in look(cluster, kafka, deadline)]
     return tuple(
         broker
         if broker.trouble
