@@ -59,6 +59,10 @@ class RefusedError(ConnectorError):
     """The broker refuses us (password, certificate, rights): waiting is no cure."""
 
 
+class BrokerLimitError(RefusedError):
+    """A timeout of ours is outside of what the broker allows."""
+
+
 class CommitRefusedError(ConnectorError):
     """A commit was refused because the group has moved on; nothing of it was written."""
 

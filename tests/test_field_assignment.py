@@ -116,20 +116,25 @@ def test_an_output_topic_deleted_is_not_made_anew(creating: Broker, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "named", "limit"),
     [
-        ({"consumer": {"session_timeout_ms": 7_200_000}}, "kafka.consumer.session_timeout_ms"),
-        ({"transaction_timeout": "1h"}, "transaction.max.timeout.ms"),
+        (
+            {"consumer": {"session_timeout_ms": 7_200_000}},
+            "kafka.consumer.session_timeout_ms",
+            "group.max.session.timeout.ms=1800000",
+        ),
+        ({"transaction_timeout": "1h"}, "kafka.transaction_timeout", "max.timeout.ms=900000"),
     ],
 )
 def test_a_limit_of_the_broker_is_refused_at_once_by_name(
-    kafka, tmp_path: Path, changes: dict[str, Any], named: str
+    kafka, tmp_path: Path, changes: dict[str, Any], named: str, limit: str
 ) -> None:
     """A11: such an error is permanent; it was tried again every five seconds."""
     config = settings({**topics(kafka.bootstrap), **changes}, tmp_path)
     with DaemonProcess(tmp_path, config) as daemon:
         assert daemon.wait(40) == 3, daemon.text()
         assert named in daemon.text()
+        assert limit in daemon.text()
         assert "docs/runbook.md#a-limit-of-the-broker" in daemon.text()
         assert "Next attempt" not in daemon.text()
         assert "Traceback" not in daemon.text()

@@ -26,6 +26,7 @@ from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Output
 from stream_detector.connectors.kafka.admin import wait_for_topics
 from stream_detector.connectors.kafka.groups import active_members
+from stream_detector.connectors.kafka.inspection import told_limits
 from stream_detector.connectors.kafka.internal_topics import JOURNAL_SETTINGS, ensure_topic
 from stream_detector.connectors.kafka.log import KafkaJournal
 from stream_detector.connectors.kafka.sink import AtLeastOnceOutput
@@ -35,7 +36,7 @@ from stream_detector.connectors.kafka.transactions import TransactionalOutput
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.ownership import Parts
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
-from stream_detector.errors import StateError
+from stream_detector.errors import BrokerLimitError, StateError
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.logs import configure_logging, fields
@@ -181,7 +182,7 @@ def _work(config: Config, kafka: Kafka, outside: _Outside, *, reset: bool) -> No
             journal=journal,
             accept_untrained=reset,
         )
-        Daemon(
+        daemon = Daemon(
             config,
             kafka,
             source,
@@ -190,7 +191,11 @@ def _work(config: Config, kafka: Kafka, outside: _Outside, *, reset: bool) -> No
             parts,
             stopping=stop,
             recent=outside.recent,
-        ).run()
+        )
+        try:
+            daemon.run()
+        except BrokerLimitError as error:
+            raise BrokerLimitError(f"{error}{told_limits(kafka)}") from error
         # While it closes, kafka-python's I/O thread may read from a socket that is gone, and says
         # so at ERROR with a traceback. Everything is committed: there is nothing to act on.
         logging.getLogger("kafka.net").setLevel(logging.CRITICAL)

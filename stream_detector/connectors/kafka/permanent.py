@@ -31,6 +31,11 @@ def _is(error: BaseException, kind: type[KafkaError]) -> bool:
     return isinstance(error, kind) or kind.__name__ in str(error)
 
 
+def is_limit(error: BaseException) -> bool:
+    """Whether a timeout of ours is outside of what the broker allows."""
+    return _is(error, InvalidSessionTimeoutError) or _is(error, InvalidTransactionTimeoutError)
+
+
 def permanent(error: BaseException, kafka: Kafka) -> str | None:
     """Words for an error that no further attempt would change; None for all others."""
     if _is(error, InvalidSessionTimeoutError):

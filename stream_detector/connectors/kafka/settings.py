@@ -18,8 +18,18 @@ from kafka.errors import (
 
 from stream_detector.config.models import Kafka, KafkaSecurity
 from stream_detector.connectors.kafka import codecs
-from stream_detector.connectors.kafka.permanent import SESSION_TIMEOUT_MS, advertised, permanent
-from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
+from stream_detector.connectors.kafka.permanent import (
+    SESSION_TIMEOUT_MS,
+    advertised,
+    is_limit,
+    permanent,
+)
+from stream_detector.errors import (
+    BrokerLimitError,
+    ConfigurationError,
+    ConnectorError,
+    RefusedError,
+)
 
 
 class _HiddenText(str):
@@ -259,7 +269,8 @@ def refusal(error: BaseException, action: str, kafka: Kafka) -> RefusedError | N
         named = ", ".join(sorted(map(str, given))) if isinstance(given, set) else str(given)
         return RefusedError(f"{where}: {user} is not authorised ({kind} {named})")
     if (lasting := permanent(error, kafka)) is not None:
-        return RefusedError(f"{where}: {lasting}")
+        refused = BrokerLimitError if is_limit(error) else RefusedError
+        return refused(f"{where}: {lasting}")
     return None
 
 

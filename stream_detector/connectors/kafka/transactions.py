@@ -20,6 +20,7 @@ from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Commit
+from stream_detector.connectors.kafka.addresses import explained
 from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.refusals import (
     CLIENT_ERRORS,
@@ -77,8 +78,13 @@ class TransactionalOutput:
         name = f"{self._kafka.group}-shard-{self._shard}"
         with clear_cause(f"begin transactions as {name}", self._kafka):
             producer = KafkaProducer(**transactional_settings(self._kafka, self._shard))
-            never_create(producer._metadata)  # noqa: SLF001 - there is no public way
-            self._producer = producer  # closed at the next opening even where this one fails
+        cluster = producer._metadata  # noqa: SLF001 - there is no public way
+        never_create(cluster)
+        self._producer = producer  # closed at the next opening even where this one fails
+        with (
+            explained(cluster, self._kafka),
+            clear_cause(f"begin transactions as {name}", self._kafka),
+        ):
             try:
                 producer.init_transactions()  # heeds max_block_ms
             except AuthorizationError as error:

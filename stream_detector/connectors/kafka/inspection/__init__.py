@@ -15,11 +15,17 @@ from stream_detector.connectors.kafka.admin import admin_client
 from stream_detector.connectors.kafka.inspection.facts import Facts
 from stream_detector.connectors.kafka.inspection.findings import Finding
 from stream_detector.connectors.kafka.inspection.groups import judge_group
-from stream_detector.connectors.kafka.inspection.limits import judge_limits
+from stream_detector.connectors.kafka.inspection.inquiry import Inquiry
+from stream_detector.connectors.kafka.inspection.limits import LIMITS_ON_TIMEOUTS, judge_limits
 from stream_detector.connectors.kafka.inspection.policies import judge_policies
-from stream_detector.connectors.kafka.inspection.questions import ask_all, wanted_topics
+from stream_detector.connectors.kafka.inspection.questions import (
+    ask_all,
+    ask_brokers,
+    wanted_topics,
+)
 from stream_detector.connectors.kafka.inspection.rights import judge_quotas, judge_rights
 from stream_detector.connectors.kafka.inspection.structure import judge_structure
+from stream_detector.errors import ConfigurationError, ConnectorError
 
 _ORDER = {"error": 0, "warning": 1, "not checked": 2}
 _DEADLINES = 4
@@ -44,6 +50,23 @@ def inspect(config: Config, kafka: Kafka, snapshot_topic: str | None) -> Inspect
     with admin_client(kafka) as client:
         facts = ask_all(client, config, kafka, wanted_topics(kafka, snapshot_topic), deadline)
     return Inspection(judge(config, kafka, facts), facts)
+
+
+def told_limits(kafka: Kafka) -> str:
+    """The brokers' limits on our timeouts, in words; "" where they are not told in time."""
+    deadline = time.monotonic() + kafka.request_timeout
+    try:
+        with admin_client(kafka) as client:
+            told = ask_brokers(client, Inquiry(deadline, kafka.request_timeout), kafka, deadline)
+    except (ConfigurationError, ConnectorError):
+        return ""
+    limits = {
+        f"broker {broker.number}: {name}={limit}"
+        for broker in told
+        for name in LIMITS_ON_TIMEOUTS
+        if (limit := broker.limit(name)) is not None
+    }
+    return f". What the brokers allow: {', '.join(sorted(limits))}" if limits else ""
 
 
 def judge(config: Config, kafka: Kafka, facts: Facts) -> tuple[Finding, ...]:

@@ -34,6 +34,12 @@ from stream_detector.connectors.kafka.settings import (
 )
 from stream_detector.connectors.kafka.snapshot_keys import PART_BYTES
 
+LIMITS_ON_TIMEOUTS = (
+    "group.max.session.timeout.ms",
+    "group.min.session.timeout.ms",
+    "transaction.max.timeout.ms",
+)
+
 _USUAL_BYTES = 1_048_588
 """Kafka's default of max.message.bytes: 1 MiB and the head of a batch."""
 

@@ -69,7 +69,7 @@ def ask_all(
 ) -> Facts:
     """Everything that the judges want to know. Takes no longer than to the deadline."""
     inquiry = Inquiry(deadline, kafka.request_timeout)
-    brokers = _brokers(client, inquiry, kafka, deadline)
+    brokers = ask_brokers(client, inquiry, kafka, deadline)
     if brokers and all(broker.trouble for broker in brokers):
         return Facts(brokers=brokers, unanswered=tuple(inquiry.unanswered))
     authoriser = has_authoriser(client)
@@ -96,7 +96,8 @@ def ask_all(
     )
 
 
-def _brokers(client: Any, inquiry: Inquiry, kafka: Kafka, deadline: float) -> tuple[Broker, ...]:
+def ask_brokers(client: Any, inquiry: Inquiry, kafka: Kafka, deadline: float) -> tuple[Broker, ...]:
+    """Where each broker is, whether it answers there, and its settings where it tells them."""
     cluster = client._manager.cluster  # noqa: SLF001 - there is no public way
     seen = [Broker(*one) for one in look(cluster, kafka, deadline)]
     return tuple(
