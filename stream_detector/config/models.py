@@ -211,6 +211,11 @@ class Processing(Model):
     stuck_partition_wait: Duration = Field(
         human("1s"), description="How long the merge waits for a partition stuck below its end."
     )
+    leaderless_wait: Duration = Field(
+        human("30s"),
+        description="How long the merge waits for a partition without a leader; then the others "
+        "go on without it.",
+    )
     commit_interval: Duration = Field(human("1s"), description="Longest time between commits.")
     shutdown_timeout: Duration = Field(
         human("30s"), description="Limit for a graceful stop after SIGTERM."

@@ -117,6 +117,9 @@ class GroupSource(Source, Protocol):
     def without_leader(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those partitions that exist and that nobody can serve just now."""
 
+    def known_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """Ids of topics as far as they are known without asking, in the form of ``topic_ids``."""
+
     def missing_topics(self) -> list[str]:
         """Topics to be read that do not exist (any more)."""
 

@@ -100,6 +100,11 @@ class EmbeddedSource:
         del sources
         return set()
 
+    def known_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """None: there are no brokers."""
+        del topics
+        return {}
+
     def missing_topics(self) -> list[str]:
         """Nothing of it ever is."""
         return []

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import GroupSource
 from stream_detector.daemon.shard import Shard
+from stream_detector.errors import InputMissingError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.log_fields import fields
 from stream_detector.telemetry.conditions import Conditions
@@ -18,13 +19,38 @@ _GONE_AFTER_SECONDS = 10.0
 class Availability:
     """Says which input cannot be read, by name. State: its conditions."""
 
-    def __init__(self, source: GroupSource, kafka: Kafka, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        source: GroupSource,
+        kafka: Kafka,
+        conditions: Conditions,
+        *,
+        leaderless_wait_seconds: float,
+    ) -> None:
+        """``leaderless_wait_seconds``: ``processing.leaderless_wait``."""
         self._source, self._kafka, self._conditions = source, kafka, conditions
+        self._leaderless_wait = leaderless_wait_seconds
+
+    def check_ids(self, shards: Collection[Shard]) -> None:
+        """Raise ``StateError`` where a topic of the same name has taken the place of one read.
+
+        Asked at every turn, before what was fetched is taken in: an offset of the one may exist in
+        the other.
+        """
+        ids = self._source.known_ids(self._kafka.input_topics)
+        for shard in shards:
+            for topic, now in ids.items():
+                if shard.topic_ids.get(topic, now) != now:
+                    raise StateError(
+                        f"the topic {topic} was deleted and made anew: the state of shard "
+                        f"{shard.number} belongs to the old one. Use another kafka.group, or "
+                        "--reset-state; see docs/runbook.md#a-topic-or-partition-is-gone"
+                    )
 
     def look(self, shards: Collection[Shard]) -> frozenset[TopicPartition]:
-        """Report what cannot be read; the partitions of ``shards`` that are gone for good.
+        """Report what cannot be read; those partitions of ``shards`` that are waited for no longer.
 
-        Raises ``InputMissingError`` where a replay waits for one of them.
+        Raises ``InputMissingError`` where a replay waits for one that is gone.
         """
         sources = [source for shard in shards for source in shard.merger.sources]
         topics = self._source.missing_topics()
@@ -40,18 +66,37 @@ class Availability:
         )
         for topic in topics:
             self._missing(topic, blocking)
-        for one in sorted(headless):
-            self._conditions.report(
-                "input_without_leader",
-                one,
-                f"{one} has no leader: every broker that holds it is away. Bring one back; see "
-                "docs/runbook.md#a-partition-without-a-leader",
-                extra=fields("input-without-leader", stage="poll", partition=str(one)),
-                blocking=blocking,
-            )
+        left_behind = frozenset(
+            one
+            for one in sorted(headless)
+            if self._headless(str(one), blocking) >= self._leaderless_wait
+        )
         self._conditions.keep("input_missing", [*topics, *missing])
         self._conditions.keep("input_without_leader", headless)
-        return gone
+        self._check_replays(shards, gone)
+        return gone | left_behind
+
+    def _check_replays(self, shards: Collection[Shard], gone: Collection[TopicPartition]) -> None:
+        for shard in shards:
+            for one in sorted(gone):
+                if one in shard.fetch_positions and shard.needs(one):
+                    raise InputMissingError(
+                        f"shard {shard.number} cannot come to where it stood: its journal names "
+                        f"records of {one}, which does not exist any more. Use another "
+                        "kafka.group, or --reset-state; see "
+                        "docs/runbook.md#a-topic-or-partition-is-gone"
+                    )
+
+    def _headless(self, about: str, blocking: bool) -> float:
+        return self._conditions.report(
+            "input_without_leader",
+            about,
+            f"{about} has no leader: every broker that holds it is away. The others go on without "
+            f"it after processing.leaderless_wait, {self._leaderless_wait:g} s. Bring a broker "
+            "back; see docs/runbook.md#a-partition-without-a-leader",
+            extra=fields("input-without-leader", stage="poll", partition=about),
+            blocking=blocking,
+        )
 
     def _missing(self, about: str, blocking: bool) -> float:
         return self._conditions.report(

@@ -9,6 +9,7 @@ The numbered steps (docs/architecture.md has them too), with the failpoint at ea
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import time
@@ -76,7 +77,12 @@ class Daemon:
         self._ownership = Ownership(config, kafka, source, metrics, parts)
         self._flow = Flow(source, config.processing, metrics)
         self._conditions = conditions = Conditions(metrics, health)
-        self._availability = Availability(source, kafka, conditions)
+        self._availability = Availability(
+            source,
+            kafka,
+            conditions,
+            leaderless_wait_seconds=config.processing.leaderless_wait,
+        )
         self._stability = Stability(source, metrics, conditions)
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
@@ -115,6 +121,7 @@ class Daemon:
         except InputLostError as error:
             self._begin_anew(str(error))
             return
+        self._availability.check_ids(self.shards.values())
         change = self._source.take_rebalance()
         if change is not None:
             self._rebalance(change)
@@ -287,7 +294,8 @@ class Daemon:
         until = time.monotonic() + self._config.processing.shutdown_timeout / 3
         for owned in list(self._ownership.owned.values()):
             while not self._commit(owned) and time.monotonic() < until and owned.ledger.pending:
-                self._source.poll(0.05)  # a membership of now; what it brings is read again
+                with contextlib.suppress(InputLostError):  # a topic that vanishes just now
+                    self._source.poll(0.05)  # a membership of now; what it brings is read again
             if owned.ledger.pending:
                 log.warning(
                     "shard %d: the last commit could not be written; what it holds will be "

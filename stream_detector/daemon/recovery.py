@@ -105,6 +105,7 @@ def begin(
         )
     _check_ids(shard, source.topic_ids({one.topic for one in sources}))
     _check_topics(shard, records, sources, kafka)
+    _say_where_no_offsets_are(shard, records, sources, committed, kafka)
     places, records = _places(shard, sources, source, kafka, metrics, committed, records)
     for one, place in places.items():
         shard.add(one, place.position, place.emit_from, place.lost_from)
@@ -194,6 +195,31 @@ def _check_topics(
     if unknown:
         raise ConnectorError(
             f"the journal after the snapshot names {listed}, which the group has not assigned (yet)"
+        )
+
+
+def _say_where_no_offsets_are(
+    shard: Shard,
+    records: Sequence[JournalRecord],
+    sources: Sequence[TopicPartition],
+    committed: Mapping[TopicPartition, int],
+    kafka: Kafka,
+) -> None:
+    """One line where the group's offsets were deleted, or have expired, and the journal goes on."""
+    if shard.journal_place is None and not records:
+        return  # without a journal: ``offsets.compare``
+    known = first_starts(records)
+    read = (one for one in sources if one in known or shard.restored_position(one))
+    without = [str(one) for one in read if one not in committed]
+    if without:
+        log.warning(
+            "the group %s has no offset (any more) for %s, which shard %d has read: the journal "
+            "tells where to go on, and nothing is done twice; %s",
+            kafka.group,
+            ", ".join(without),
+            shard.number,
+            offsets.SECTION,
+            extra=fields("offsets-gone", stage="open", shard=shard.number),
         )
 
 

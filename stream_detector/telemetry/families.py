@@ -26,11 +26,7 @@ BrokerErrorKind: TypeAlias = Literal[
     "ends", "offsets_reset", "open", "partitions_added", "retention_overrun"
 ]
 Condition: TypeAlias = Literal[
-    "input_missing",
-    "input_without_leader",
-    "input_forbidden",
-    "open_transaction",
-    "journal_foreign",
+    "input_missing", "input_without_leader", "open_transaction", "journal_foreign"
 ]
 """Names of conditions that last (``telemetry.conditions``)."""
 

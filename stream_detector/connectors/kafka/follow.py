@@ -9,6 +9,7 @@ from kafka import TopicPartition as ClientPartition
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
 from stream_detector.errors import InputMissingError
 
@@ -25,7 +26,7 @@ def follow(
     Ends when ``stopping`` says so. Raises ``InputMissingError`` where the topic does not exist.
     """
     name = kafka.alerts if topic is None else topic
-    # Asked first: a consumer creates what is missing, whatever it is told.
+    # Asked first: a consumer that waits for what is missing says nothing.
     counts = partition_counts(kafka, [name])
     if name not in counts:
         raise InputMissingError(f"the topic {name} does not exist")
@@ -39,6 +40,7 @@ def follow(
             bootstrap_timeout_ms=timeout_ms,
             metrics_enabled=False,
         )
+        never_create(consumer._client.cluster)  # noqa: SLF001 - there is no public way
     try:
         consumer.assign([ClientPartition(name, number) for number in range(counts[name])])
         while not stopping():

@@ -90,7 +90,7 @@ class TopicStore:
     def write(self, position: int, data: bytes | bytearray) -> None:
         """The parts, each confirmed, then the manifest; then remove what is beyond ``keep``."""
         try:
-            self._know(ensure_snapshot_topic(self._kafka, self._topic, self._shards))
+            self._ensure()
             self._write(position, data)
         except ConnectorError as error:
             raise StateError(f"cannot write snapshot {position}: {error}") from error
@@ -104,6 +104,21 @@ class TopicStore:
                 error,
                 extra=fields("snapshot-cleanup-failed", stage="snapshot"),
             )
+
+    def _ensure(self) -> None:
+        """Make the topic where it is missing: at first, or since somebody has deleted it."""
+        held = partition_counts(self._kafka, [self._topic]).get(self._topic)
+        if held is None:
+            if self._partitions:
+                log.warning(
+                    "the topic of snapshots, %s, was gone and is made anew: the older snapshots "
+                    "are lost. Who deletes it? See docs/runbook.md#the-topic-of-snapshots-is-gone",
+                    self._topic,
+                    extra=fields("snapshot-topic-gone", stage="snapshot"),
+                )
+            self._forget()
+            held = ensure_snapshot_topic(self._kafka, self._topic, self._shards)
+        self._know(held)
 
     def _write(self, position: int, data: bytes | bytearray) -> None:
         content = blake2b(data, digest_size=16).hexdigest()

@@ -83,6 +83,7 @@ class KafkaSource:
                 dead_letter=kafka.unreadable == "dead_letter",
                 partition_assignment_strategy=[self._assignor],
             )
+            self._cluster = self._consumer._client.cluster  # noqa: SLF001 - no public way
             self._listener.consumer = self._consumer
             self._fencing = Fencing(self._consumer._coordinator)  # noqa: SLF001
             refuse_other_protocols(self._consumer._coordinator)  # noqa: SLF001
@@ -236,12 +237,12 @@ class KafkaSource:
         return theirs(source) in self._consumer.assignment()
 
     def position(self, source: TopicPartition) -> int:
-        """Offset of the next record to be read; past aborted and control records."""
-        try:
-            position = self._consumer.position(theirs(source), timeout_ms=self._timeout_ms)
-        except CLIENT_ERRORS:
-            return -1  # not assigned any more, or not known yet
-        return -1 if position is None else int(position)
+        """Offset of the next record to be read; past aborted and control ones. -1: not known.
+
+        The client's own ``position`` waits at every turn where a partition has no leader.
+        """
+        state = self._consumer._subscription.assignment.get(theirs(source))  # noqa: SLF001
+        return -1 if state is None or state.position is None else int(state.position.offset)
 
     def log_end(self, source: TopicPartition) -> int:
         """End of a partition's log as far as it is known without asking; -1 where it is not."""
@@ -254,18 +255,20 @@ class KafkaSource:
 
     def missing(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those partitions that the brokers' metadata, as the client knows it, does not name."""
-        cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
-        return {one for one in sources if cluster.leader_for_partition(theirs(one)) is None}
+        return {one for one in sources if self._cluster.leader_for_partition(theirs(one)) is None}
 
     def without_leader(self, sources: Iterable[TopicPartition]) -> set[TopicPartition]:
         """Those partitions that are known and that no broker can serve just now."""
-        cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
-        return {one for one in sources if cluster.leader_for_partition(theirs(one)) == -1}
+        return {one for one in sources if self._cluster.leader_for_partition(theirs(one)) == -1}
+
+    def known_ids(self, topics: Iterable[str]) -> dict[str, str]:
+        """The brokers' ids of topics, as the client knows them without asking."""
+        ids = ((topic, self._cluster.topic_id(topic)) for topic in topics)
+        return {topic: str(found) for topic, found in ids if found is not None and found.int}
 
     def missing_topics(self) -> list[str]:
         """Input topics that the brokers' metadata, as the client knows it, does not name."""
-        cluster = self._consumer._client.cluster  # noqa: SLF001 - there is no public way
-        return [t for t in self._kafka.input_topics if not cluster.partitions_for_topic(t)]
+        return [t for t in self._kafka.input_topics if not self._cluster.partitions_for_topic(t)]
 
     def ask_ends(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Ends of the logs, of what ``read_committed`` may see, where they can be had.

@@ -21,6 +21,7 @@ from kafka.structs import OffsetAndMetadata
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.base import Commit
 from stream_detector.connectors.kafka.addresses import explained
+from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.refusals import (
     CLIENT_ERRORS,
@@ -37,7 +38,13 @@ from stream_detector.connectors.kafka.refusals import (
 )
 from stream_detector.connectors.kafka.settings import clear_cause, refusal, transactional_settings
 from stream_detector.connectors.kafka.sink import close_producer
-from stream_detector.errors import CommitDoubtError, CommitRefusedError, RefusedError
+from stream_detector.errors import (
+    CommitDoubtError,
+    CommitRefusedError,
+    ConnectorError,
+    OutputError,
+    RefusedError,
+)
 from stream_detector.failpoints import failpoint
 
 _MOST_ADAPTATIONS = 40
@@ -112,6 +119,7 @@ class TransactionalOutput:
             if final is not None:
                 raise final from error
             self.close()
+            self._check_topics(error)
             raise CommitDoubtError(f"a transaction ended in doubt: {error!r}") from error
 
     def _attempt(self, commit: Commit, membership: Any) -> int:
@@ -147,7 +155,29 @@ class TransactionalOutput:
             refused = refusal(root, "write", self._kafka)
             raise (refused or RefusedError(f"not authorised: {root!r}")) from error
         self.close()
+        self._check_topics(error)
         raise CommitDoubtError(f"a transaction ended in doubt: {root!r}") from error
+
+    def _check_topics(self, error: BaseException) -> None:
+        """Raise ``OutputError`` where a topic that is written to has been deleted.
+
+        The client does not tell: it looks for the topic until the time is up, and the journal
+        could not be asked for the outcome either.
+        """
+        kafka = self._kafka
+        wanted = (kafka.journal_topic, kafka.alerts, kafka.dead_letters)
+        try:
+            held = partition_counts(kafka, wanted)
+        except RefusedError:
+            raise
+        except ConnectorError:
+            return  # the broker is away: that is another matter
+        if missing := [topic for topic in wanted if topic not in held]:
+            raise OutputError(
+                f"the topic {', '.join(missing)} does not exist any more: it was deleted while it "
+                "was written to. Nothing of this commit is written; see "
+                "docs/runbook.md#an-output-topic-is-gone"
+            ) from error
 
     def _transact(self, commit: Commit, membership: Any, deadline: float) -> int:
         producer = self._producer
