@@ -36,6 +36,10 @@ class OutputError(ConnectorError):
     """An alert or dead letter could not be delivered within its deadline."""
 
 
+class JournalRecordTooLargeError(OutputError):
+    """The journal's topic takes no record of this size; nothing of the commit was written."""
+
+
 class StateError(StreamDetectorError):
     """A snapshot is damaged, does not fit the configuration, or the state is in doubt."""
 

@@ -60,6 +60,14 @@ class Record(Protocol):
         """Name and value of each header."""
 
 
+def record_bytes(record: Record) -> int:
+    """How many bytes a record holds, about: names of headers count as their characters."""
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, content in record.headers:
+        size += len(name) + len(content or b"")
+    return size
+
+
 class PlainRecord(NamedTuple):
     """A ``Record`` made by the file and memory sources and by tests."""
 

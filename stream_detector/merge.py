@@ -15,7 +15,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from stream_detector.events import NO_TIMESTAMP, EventBatch, Int64, State, TopicPartition
+from stream_detector.events import (
+    NO_TIMESTAMP,
+    EventBatch,
+    Int64,
+    State,
+    TopicPartition,
+    record_bytes,
+)
 from stream_detector.stream_time import HELD, MAX_STEP_MS, StreamTime, carried
 
 _NONE: Int64 = np.empty(0, dtype=np.int64)
@@ -59,6 +66,19 @@ class _Lane:
         if not self.fell:
             return self.keys
         return [np.maximum.accumulate(np.concatenate(self.keys))]
+
+    def first_keys(self, count: int) -> Int64:
+        """Keys of the first ``count`` events, as of ``rising_keys``."""
+        return np.concatenate([_NONE, *self.rising_keys()])[:count]
+
+    def first_sizes(self, count: int) -> Int64:
+        """How many bytes the records of the first ``count`` events hold."""
+        found: list[int] = []
+        for batch in self.batches:
+            if len(found) >= count:
+                break
+            found += map(record_bytes, batch.record[: count - len(found)].tolist())
+        return np.array(found, dtype=np.int64)
 
     def cut(self, count: int) -> tuple[EventBatch, Int64]:
         """Take the first ``count`` (at least one) events out; what stays is not copied."""
@@ -155,11 +175,18 @@ class Merger:
             return []
         return [s for s, lane in self._lanes.items() if not lane.waiting and s not in at_end]
 
-    def release(self, at_end: Collection[TopicPartition]) -> EventBatch | None:
-        """Every event whose place in the order is certain; None where there is none.
+    def release(
+        self,
+        at_end: Collection[TopicPartition],
+        most_events: int | None = None,
+        most_bytes: int | None = None,
+    ) -> EventBatch | None:
+        """The events whose place in the order is certain; None where there is none.
 
         Args:
             at_end: partitions that stand at the end of their log, or are waited for no longer.
+            most_events: so many at most; what stays comes next, in the same order.
+            most_bytes: records of so many bytes at most, but one event at the least.
         """
         ranked = [(rank, s, self._lanes[s]) for rank, s in enumerate(self.sources)]
         limit: tuple[int, int] | None = None
@@ -171,12 +198,42 @@ class Merger:
             # Up to its last waiting event this partition cannot surprise anybody.
             last = (int(lane.rising_keys()[-1][-1]), rank)
             limit = last if limit is None else min(limit, last)
-        return self._merge(
-            {
-                source: lane.waiting if limit is None else _count_up_to(lane, rank, limit)
-                for rank, source, lane in ranked
-            }
-        )
+        counts = {
+            source: lane.waiting if limit is None else _count_up_to(lane, rank, limit)
+            for rank, source, lane in ranked
+        }
+        if most_events is not None:
+            counts = self._first(counts, most_events)
+        if most_bytes is not None:
+            counts = self._first_of_size(counts, most_bytes)
+        return self._merge(counts)
+
+    def _first(self, counts: Step, most: int) -> Step:
+        """How many of each partition's first events are among the first ``most`` of all."""
+        if sum(counts.values()) <= most:
+            return counts
+        keys = [self._lanes[source].first_keys(min(n, most)) for source, n in counts.items()]
+        limit = int(np.partition(np.concatenate(keys), most - 1)[most - 1])
+        found = [int(one.searchsorted(limit)) for one in keys]
+        left = most - sum(found)
+        for rank, one in enumerate(keys):  # those of the same key, in the order of ties
+            same = min(int(one.searchsorted(limit, side="right")) - found[rank], left)
+            found[rank] += same
+            left -= same
+        return dict(zip(counts, found, strict=True))
+
+    def _first_of_size(self, counts: Step, most_bytes: int) -> Step:
+        """How many of each partition's first events are among the first of so many bytes in all."""
+        sizes = [self._lanes[source].first_sizes(n) for source, n in counts.items()]
+        if sum(int(one.sum()) for one in sizes) <= most_bytes:
+            return counts
+        keys = [self._lanes[source].first_keys(n) for source, n in counts.items()]
+        ranks = np.repeat(np.arange(len(keys)), list(map(len, keys)))
+        order = np.lexsort((ranks, np.concatenate(keys)))
+        reached = np.cumsum(np.concatenate(sizes)[order])
+        most = max(int(reached.searchsorted(most_bytes, side="right")), 1)
+        found = np.bincount(ranks[order[:most]], minlength=len(keys))
+        return dict(zip(counts, found.tolist(), strict=True))
 
     def release_step(self, step: Mapping[TopicPartition, int]) -> EventBatch | None:
         """Events below the offsets of ``step``, merged as they were when it was recorded.

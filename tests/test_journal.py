@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from support.streams import configuration, records
 
 from stream_detector.connectors.base import Commit, Fetched
+from stream_detector.daemon import slices as cuts
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.slices import composed, fitting
 from stream_detector.errors import StateError
 from stream_detector.events import PlainRecord, TopicPartition
 from stream_detector.journal import JournalRecord, Range, decode, encode, last_beginning
@@ -59,7 +61,7 @@ class Live:
             self.shard.advance(at_end)
             if self.shard.dirty and (self.rng.random() < 0.3 or not any(left.values())):
                 number += 1
-                commit = self.shard.prepare_commit(number, "a", "d")
+                commit = composed(self.shard.take_slices(), number, ("a", "d"))
                 self.alerts += [m.value for m in commit.messages[0][1]]
                 yield commit
 
@@ -147,9 +149,98 @@ def test_a_backlog_is_one_step_however_it_is_polled() -> None:
                     shard.take_in(Fetched(one, left[one][:take]))
                     del left[one][:take]
             shard.advance({one for one in PARTITIONS if not left[one]})
-        (step,) = decode(shard.prepare_commit(1, "a", "d").journal).steps
+        (step,) = decode(composed(shard.take_slices(), 1, ("a", "d")).journal).steps
         steps.append(step)
     assert all(step == steps[0] for step in steps)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_wherever_commits_are_cut_output_and_replay_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Bounds, slices and how many of them make a commit, at random."""
+    rng = np.random.default_rng(seed)
+    whole, wanted = run_whole()
+    assert len(wanted) > 5
+    monkeypatch.setattr(cuts, "SLICE_BYTES", int(rng.integers(1, 20_000)))
+    monkeypatch.setattr(cuts, "SLICE_RANGES", int(rng.integers(1, 8)))
+    monkeypatch.setattr(cuts, "RELEASE_EVENTS", int(rng.integers(1, 90)))
+    monkeypatch.setattr(cuts, "RELEASE_BYTES", int(rng.integers(1, 5000)))
+    shard, slices = Shard(0, CONFIG, Metrics()), []
+    for one in PARTITIONS:
+        shard.add(one, 0)
+    left = {one: list(records) for one, records in logs(1500).items()}
+    while any(left.values()):
+        for one in PARTITIONS:
+            take = int(rng.integers(0, 200))
+            if left[one][:take]:
+                shard.take_in(Fetched(one, left[one][:take]))
+                del left[one][:take]
+        while shard.advance({one for one in PARTITIONS if not left[one]}) is not None:
+            pass
+        if rng.random() < 0.3 or not any(left.values()):
+            slices += shard.take_slices()
+    assert not shard.take_slices()
+    assert len(slices) > 3
+    assert shard.pipeline.fingerprint == whole.pipeline.fingerprint
+    script, alerts = [], []
+    while slices:
+        count = int(rng.integers(1, 6))
+        commit = composed(slices[:count], len(script) + 1, ("a", "d"))
+        del slices[:count]
+        alerts += [m.value for m in commit.messages[0][1]]
+        script.append(decode(commit.journal))
+    assert alerts == wanted
+    again = Shard(0, CONFIG, Metrics())
+    for one in PARTITIONS:
+        again.add(one, 0)
+    live = Live(seed, 0)
+    live.logs = logs(1500)
+    assert follow(again, script, live) == wanted
+    assert again.mismatches == 0
+    assert again.positions() == shard.positions() == whole.positions()
+
+
+def run_whole() -> tuple[Shard, list[bytes | None]]:
+    """The same backlog as one commit."""
+    shard = Shard(0, CONFIG, Metrics())
+    for one in PARTITIONS:
+        shard.add(one, 0)
+        shard.take_in(Fetched(one, logs(1500)[one]))
+    while shard.advance(set(PARTITIONS)) is not None:
+        pass
+    commit = composed(shard.take_slices(), 1, ("a", "d"))
+    return shard, [m.value for m in commit.messages[0][1]]
+
+
+def test_a_record_of_very_many_ranges_fits() -> None:
+    """Thousands of partitions with the longest of names, offsets without an event included."""
+    shard = Shard(0, CONFIG, Metrics())
+    sources = [TopicPartition("t" * 249, number) for number in range(6000)]
+    (record,) = records(1)
+    for one in sources:
+        shard.add(one, 1_000_000_000_000)
+    for one in sources[:3000]:
+        shard.take_in(Fetched(one, [record._replace(offset=1_000_000_000_000)]))
+    for one in sources[3000:]:
+        shard.fetch_positions[one] += 1  # passed, as the marker of a transaction is
+    while not shard.full and shard.advance(set(sources)) is not None:
+        pass
+    assert shard.full
+    assert sum(map(shard.merger.waiting, sources)) > 0
+    while shard.advance(set(sources)) is not None:
+        pass
+    slices, ends, number = shard.take_slices(), {}, 0
+    while slices:
+        number += 1
+        count = fitting(slices)
+        commit = composed(slices[:count], number, ("a", "d"))
+        del slices[:count]
+        assert len(commit.journal) < 900_000
+        ends |= {r.source: r.end for r in decode(commit.journal).ranges()}
+        assert all(commit.offsets[source] == end for source, end in ends.items())
+    assert number > 1
+    assert ends == dict.fromkeys(sources, 1_000_000_000_001)
 
 
 def test_a_replay_that_goes_differently_is_noticed() -> None:

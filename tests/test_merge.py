@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_detector.events import NO_TIMESTAMP, EventBatch, TopicPartition, object_column
+from stream_detector.events import (
+    NO_TIMESTAMP,
+    EventBatch,
+    PlainRecord,
+    TopicPartition,
+    object_column,
+)
 from stream_detector.merge import Merger
 
 
@@ -138,3 +146,41 @@ def test_rejected_records_keep_their_place_and_do_not_move_the_order() -> None:
     logs = {a: [1, 5, NO_TIMESTAMP, 9], b: [1, NO_TIMESTAMP, 7]}
     expected = [(a, 0), (b, 0), (b, 1), (a, 1), (a, 2), (b, 2), (a, 3)]
     assert run(logs, np.random.default_rng(0)) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    logs=st.lists(st.lists(st.integers(-1, 30), max_size=40), min_size=1, max_size=5),
+    sizes=st.lists(st.integers(0, 30), min_size=1, max_size=7),
+    most_events=st.integers(1, 50),
+    most_bytes=st.integers(1, 200),
+)
+def test_a_bounded_release_is_a_beginning_of_the_whole(
+    logs: list[list[int]], sizes: list[int], most_events: int, most_bytes: int
+) -> None:
+    """Whatever the bounds (clocks that go back and equal times too), the order is the same."""
+
+    def fed(*, bounded: bool) -> list[list[tuple[TopicPartition, int]]]:
+        merger = Merger(record_steps=True)
+        sources = [TopicPartition("t", number) for number in range(len(logs))]
+        for source, times in zip(sources, logs, strict=True):
+            merger.add(source)
+            batch = batch_of(source, list(range(len(times))), times)
+            records = [
+                PlainRecord(n, 0, None, b"x" * sizes[n % len(sizes)]) for n in range(len(times))
+            ]
+            merger.push(replace(batch, record=object_column(records)))
+        parts = []
+        bounds = (most_events, most_bytes) if bounded else (None, None)
+        while (released := merger.release(set(sources), *bounds)) is not None:
+            held = sum(len(record.value) for record in released.record)
+            assert not bounded or len(released) <= most_events
+            assert not bounded or held <= most_bytes or len(released) == 1
+            parts.append(list(zip(released.source, released.offset.tolist(), strict=True)))
+        assert not any(map(merger.waiting, sources))
+        return parts
+
+    whole = fed(bounded=False)
+    assert [place for part in fed(bounded=True) for place in part] == [
+        place for part in whole for place in part
+    ]

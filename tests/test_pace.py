@@ -10,9 +10,8 @@ import pytest
 from stream_detector.daemon.pace import Pace
 
 
-def _shard(*, alerts: int = 0, dirty: bool = True, ranges: int = 1) -> SimpleNamespace:
-    merger = SimpleNamespace(ranges_recorded=ranges)
-    return SimpleNamespace(alerts=[b"x"] * alerts, dead_letters=[], dirty=dirty, merger=merger)
+def _shard(*, emits: bool = False, dirty: bool = True, full: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(emits=emits, dirty=dirty, full=full)
 
 
 WRITTEN, PENDING = SimpleNamespace(pending=False), SimpleNamespace(pending=True)
@@ -29,10 +28,10 @@ def _paced(took: float) -> tuple[Pace, float]:
 )
 def test_alerts_wait_for_twice_as_long_as_a_commit_takes(took: float, gap: float) -> None:
     pace, now = _paced(took)
-    assert not pace.due(_shard(alerts=1), WRITTEN, now)
-    assert pace.wait(_shard(alerts=1), WRITTEN, now) == pytest.approx(gap, abs=0.005)
-    assert pace.due(_shard(alerts=1), WRITTEN, now + gap)
-    assert pace.wait(_shard(alerts=1), WRITTEN, now + 2 * gap) == 0
+    assert not pace.due(_shard(emits=True), WRITTEN, now)
+    assert pace.wait(_shard(emits=True), WRITTEN, now) == pytest.approx(gap, abs=0.005)
+    assert pace.due(_shard(emits=True), WRITTEN, now + gap)
+    assert pace.wait(_shard(emits=True), WRITTEN, now + 2 * gap) == 0
 
 
 def test_without_alerts_the_interval_counts_and_an_idle_shard_does_not_commit() -> None:
@@ -48,6 +47,6 @@ def test_a_commit_that_was_not_written_is_tried_at_every_turn() -> None:
     assert 0 < pace.wait(_shard(), PENDING, now) <= 0.05
 
 
-def test_a_journal_record_of_many_ranges_does_not_wait() -> None:
+def test_what_fills_a_commit_does_not_wait() -> None:
     pace, now = _paced(0.001)
-    assert pace.due(_shard(ranges=2000), WRITTEN, now)
+    assert pace.due(_shard(full=True), WRITTEN, now)

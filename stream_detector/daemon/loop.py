@@ -40,6 +40,9 @@ _BROKER_QUESTION_SECONDS = 5.0
 
 _REPORT_SECONDS = 60.0
 
+_COMMIT_SECONDS = 1.0
+"""So long one commit may follow another; then the group is seen to in between."""
+
 _LONGEST_POLL_SECONDS = 0.2
 """A stop that was asked for is seen so soon."""
 
@@ -148,8 +151,8 @@ class Daemon:
         if shard.script:
             self._replay(shard)
         elif not owned.ledger.pending:
-            outcome = shard.advance(self._flow.at_end(shard))
-            if outcome is not None:
+            at_end = self._flow.at_end(shard)
+            while not shard.full and (outcome := shard.advance(at_end)) is not None:
                 self._observation.observe_outcome(shard, outcome)
 
     def _replay(self, shard: Shard) -> None:
@@ -266,15 +269,14 @@ class Daemon:
             if not shard.dirty or shard.script:
                 return not shard.script
             with self._metrics.stage("output"):
-                kafka = self._kafka
-                ledger.begin(
-                    shard.prepare_commit(ledger.next_number, kafka.alerts, kafka.dead_letters)
-                )
+                ledger.begin(shard.take_slices())
         ledger.leave_out(self._source.missing(shard.fetch_positions))
         started = time.monotonic()
         try:
             with self._metrics.stage("commit"):
                 written = ledger.write(self._source.membership())
+                while written and ledger.pending and time.monotonic() < started + _COMMIT_SECONDS:
+                    written = ledger.write(self._source.membership())
         except ForeignCommitError as error:
             how = fields("foreign", stage="commit", shard=shard.number)
             log.warning("%s: begun anew", error, extra=how)
@@ -284,7 +286,7 @@ class Daemon:
         if written:
             owned.pace.committed((time.monotonic() - started) * len(self._ownership.owned))
             self._health.broker_answered()
-        return written
+        return written and not ledger.pending
 
     def _write_snapshot(self, owned: Owned) -> None:
         write_snapshot(owned, self._parts, self._metrics)

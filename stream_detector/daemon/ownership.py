@@ -222,8 +222,19 @@ class Ownership:
     def _open(self, number: int, sources: list[TopicPartition]) -> Owned:
         parts, kafka = self._parts, self._kafka
         limit = kafka.give_up_after
-        output, metrics = parts.output(number), self._metrics
-        ledger = Ledger(number, output, parts.journal, limit, metrics, kafka.group)
+        patience = kafka.transaction_timeout / 2
+        if kafka.delivery == "at_least_once":
+            patience = 3 * kafka.request_timeout
+        ledger = Ledger(
+            number,
+            parts.output(number),
+            parts.journal,
+            limit,
+            self._metrics,
+            kafka.group,
+            topics=(kafka.alerts, kafka.dead_letters),
+            patience_seconds=patience,
+        )
         try:
             # First of all: nobody else writes for this shard after this.
             ledger.open()
@@ -231,7 +242,9 @@ class Ownership:
             untrained = parts.accept_untrained
             history = None
             if parts.journal is not None:
-                history = read_history(shard, parts.journal, kafka, metrics, untrained=untrained)
+                history = read_history(
+                    shard, parts.journal, kafka, self._metrics, untrained=untrained
+                )
                 ledger.go_on(history.number, history.offset, history.link, history.ends)
             begin(shard, sources, self._source, kafka, self._metrics, history, untrained=untrained)
         except (ConnectorError, PlacesDifferError):

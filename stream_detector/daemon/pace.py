@@ -15,9 +15,6 @@ _GAP_PER_COMMIT = 2.0
 """A gap of twice what the last commit took leaves two thirds of the time to the events. (What one
 poll of a backlog brings keeps a shard busy for longer than any gap.)"""
 
-_MOST_RANGES = 2000
-"""A commit's journal record stays well below the 1 MiB that brokers take."""
-
 _PENDING_SECONDS = 0.02
 """How soon a commit that was refused is tried again, with a membership of then."""
 
@@ -45,8 +42,8 @@ class Pace:
         return _PENDING_SECONDS if ledger.pending else max(self._left(shard, now), 0.0)
 
     def _left(self, shard: Shard, now: float) -> float:
-        if shard.merger.ranges_recorded >= _MOST_RANGES:
+        if shard.full:
             return 0.0
-        if shard.alerts or shard.dead_letters:
+        if shard.emits:
             return self._last + self._gap - now
         return self._last + self._interval - now if shard.dirty else self._interval

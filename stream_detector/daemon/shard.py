@@ -12,13 +12,14 @@ from stream_detector.config.fields import FieldPlan
 from stream_detector.config.fingerprint import state_differences, state_fingerprint, state_shape
 from stream_detector.config.models import Config
 from stream_detector.config.promotion import before_promotion
-from stream_detector.connectors.base import Commit, Fetched
+from stream_detector.connectors.base import Fetched
+from stream_detector.daemon import slices as cuts
 from stream_detector.decoding import Decoder, LabelDecoder
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
-from stream_detector.journal import JournalRecord, Range, encode
-from stream_detector.merge import LaneTime, Merger, lanes_of, lanes_state
+from stream_detector.journal import JournalRecord, Range
+from stream_detector.merge import LaneTime, Merger, Step, lanes_of, lanes_state
 from stream_detector.messages import Outgoing
 from stream_detector.pipeline import Outcome, Pipeline, promoted
 from stream_detector.snapshots import Snapshot
@@ -34,16 +35,14 @@ _REPLAY_SLICE_SECONDS = 0.1
 class Shard:
     """What one worker keeps of one shard.
 
-    State: the pipeline's, the merge's, the next offset to fetch of each partition, the messages
-    that wait for the next commit, and the journal's records that are still to be followed.
-    Fetching stops at ``max_buffered_records``.
+    State: the pipeline's, the merge's, the next offset to fetch of each partition, what waits to be
+    written, the journal's records still to be followed. Fetching stops at ``max_buffered_records``.
 
     Attributes:
         number: which shard of the group.
         configuration: fingerprint of what shapes the state.
-        alerts: messages that wait for the next commit, in event order; likewise ``dead_letters``.
         known: whether a snapshot was restored, or the shard has begun without one.
-        dirty: whether anything was processed since the last commit was prepared.
+        dirty: whether anything was processed since the slices were last taken.
         fetch_positions: offset after the last record taken in, of each partition.
         journal_place: offset and number in the journal that the restored snapshot stands at.
         journal_link: of the record with that number; empty where the snapshot does not say.
@@ -65,8 +64,7 @@ class Shard:
         step_ms = int(config.event.max_step * 1000)
         self.merger = Merger(record_steps=True, max_step_ms=step_ms)
         self.pipeline = Pipeline(config, self.configuration, metrics.stage)
-        self.alerts: list[Outgoing] = []
-        self.dead_letters: list[Outgoing] = []
+        self._backlog = cuts.Backlog()
         self.dirty = False
         self.fetch_positions: dict[TopicPartition, int] = {}
         self.journal_place: tuple[int, int] | None = None
@@ -134,18 +132,29 @@ class Shard:
     # --- work ---
 
     def advance(self, at_end: Collection[TopicPartition]) -> Outcome | None:
-        """Process every event whose turn has come; messages wait for the commit."""
+        """Process the next events whose turn has come, so many at most; None where none has."""
         with self._metrics.stage("merge"):
-            batch = self.merger.release(at_end)
+            batch = self.merger.release(at_end, cuts.RELEASE_EVENTS, cuts.RELEASE_BYTES)
         if batch is None:
             return None
         outcome = self.pipeline.process(batch)
-        self.alerts.extend(self._to_emit(outcome.alerts))
-        self.dead_letters.extend(self._to_emit(outcome.dead_letters))
+        self._backlog.add(self._to_emit(outcome.alerts), self._to_emit(outcome.dead_letters))
         self.dirty = True
+        if self._backlog.slice_full(self.merger.ranges_recorded):
+            self._close_slice(self.merger.take_steps())
         return outcome
 
-    def _to_emit(self, messages: list[Outgoing]) -> Iterable[Outgoing]:
+    @property
+    def emits(self) -> bool:
+        """Whether messages wait for the next commit."""
+        return self._backlog.total_bytes > 0
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that it is to be committed before anything else is done."""
+        return self._backlog.commit_full(self.merger.ranges_recorded)
+
+    def _to_emit(self, messages: list[Outgoing]) -> list[Outgoing]:
         if not self._emit_from:
             return messages
         return [m for m in messages if m.offset >= self._emit_from.get(m.source, 0)]
@@ -242,40 +251,31 @@ class Shard:
 
     # --- commits and snapshots ---
 
-    def prepare_commit(self, number: int, alerts: str, dead_letters: str) -> Commit:
-        """Everything since the last commit, under the journal's ``number``, to be written once.
+    def take_slices(self) -> list[cuts.Slice]:
+        """Everything since this was asked last, to be written once, in this order."""
+        if self.dirty:
+            self._close_slice(self.merger.take_steps())
+            # Offsets that hold no event are steps of their own: as many ranges as partitions.
+            passed = [(s, o) for s, o in sorted(self.positions().items()) if o > self._journaled[s]]
+            for start in range(0, len(passed), cuts.SLICE_RANGES):
+                self._close_slice([dict(passed[start : start + cuts.SLICE_RANGES])])
+        self.dirty = False
+        return self._backlog.take()
 
-        Args:
-            number: of the journal record.
-            alerts: topic for alerts.
-            dead_letters: topic for dead letters.
-        """
+    def _close_slice(self, steps: Iterable[Step]) -> None:
+        """What was done since the last slice makes one; nothing makes none."""
         record = JournalRecord(
             shard=self.number,
-            number=number,
-            steps=self._take_ranges(),
+            number=0,
+            steps=cuts.journal_ranges(steps, self._journaled),
             lost=tuple(self._lost),
             sequence=self.pipeline.sequence,
             fingerprint=self.pipeline.fingerprint,
             configuration=self.configuration,
         )
-        messages = [(alerts, self.alerts), (dead_letters, self.dead_letters)]
-        self.alerts, self.dead_letters, self._lost, self.dirty = [], [], [], False
-        return Commit(messages, encode(record), self.positions())
-
-    def _take_ranges(self) -> tuple[tuple[Range, ...], ...]:
-        steps: list[dict[TopicPartition, int]] = [*self.merger.take_steps(), self.positions()]
-        taken: list[tuple[Range, ...]] = []
-        for step in steps:  # the last one is for offsets that hold no event
-            ranges = tuple(
-                Range(source, self._journaled[source], end)
-                for source, end in sorted(step.items())
-                if end > self._journaled[source]
-            )
-            self._journaled.update({r.source: r.end for r in ranges})
-            if ranges:
-                taken.append(ranges)
-        return tuple(taken)
+        if record.steps or record.lost:
+            self._backlog.close(record, dict(self._journaled))
+            self._lost = []
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """State and place as of the last commit, after which nothing may have been processed.

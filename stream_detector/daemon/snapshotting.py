@@ -21,9 +21,11 @@ log = logging.getLogger(__name__)
 def write_snapshot(owned: Owned, parts: Parts, metrics: Metrics) -> None:
     """Keep what is committed. A failure is said and counted, not fatal."""
     shard, ledger = owned.shard, owned.ledger
+    if shard.dirty or ledger.pending:
+        return  # this state is not committed yet: as soon as it is
     owned.last_snapshot = time.monotonic()
-    if shard.dirty or shard.script or ledger.pending:
-        return  # this state is not committed (yet)
+    if shard.script:
+        return
     place = None
     if parts.journal is not None:
         place = {"offset": ledger.offset, "number": ledger.number, "link": ledger.link}

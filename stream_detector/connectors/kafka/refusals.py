@@ -40,7 +40,12 @@ from kafka.errors import (
 
 from stream_detector.config.models import Kafka
 from stream_detector.connectors.kafka.settings import refusal
-from stream_detector.errors import ConnectorError, OutputError, RefusedError
+from stream_detector.errors import (
+    ConnectorError,
+    JournalRecordTooLargeError,
+    OutputError,
+    RefusedError,
+)
 from stream_detector.log_fields import fields
 from stream_detector.messages import LEFT_OUT, Outgoing, refitted, size_bytes, with_key
 
@@ -238,7 +243,10 @@ def permanent(one: Sent, error: BaseException, kafka: Kafka) -> ConnectorError |
         message = one.written
         what = f"the {message.kind} of {message.source}, offset {message.offset}"
         what = f"{what} ({size_bytes(message):,} bytes)"
-    return OutputError(f"{one.topic} does not take {what}: {_way_on(one, error)}; {RUNBOOK}")
+    text = f"{one.topic} does not take {what}: {_way_on(one, error)}; {RUNBOOK}"
+    if one.message is None and kind is Kind.SIZE:
+        return JournalRecordTooLargeError(text)
+    return OutputError(text)
 
 
 def _way_on(one: Sent, error: BaseException) -> str:

@@ -110,14 +110,14 @@ def judge_quotas(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
             yield error(
                 f"{kind}={rate:,.0f} for {whose}: a commit has half of kafka.transaction_timeout, "
                 f"{half:g} s, in which {rate * half:,.0f} bytes go through, less than one large "
-                "message: it is tried again for ever. Raise the quota, or the timeout",
+                "message: the daemon ends with exit code 3. Raise the quota, or the timeout",
                 QUOTAS,
             )
         elif rate * half < _COMFORTABLE * _LARGEST_MESSAGE:
             yield warning(
                 f"{kind}={rate:,.0f} for {whose}: a commit has half of kafka.transaction_timeout, "
                 f"{half:g} s, in which {rate * half:,.0f} bytes go through: many dead letters at "
-                "once do not fit. Raise the quota, or the timeout",
+                "once are written in small commits, and slowly. Raise the quota, or the timeout",
                 QUOTAS,
             )
 

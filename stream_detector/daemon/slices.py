@@ -1,0 +1,148 @@
+"""What a shard has still to write, in slices: a commit is one slice or several, one after another.
+
+A slice ends at a place that is chosen while the shard works, with the state's fingerprint as of
+there. So a commit that was too large for its time can be cut without asking what was computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stream_detector.connectors.base import Commit
+from stream_detector.events import TopicPartition
+from stream_detector.journal import JournalRecord, Range, encode
+from stream_detector.merge import Step
+from stream_detector.messages import Outgoing, size_bytes
+
+SLICE_BYTES = 256 * 1024
+"""Under a producer quota of 20 kB/s half the default transaction timeout is enough for twice it."""
+
+COMMIT_BYTES = 8 * 1024 * 1024
+"""More of what waits than this is not committed at once, nor does the shard go on working."""
+
+SLICE_RANGES = 500
+COMMIT_RANGES = 2000
+"""A commit's journal record stays well below the 1 MiB that brokers take: a range takes less than
+300 bytes, topics' names being at most 249 long."""
+
+RELEASE_EVENTS = 1024
+RELEASE_BYTES = SLICE_BYTES
+"""So much is processed at once: a slice is larger than its bound by what comes of this at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of a shard's work.
+
+    Attributes:
+        alerts: messages in event order; likewise ``dead_letters``.
+        record: the journal's, with state as of the slice's end; its number is not known yet.
+        offsets: next offset to process of each partition, after the slice.
+        size_bytes: of the messages.
+    """
+
+    alerts: Sequence[Outgoing]
+    dead_letters: Sequence[Outgoing]
+    record: JournalRecord
+    offsets: Mapping[TopicPartition, int]
+    size_bytes: int
+
+    @property
+    def ranges(self) -> int:
+        """How many the journal's record holds."""
+        return sum(map(len, self.record.steps)) + len(self.record.lost)
+
+
+class Backlog:
+    """What a shard has done and not written. State: closed slices, and the open one's messages."""
+
+    def __init__(self) -> None:
+        self._alerts: list[Outgoing] = []
+        self._dead_letters: list[Outgoing] = []
+        self._closed: list[Slice] = []
+        self.open_bytes = 0
+        self.total_bytes = 0
+        self.ranges = 0
+
+    def add(self, alerts: Sequence[Outgoing], dead_letters: Sequence[Outgoing]) -> None:
+        """Messages of what was just done."""
+        self._alerts += alerts
+        self._dead_letters += dead_letters
+        new = total_bytes(alerts) + total_bytes(dead_letters)
+        self.open_bytes += new
+        self.total_bytes += new
+
+    def slice_full(self, open_ranges: int) -> bool:
+        """Whether the open slice, with so many ranges, is to be closed."""
+        return self.open_bytes >= SLICE_BYTES or open_ranges >= SLICE_RANGES
+
+    def commit_full(self, open_ranges: int) -> bool:
+        """Whether all that waits fills a commit."""
+        return self.total_bytes >= COMMIT_BYTES or self.ranges + open_ranges >= COMMIT_RANGES
+
+    def close(self, record: JournalRecord, offsets: Mapping[TopicPartition, int]) -> None:
+        """End the open slice."""
+        closed = Slice(self._alerts, self._dead_letters, record, offsets, self.open_bytes)
+        self._closed.append(closed)
+        self.ranges += closed.ranges
+        self._alerts, self._dead_letters, self.open_bytes = [], [], 0
+
+    def take(self) -> list[Slice]:
+        """All closed slices, once."""
+        taken, self._closed = self._closed, []
+        self.total_bytes, self.ranges = self.open_bytes, 0
+        return taken
+
+
+def journal_ranges(
+    steps: Iterable[Step], journaled: dict[TopicPartition, int]
+) -> tuple[tuple[Range, ...], ...]:
+    """The journal's form of steps, each from where the one before has ended: ``journaled``."""
+    taken: list[tuple[Range, ...]] = []
+    for step in steps:
+        ranges = tuple(
+            Range(source, journaled[source], end)
+            for source, end in sorted(step.items())
+            if end > journaled[source]
+        )
+        journaled.update({r.source: r.end for r in ranges})
+        if ranges:
+            taken.append(ranges)
+    return tuple(taken)
+
+
+def total_bytes(messages: Collection[Outgoing]) -> int:
+    """An upper bound of what the client sends of them."""
+    return sum(map(size_bytes, messages))
+
+
+def fitting(slices: Sequence[Slice]) -> int:
+    """How many of the first slices make a commit within its bounds: one at the least."""
+    size = ranges = 0
+    for count, one in enumerate(slices):
+        size += one.size_bytes
+        ranges += one.ranges
+        if count and (size > COMMIT_BYTES or ranges > COMMIT_RANGES):
+            return count
+    return len(slices)
+
+
+def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> Commit:
+    """One commit of slices that follow one another (at least one).
+
+    Args:
+        slices: what it holds.
+        number: of the journal's record.
+        topics: for alerts and for dead letters.
+    """
+    last = slices[-1]
+    record = replace(
+        last.record,
+        number=number,
+        steps=tuple(step for one in slices for step in one.record.steps),
+        lost=tuple(lost for one in slices for lost in one.record.lost),
+    )
+    alerts = [message for one in slices for message in one.alerts]
+    dead_letters = [message for one in slices for message in one.dead_letters]
+    return Commit([(topics[0], alerts), (topics[1], dead_letters)], encode(record), last.offsets)
