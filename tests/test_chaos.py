@@ -40,6 +40,7 @@ EXPECTED: list[Written] = [
 
 RETRIES = 12
 EVENTS = 8000
+ROUNDS = 4
 LIVE_EVENTS = 2500
 
 
@@ -64,12 +65,11 @@ class LookAhead(Iterator[Fault]):
 
 
 def short_plan(campaign: Campaign) -> Iterator[Fault]:
-    """Each failpoint, and between them what befalls brokers, topic and offsets."""
+    """Each failpoint, and between them an operator who sets offsets."""
     faults = every_failpoint(campaign.seed)
     # The replay's point needs something to replay: not first.
     faults.sort(key=lambda fault: fault.point == "in_replay")
-    faults[2:2] = [Fault("broker_kill", seconds=0.5), Fault("leaders_move", choice=1)]
-    faults[-1:-1] = [Fault("partitions_added_in_replay"), Fault("offsets_reset")]
+    faults[4:4] = [Fault("offsets_reset")]
     yield from faults
     # A point is missed where everything is worked off before it is passed.
     for _ in range(RETRIES):
@@ -79,11 +79,12 @@ def short_plan(campaign: Campaign) -> Iterator[Fault]:
 
 
 def live_plan() -> Iterator[Fault]:
-    """Input that grows and stands still while workers come and go."""
+    """Input that grows and stands still while brokers and workers go and come back."""
     yield Fault("hanging_transaction", seconds=0.5)
-    yield Fault("join", seconds=0.5)
+    yield Fault("broker_kill", seconds=0.5)
     yield Fault("partitions_added", choice=1)
     yield Fault("kill_ready", seconds=0.5)
+    yield Fault("leaders_move", choice=1)
 
 
 def copied(run: Run, alerts: list[Any], directory: Path) -> Run:
@@ -107,7 +108,7 @@ def sabotaged(run: Run) -> list[Any]:
 
 
 @pytest.mark.timeout(400)
-def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_byte(
+def test_every_failpoint_and_a_reset_of_offsets_change_no_byte(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     campaign = Campaign(tmp_path, seed=1)
@@ -115,8 +116,14 @@ def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_by
     judge = Campaign(tmp_path / "judge", seed=1)
     try:
         topic, expected, clean = campaign.reference(cluster, "short", 1, EVENTS)
-        run = campaign.disturbed(cluster, topic, "short-1", 1, 1, faults, faults.exhausted)
-        campaign.judge_backlog(run, expected, clean)
+        # Once more where everything is worked off before all points were passed.
+        for number in range(ROUNDS):
+            run = campaign.disturbed(
+                cluster, topic, f"short-{number}", 1, 1, faults, faults.exhausted
+            )
+            campaign.judge_backlog(run, expected, clean)
+            if faults.exhausted():
+                break
         wrong = copied(run, sabotaged(run), tmp_path / "wrong")
         found = judge.judge_backlog(wrong, expected, clean)
     finally:
@@ -126,10 +133,8 @@ def test_every_failpoint_and_what_befalls_brokers_topic_and_offsets_change_no_by
     assert campaign.sound(), (campaign.verdict.details, campaign.problems, result)
     assert (found.lost, found.doubled, found.differing) == (1, 1, 1), found.details
     assert [point for point in POINTS if not campaign.tally.fired[point]] == []
-    assert result["kills"] >= 10
-    assert result["broker_kills"] == 1
-    assert result["leaders_moved"] > 0
-    assert result["partitions_added"] > 0
+    assert result["kills"] > len(POINTS)
+    assert result["offsets_reset"] == 1
     assert result["bad_records"] > 0
     assert result["alerts_expected"] > 50
     assert result["journal_records"] > 0
@@ -153,6 +158,8 @@ def test_live_input_that_grows_stands_still_and_is_taken_back_is_read_once(
     assert (found.lost, found.differing) == (1, 1), found
     assert found.doubled >= 1
     assert result["hanging_transactions"] == 1
+    assert result["broker_kills"] == 1
+    assert result["leaders_moved"] > 0
     assert result["partitions_added"] > 0
     assert result["alerts_expected"] > 10
 

@@ -213,7 +213,7 @@ def partitions_added_in_replay(run: Run, fault: Fault) -> str:
     worker = run.begin()
 
     def replays() -> bool:
-        return "journal records" in worker.text() or not worker.running()
+        return "journal records" in worker.text() or worker.ready() or not worker.running()
 
     run.until(replays, READY_SECONDS)
     effect = partitions_added(run, fault)

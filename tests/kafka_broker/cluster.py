@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ PREFERRED = 0
 """Kind of an election: the first replica leads again."""
 
 SPREAD_SECONDS = 3.0
+IN_SYNC_SECONDS = 20.0
 
 SHARED = {
     # A stop hands its leaders over first, as an operator's does.
@@ -93,12 +94,13 @@ class Cluster:
 
     def leaders(self) -> dict[TopicPartition, int]:
         """Who leads each partition, -1 where nobody does. Raises ``KafkaError``."""
-        return {source: leader for source, leader, _ in self._partitions()}
+        return {source: each["leader_id"] for source, each in self._partitions().items()}
 
     def move_leaders(self, chosen: Callable[[TopicPartition], bool]) -> int:
         """Let the next replica lead each partition that is chosen.
 
-        The replicas stay where they are and change their order; then the first one is elected.
+        The replicas stay where they are and change their order; then the first one is elected,
+        once all have caught up with what they missed while they were away.
 
         Returns:
             Partitions that have another leader now.
@@ -106,15 +108,17 @@ class Cluster:
         Raises:
             KafkaError: the controller did not answer, or refused.
         """
+        found = self._partitions()
+        turned = {
+            source: [*each["replica_nodes"][1:], each["replica_nodes"][0]]
+            for source, each in found.items()
+            if len(each["replica_nodes"]) > 1 and chosen(source)
+        }
+        self._wait_in_sync(turned)
         before = self.leaders()
         with admin_client(self.bootstrap) as admin:
-            turned = {
-                source: [*replicas[1:], replicas[0]]
-                for source, _, replicas in self._partitions()
-                if chosen(source) and len(replicas) > 1
-            }
             admin.alter_partition_reassignments(turned, timeout_ms=10_000)
-            # One that is elected already, or whose replica is not in sync just now, is no error.
+            # One that is elected already is no error.
             admin.elect_leaders(PREFERRED, timeout_ms=10_000, raise_errors=False)
         # Who is asked may not have heard of it yet.
         deadline = time.monotonic() + SPREAD_SECONDS
@@ -125,10 +129,19 @@ class Cluster:
                 return moved
             time.sleep(0.2)
 
-    def _partitions(self) -> Iterator[tuple[TopicPartition, int, list[int]]]:
+    def _wait_in_sync(self, sources: Collection[TopicPartition]) -> None:
+        deadline = time.monotonic() + IN_SYNC_SECONDS
+        while time.monotonic() < deadline:
+            found = self._partitions()
+            if all(len(found[s]["isr_nodes"]) == len(found[s]["replica_nodes"]) for s in sources):
+                return
+            time.sleep(0.2)
+
+    def _partitions(self) -> dict[TopicPartition, dict[str, Any]]:
         with admin_client(self.bootstrap) as admin:
             topics: list[dict[str, Any]] = admin.describe_topics()
-        for topic in topics:
-            for each in topic["partitions"]:
-                source = TopicPartition(topic["name"], each["partition_index"])
-                yield source, each["leader_id"], list(each["replica_nodes"])
+        return {
+            TopicPartition(topic["name"], each["partition_index"]): each
+            for topic in topics
+            for each in topic["partitions"]
+        }
