@@ -88,7 +88,7 @@ def count_first(kind: str, rows: np.ndarray, planted: dict[int, set[int]]) -> tu
     with threadpool_limits(1):
         for start in range(0, len(rows), 512):  # the chunk: the regime changes at its end only
             part = slice(start, start + 512)
-            unlearnt = kind == "classifier" and getattr(pipeline.detector, "score_regime", 0) == 0
+            unlearnt = kind == "classifier" and getattr(pipeline.detector, "score_scale", 0) == 0
             batch = batch_of(rows[part], start, None if labels is None else labels[part])
             for alert in pipeline.process(batch).alerts:
                 body = json.loads(alert.value or b"")

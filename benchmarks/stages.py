@@ -33,7 +33,7 @@ from stream_detector.connectors.tables import RowEncoder
 from stream_detector.decoding import Decoder
 from stream_detector.detectors.base import Detector, Rows
 from stream_detector.detectors.boosted_trees import BoostedTrees
-from stream_detector.detectors.registry import detector_class
+from stream_detector.detectors.registry import find_detector
 from stream_detector.events import PlainRecord, TopicPartition
 from stream_detector.features import FeatureExtractor
 from stream_detector.scaling import RunningScaler
@@ -133,7 +133,7 @@ def measure() -> dict[str, tuple[float, float]]:
         "scaler learn": quotient(lambda: scaler.learn(raw[-1]), CHUNK),
     }
     for name in ("autoencoder", "half_space_forest", "loda", "ensemble"):
-        detector: Detector = detector_class(name)(len(extractor.names))
+        detector: Detector = find_detector(name).detector(len(extractor.names))
         for matrix in raw:
             detector.learn(Rows(matrix, scaler.standardise(matrix)))
         results[f"{name} score"] = quotient(lambda d=detector: d.score(rows), CHUNK)

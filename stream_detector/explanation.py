@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
-from stream_detector.detectors.base import BLOCK_ROWS, Detector, ExplainsItself, Rows
+from stream_detector.detectors.base import BLOCK_ROWS, Detector, Rows
 from stream_detector.events import Float64
 
 
@@ -58,10 +58,9 @@ def contributions(
     Returns:
         (groups,) float64, at least 0.
     """
-    if hasattr(detector, "contributions"):
-        explains = cast("ExplainsItself", detector)
-        by_column: Float64 = explains.contributions(_padded(row, BLOCK_ROWS))[0]
-        parts: Float64 = np.array([by_column[list(group.columns)].sum() for group in groups])
+    by_row = detector.contributions(_padded(row, BLOCK_ROWS))
+    if by_row is not None:
+        parts: Float64 = np.array([by_row[0][list(group.columns)].sum() for group in groups])
         return parts
     # Row 0 is the event itself. Always the same layout, so the bits do not depend on what other
     # alerts happen to be explained beside this one.

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
-from stream_detector.config.models import DetectorConfig
 from stream_detector.detectors.base import (
     BLOCK_ROWS,
     Detector,
@@ -18,7 +16,7 @@ from stream_detector.detectors.base import (
     blocked_matmul,
     whole_blocks,
 )
-from stream_detector.detectors.registry import DETECTORS, build_detector
+from stream_detector.detectors.registry import BUILT_IN, adapter, build_detector
 from stream_detector.errors import StateMismatchError
 
 FEATURES = 7
@@ -61,7 +59,7 @@ every_detector = pytest.mark.parametrize("name", CONFIGURATIONS)
 
 
 def build(name: str, seed: int = 0, features: int = FEATURES) -> Detector:
-    config = TypeAdapter(DetectorConfig).validate_python(CONFIGURATIONS[name] | {"seed": seed})
+    config = adapter().validate_python(CONFIGURATIONS[name] | {"seed": seed})
     return build_detector(config, features)
 
 
@@ -120,7 +118,7 @@ def size_of(state: Any) -> int:
 
 
 def test_every_kind_of_the_registry_is_checked_here() -> None:
-    assert {settings["kind"] for settings in CONFIGURATIONS.values()} == set(DETECTORS)
+    assert {settings["kind"] for settings in CONFIGURATIONS.values()} == set(BUILT_IN)
 
 
 @every_detector

@@ -188,22 +188,22 @@ def test_the_classifier_takes_over_once_and_says_so() -> None:
     detector.learn(events)
     fallback = detector.score(events)
     assert fallback.std() > 0  # LODA has learnt the unlabelled chunk
-    assert detector.score_regime == 0
+    assert detector.score_scale == 0
     positives = np.ones(256)
     detector.learn(events, positives)
-    assert detector.score_regime == 0  # 256 positives and no negative teach no boundary
+    assert detector.score_scale == 0  # 256 positives and no negative teach no boundary
     labels = np.full(256, np.nan)
     labels[:19] = 0.0
     detector.learn(events, labels)
-    assert detector.score_regime == 0
+    assert detector.score_scale == 0
     labels[:] = np.nan
     labels[:1] = 0.0
     detector.learn(events, labels)
-    assert detector.score_regime == 1
+    assert detector.score_scale == 1
     assert detector.state()["score_regime"] == 1
     restored = Classifier(FEATURES, min_positives=20)
     restored.restore(detector.state())
-    assert restored.score_regime == 1
+    assert restored.score_scale == 1
 
 
 def test_unknown_labels_teach_the_network_nothing() -> None:

@@ -138,7 +138,7 @@ def test_a_corrected_label_counts_in_the_next_fit() -> None:
     ids = np.arange(1, 1001)
     corrected = Classifier(FEATURES, replay=1, replay_rows=2000, min_positives=5)
     corrected.learn(Rows(values, values, ids), np.zeros(1000))
-    assert corrected.score_regime == 0
+    assert corrected.score_scale == 0
     found = corrected.correct(np.append(ids[positive], 5000), np.ones(positive.sum() + 1))
     assert found.tolist() == [True] * int(positive.sum()) + [False]
     more, more_positive = both_high(random, 300)

@@ -11,13 +11,13 @@ import pytest
 from pydantic import ValidationError
 from support.streams import bytes_of, configuration, new_pipeline, records, run_in_cuts
 
-from stream_detector.config import models
-from stream_detector.config.models import Drift
+from stream_detector.config.models import Drift, drift_mistake
 from stream_detector.daemon.observation import Observation
 from stream_detector.daemon.shard import Shard
 from stream_detector.detectors.base import LARGEST_LOSS, Rows
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.ensemble import Ensemble
+from stream_detector.detectors.registry import BUILT_IN
 from stream_detector.detectors.river_pickle import RIVER_VERSION
 from stream_detector.drift import BLOCK_EVENTS, REFERENCE_BLOCKS, DriftWatch
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
@@ -387,7 +387,9 @@ def test_a_drift_is_counted_and_logged_with_its_answer(caplog: pytest.LogCapture
 
 
 def test_the_configuration_knows_the_members_that_the_detectors_have() -> None:
-    assert {kind: set(names) for kind, names in models._MEMBERS.items()} == {
-        "ensemble": set(Ensemble.MEMBERS),
-        "classifier": set(Classifier.MEMBERS),
-    }
+    with_members = {kind: each.detector for kind, each in BUILT_IN.items() if each.detector.members}
+    assert with_members == {"ensemble": Ensemble, "classifier": Classifier}
+    for kind, detector in with_members.items():
+        drift = Drift(on="score", answer="reset", member="none of them")
+        mistake = drift_mistake(drift, detector.Config())
+        assert mistake == f"drift: a detector {kind} has {', '.join(detector.members)}"

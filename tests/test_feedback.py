@@ -129,7 +129,7 @@ def test_scores_of_another_model_do_not_mix_with_those_of_now():
     offered(feedback, [50.0, 60.0], [0, 0])
     feedback.judge(HOUR_MS)
     offered(feedback, [70.0, 80.0], [0, 0])  # still waits when the other model takes over
-    offered(feedback, [-1.0, -2.0], [1, 0], regime=1)
+    offered(feedback, [-1.0, -2.0], [1, 0], score_scale=1)
     feedback.judge(HOUR_MS)
     figures = feedback.figures()
     assert figures is not None

@@ -89,7 +89,7 @@ def test_labels_on_a_topic_teach_what_labels_in_the_event_do(delay: int, cuts: l
     stream = records(3000)
     beside, scores = run(on_topic(), mixed(on_topic(), stream, delay), cuts)
     inside, expected = run(in_event(), decode(in_event(), stream), [])
-    assert inside.detector.score_regime == 1
+    assert inside.detector.score_scale == 1
     assert scores == expected
     assert beside.labels.taken == 3000
 
@@ -101,7 +101,7 @@ def test_a_label_that_comes_too_late_or_for_nobody_is_counted_and_teaches_nothin
     assert late.labels.taken == 1500
     # `absent: normal` has taught that the first thousand are; they are still remembered.
     assert 400 < late.labels.unmatched < 600
-    assert late.detector.score_regime == 0
+    assert late.detector.score_scale == 0
     assert config.labels is not None
     unlabelled, expected = run(config, decode(config, stream), [])
     assert scores == expected

@@ -94,13 +94,13 @@ def test_labels_reach_the_classifier_only_after_their_delay_and_the_store_is_bou
     for start in range(0, 3000, 50):
         pipeline.process(decode(config, STREAM[start : start + 50]))
         most = max(most, pipeline.labels.pending.waiting)
-    assert pipeline.detector.score_regime == 1
+    assert pipeline.detector.score_scale == 1
     assert 100 < most <= 400
     # With a delay longer than the stream, nothing is ever learnt from a label.
     never = configuration(**{**LATE_LABELS, "labels": {"field": "label", "delay": "30d"}})
     other = new_pipeline(never)
     other.process(decode(never, STREAM))
-    assert other.detector.score_regime == 0
+    assert other.detector.score_scale == 0
 
 
 @pytest.mark.parametrize("stop", [33, 1500, 2500])

@@ -25,12 +25,13 @@ FLOORS = {
     "failpoints": 0.0,
     "foreign": 0.0,
     "log_fields": 0.0,  # every room may log
-    "config": 0.5,  # the other rooms of its floor take their settings from it
-    "detectors.base": 0.5,  # the contract; what explains a score speaks of it too
+    "parameters": 0.125,  # the base of what detectors declare and of what config holds
+    "detectors": 0.25,  # below config, which asks them what they declare
+    "config": 0.5,  # the rooms above take their settings from it
     "labels": 0.75,  # features count them
     "stream_time": 0.75,  # what it is, everything else asks
     "messages": 0.75,  # alerts are made of them
-    **dict.fromkeys(("decoding", "features", "scaling", "detectors"), 1.0),
+    **dict.fromkeys(("decoding", "features", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "drift": 1.5,  # it stores River's objects as the detectors do
     **dict.fromkeys(("pipeline", "merge"), 2.0),

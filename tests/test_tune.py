@@ -20,18 +20,25 @@ from stream_detector.config.load import parse
 from stream_detector.config.models import DetectorConfig
 from stream_detector.config.rewrite import NotRewritableError, rewrite_detector
 from stream_detector.connectors.memory import MemorySource
-from stream_detector.detectors.registry import DETECTORS
+from stream_detector.detectors.classifier import Classifier
+from stream_detector.detectors.registry import BUILT_IN
+from stream_detector.detectors.search_space import log_uniform
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation import tuning
 from stream_detector.evaluation.comparison import Estimate
 from stream_detector.evaluation.replay import Recording, record, replay
-from stream_detector.evaluation.search_space import SPACES, changes, draw_detector, log_uniform
+from stream_detector.evaluation.search_space import changes, draw_detector
 from stream_detector.evaluation.tuning import tune
 from stream_detector.events import PlainRecord
 
 LABELS = {"field": "label", "delay": "1m"}
 SLOW = {"kind": "classifier", "trees": False, "learning_rate": 1e-06, "min_positives": 5}
 """A classifier that hardly learns: anything else is better."""
+
+SPACES = {
+    kind: each.detector.search_space
+    for kind, each in BUILT_IN.items()
+    if each.detector.search_space
+}
 
 
 def detector(**fields) -> DetectorConfig:
@@ -57,7 +64,7 @@ def test_every_value_that_is_drawn_is_one_that_the_configuration_takes(kind):
 
 
 def test_every_kind_but_river_has_a_space_and_the_parameters_that_matter():
-    assert set(SPACES) == set(DETECTORS) - {"river"}
+    assert set(SPACES) == set(BUILT_IN) - {"river"}
     wanted = {
         "autoencoder": {"hidden", "learning_rate", "alpha", "passes", "refuse_share", "clip"},
         "classifier": {
@@ -277,7 +284,7 @@ def test_a_search_that_is_out_of_time_keeps_the_original_and_says_so(slow):
 
 
 def test_a_small_space_is_searched_to_its_end(slow, monkeypatch):
-    monkeypatch.setitem(tuning.SPACES, "classifier", {"replay": lambda _random: 1})
+    monkeypatch.setattr(Classifier, "search_space", {"replay": lambda _random: 1})
     found = tune(slow)
     assert [trial.changed for trial in found.trials] == [{"replay": 1}]
 

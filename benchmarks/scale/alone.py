@@ -15,7 +15,7 @@ from stream_detector.config.fields import FieldPlan
 from stream_detector.config.models import Config
 from stream_detector.decoding import Decoder
 from stream_detector.detectors.base import Rows
-from stream_detector.detectors.registry import detector_class
+from stream_detector.detectors.registry import find_detector
 from stream_detector.events import PlainRecord, TopicPartition
 from stream_detector.features import FeatureExtractor
 from stream_detector.scaling import RunningScaler
@@ -107,7 +107,7 @@ def one_features(count: int) -> dict[str, float]:
     plan = FieldPlan.of(config)
     decoder, extractor = Decoder(config, plan), FeatureExtractor(config, plan)
     scaler = RunningScaler(count)
-    detectors = {name: detector_class(name)(count) for name in ("autoencoder", "ensemble")}
+    detectors = {name: find_detector(name).detector(count) for name in ("autoencoder", "ensemble")}
     random = np.random.default_rng(0)
     chunks, taken, size = 20, dict.fromkeys(["decode", "features", "scale", *detectors], 0.0), 0
     for number in range(chunks):

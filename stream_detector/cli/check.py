@@ -15,13 +15,16 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.standing import standing
 from stream_detector.cli.state_store import plain
-from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config import FieldPlan
+from stream_detector.config.fingerprint import models_of, state_fingerprint
 from stream_detector.config.time_limits import notes_on_limits
 from stream_detector.connectors.kafka.inspection import inspect
 from stream_detector.connectors.kafka.inspection.findings import Finding
 from stream_detector.daemon.stores import snapshot_topic
+from stream_detector.detectors.registry import check_parameters
+from stream_detector.drift import DriftWatch
 from stream_detector.errors import ConnectorError
-from stream_detector.pipeline import Pipeline
+from stream_detector.features import FeatureExtractor
 from stream_detector.telemetry.access import Access
 
 
@@ -51,9 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Check. Returns 0; a mistake is a ``ConfigurationError``, an error at the broker code 3."""
     config = configuration(arguments)
     Access(config.metrics)  # reads its files
-    pipeline = Pipeline(config, state_fingerprint(config))
+    names = FeatureExtractor(config, FieldPlan.of(config)).names
+    # Nothing is built that need not be: scikit-learn takes a second to import.
+    for detector in models_of(config):
+        check_parameters(detector, len(names))
+    for drift in config.drift:
+        DriftWatch(drift, names if drift.on == "inputs" else [None])
     print(f"{arguments.config}: sound")
-    print(f"  detector    {config.detector.kind}, {len(pipeline.features.names)} features")
+    print(f"  detector    {config.detector.kind}, {len(names)} features")
     print(f"  state       {state_fingerprint(config)}")
     for note in notes_on_limits(config.event):
         print(f"  note: {note}")

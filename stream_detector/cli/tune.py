@@ -26,9 +26,10 @@ from stream_detector.config import Config
 from stream_detector.config.load import parse
 from stream_detector.config.models import DetectorConfig
 from stream_detector.config.rewrite import NotRewritableError, rewrite_detector
+from stream_detector.detectors.registry import search_space
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.replay import Recording, record
-from stream_detector.evaluation.search_space import SPACES, changes
+from stream_detector.evaluation.search_space import changes
 from stream_detector.evaluation.tuning import (
     BRACKET,
     RUNGS,
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     text = without_evidence(Path(arguments.config).read_text("utf-8-sig"))
     if output is not None:
         # Before the search, not after it: every parameter that it may change can be written.
-        _rewritten(text, config.detector, set(SPACES[config.detector.kind]), "", arguments)
+        _rewritten(text, config.detector, set(search_space(config.detector.kind)), "", arguments)
     with tempfile.TemporaryFile() as file:
         source = file_source(config, arguments)
         with progress_bar("reading", share_read(source)) as update:
@@ -122,11 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _refuse(config: Config, arguments: argparse.Namespace) -> None:
     """Raise ``ConfigurationError`` for what cannot come to a good end."""
-    if config.detector.kind not in SPACES:
-        raise ConfigurationError(
-            f"detector.kind: {config.detector.kind} has no search space; there is one for "
-            f"{', '.join(SPACES)}"
-        )
+    search_space(config.detector.kind)
     if config.labels is None:
         raise ConfigurationError(
             "tune needs labels, in the section `labels` or with --label: without them nothing "

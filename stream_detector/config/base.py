@@ -1,10 +1,14 @@
-"""What every section of the configuration is made of."""
+"""Types that several sections of the configuration are made of."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from stream_detector.parameters import Model, Name
+
+__all__ = ["Model", "Name", "Topic", "human", "positive"]
 
 
 def human(text: str) -> Any:
@@ -19,16 +23,4 @@ def positive(seconds: float) -> float:
     return seconds
 
 
-class Model(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after loading.
-
-    Messages of validators quote no values: they may be secrets.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
-    )
-
-
-Name = Annotated[str, Field(min_length=1, max_length=200)]
 Topic = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")]

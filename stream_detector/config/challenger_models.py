@@ -5,13 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from stream_detector.config.base import Model
-from stream_detector.config.detector_models import DetectorConfig
+from stream_detector.config.detector_models import AnyDetector
 
 
 class Challenger(Model):
     """Scores and learns the same events and raises nothing; `promote` gives it the word."""
 
-    detector: DetectorConfig = Field(
+    detector: AnyDetector = Field(
         description="The model, as in the section `detector`. Features, labels and threshold are "
         "those of the champion."
     )

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from stream_detector.config.diagnostics import Path, format_path, suggestion
 from stream_detector.config.document import Document
-from stream_detector.config.models import FEATURE_KINDS, NEEDS_LABELS, NOTHING_TO_SEE
+from stream_detector.config.models import FEATURE_KINDS, NOTHING_TO_SEE, needs_labels
+from stream_detector.detectors.registry import BUILT_IN
 
 _TIME_FORMATS = ("auto", "iso8601", "unix_s", "unix_ms")
 
@@ -229,8 +230,11 @@ def _check_labels(document: Document) -> None:
     if document.get("labels", "positive") is not None:
         if document.get("labels", "negative") is not None:
             document.report(("labels", "negative"), "give one of positive and negative")
-    elif document.get("labels") is None and document.get("detector", "kind") == "classifier":
-        document.report(("detector", "kind"), NEEDS_LABELS)
+    elif document.get("labels") is None:
+        kind = document.get("detector", "kind")
+        own = BUILT_IN.get(kind) if isinstance(kind, str) else None
+        if own is not None and own.detector.labels == "needed":
+            document.report(("detector", "kind"), needs_labels(own.kind))
 
 
 def _check_columns(document: Document, uses: list[_Use]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -16,14 +17,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from stream_detector.config.diagnostics import Path, format_path
 from stream_detector.config.models import Config, DetectorConfig, Feature, Window
-
-_USE_LABELS = ("classifier", "river")
+from stream_detector.detectors.registry import find_detector, identity, read_identity
 
 
 def state_shape(config: Config) -> dict[str, Any]:
     """The parts of ``config`` that shape state, as JSON values with all defaults filled in."""
     parts = config.model_dump(
-        mode="json", include={"features", "windows", "detector", "event", "labels", "drift"}
+        mode="json", include={"features", "windows", "event", "labels", "drift"}
     )
     budget = config.threshold.budget
     processing = config.processing
@@ -34,7 +34,7 @@ def state_shape(config: Config) -> dict[str, Any]:
         "event": {"time": parts["event"]["time"]},
         "features": parts["features"],
         "windows": parts["windows"],
-        "detector": parts["detector"],
+        "detector": identity(config.detector),
         # Other detectors never look at labels; rows wait for them only where they are learnt.
         "labels": parts["labels"] if _uses_labels(config) else None,
         **({"drift": answers} if answers else {}),
@@ -49,7 +49,7 @@ def state_shape(config: Config) -> dict[str, Any]:
 
 def _uses_labels(config: Config) -> bool:
     risk = config.labels is not None and bool(config.labels.risk)
-    return risk or config.detector.kind in _USE_LABELS
+    return risk or find_detector(config.detector.kind).detector.labels != "ignored"
 
 
 def state_fingerprint(config: Config) -> str:
@@ -58,13 +58,18 @@ def state_fingerprint(config: Config) -> str:
     return blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
-def with_defaults(shape: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(shape: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """``shape``, as an older version may have written it, with settings that are new since.
 
     A setting that did not exist had, in effect, the value that is its default now: a state from
-    before an upgrade fits. What this version cannot read stays as it is.
+    before an upgrade fits. What this version cannot read stays as it is; so does a detector that is
+    neither one of this package's nor named in ``config``.
     """
     filled = dict(shape)
+    stored = shape.get("detector")
+    with suppress(ValidationError):
+        read = read_identity(stored, models_of(config)).model_dump(mode="json")
+        filled["detector"] = {**stored, **read} if isinstance(stored, Mapping) else stored
     for part, reader in _READERS.items():
         try:
             filled[part] = reader.dump_python(reader.validate_python(shape.get(part)), mode="json")
@@ -73,8 +78,13 @@ def with_defaults(shape: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+def models_of(config: Config) -> list[DetectorConfig]:
+    """The detectors that a configuration names."""
+    challenger = config.challenger
+    return [config.detector, *([] if challenger is None else [challenger.detector])]
+
+
 _READERS: Mapping[str, TypeAdapter[Any]] = {
-    "detector": TypeAdapter(DetectorConfig),
     "features": TypeAdapter(list[Feature]),
     "windows": TypeAdapter(list[Window]),
 }
@@ -89,7 +99,7 @@ def state_differences(meta: Mapping[str, Any], config: Config) -> list[str]:
     """
     if meta["configuration"] == state_fingerprint(config):
         return []
-    shape, wanted = with_defaults(meta["shape"]), state_shape(config)
+    shape, wanted = with_defaults(meta["shape"], config), state_shape(config)
     if shape == wanted and shape != meta["shape"]:
         return []
     # A fingerprint that does not belong to its own shape: made by another release, or by hand.

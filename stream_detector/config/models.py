@@ -11,17 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from stream_detector.config.base import Model, Name, Topic, human
 from stream_detector.config.challenger_models import Challenger
-from stream_detector.config.detector_models import (
-    Autoencoder,
-    Classifier,
-    DetectorConfig,
-    Ensemble,
-    HalfSpaceForest,
-    Loda,
-    NearestNeighbours,
-    RandomFourier,
-    River,
-)
+from stream_detector.config.detector_models import AnyDetector
 from stream_detector.config.drift_models import Drift
 from stream_detector.config.event_models import (
     FEATURE_KINDS,
@@ -43,44 +33,39 @@ from stream_detector.config.kafka_models import (
 )
 from stream_detector.config.label_models import Labels, Risk
 from stream_detector.config.units import Budget, Duration
+from stream_detector.detectors.base import Detector, DetectorConfig
+from stream_detector.detectors.ensemble import EnsembleConfig
+from stream_detector.detectors.registry import find_detector
 
 __all__ = [
     "FEATURE_KINDS",
-    "NEEDS_LABELS",
     "NOTHING_TO_SEE",
-    "Autoencoder",
     "BooleanFeature",
     "CategoricalFeature",
     "Challenger",
-    "Classifier",
     "Config",
     "DetectorConfig",
     "DifferenceFeature",
     "Drift",
-    "Ensemble",
     "Event",
     "EventTime",
     "Feature",
-    "HalfSpaceForest",
     "Kafka",
     "KafkaSecurity",
     "Labels",
-    "Loda",
     "Logging",
     "Metrics",
-    "NearestNeighbours",
     "NumericFeature",
     "Processing",
-    "RandomFourier",
     "RatioFeature",
     "Risk",
-    "River",
     "StateStore",
     "Statistic",
     "Suppression",
     "Threshold",
     "TimeFeature",
     "Window",
+    "needs_labels",
 ]
 
 
@@ -230,7 +215,15 @@ class Logging(Model):
 
 
 NOTHING_TO_SEE = "give at least one feature or window"
-NEEDS_LABELS = "detector classifier needs `labels`"
+
+
+def needs_labels(kind: str, section: str = "detector") -> str:
+    """The message that a detector cannot do without the section `labels`."""
+    return f"{section} {kind} needs `labels`"
+
+
+def _class_of(detector: DetectorConfig) -> type[Detector]:
+    return find_detector(detector.kind).detector
 
 
 class Config(Model):
@@ -247,7 +240,7 @@ class Config(Model):
     windows: Annotated[list[Window], Field(max_length=16)] = Field(
         default_factory=list, description="Running statistics by key."
     )
-    detector: DetectorConfig = Field(default_factory=Ensemble, description="The model.")
+    detector: AnyDetector = Field(default_factory=EnsembleConfig, description="The model.")
     challenger: Challenger | None = Field(None, description="A second model in its shadow.")
     labels: Labels | None = Field(None, description="Labels inside the event, used late.")
     drift: Annotated[list[Drift], Field(max_length=16)] = Field(
@@ -267,8 +260,8 @@ class Config(Model):
     def _consistent(self) -> Config:
         if not self.features and not self.windows:
             raise ValueError(NOTHING_TO_SEE)
-        if isinstance(self.detector, Classifier) and self.labels is None:
-            raise ValueError(NEEDS_LABELS)
+        if _class_of(self.detector).labels == "needed" and self.labels is None:
+            raise ValueError(needs_labels(self.detector.kind))
         on_topic = self.kafka is not None and self.kafka.labels is not None
         if self.labels is None and on_topic:
             raise ValueError("kafka.labels needs `labels`, with a delay")
@@ -283,10 +276,11 @@ class Config(Model):
     @model_validator(mode="after")
     def _models_fit(self) -> Config:
         if self.challenger is not None:
-            if self.challenger.detector == self.detector:
+            challenger = self.challenger.detector
+            if challenger == self.detector:
                 raise ValueError("challenger.detector is the same as detector")
-            if isinstance(self.challenger.detector, Classifier) and self.labels is None:
-                raise ValueError("challenger.detector classifier needs `labels`")
+            if _class_of(challenger).labels == "needed" and self.labels is None:
+                raise ValueError(needs_labels(challenger.kind, "challenger.detector"))
         for drift in self.drift:
             if (mistake := drift_mistake(drift, self.detector)) is not None:
                 raise ValueError(mistake)
@@ -295,19 +289,13 @@ class Config(Model):
         return self
 
 
-_MEMBERS = {
-    "ensemble": ("forest", "loda", "neighbours", "fourier", "autoencoder"),
-    "classifier": ("network", "trees"),
-}
-
-
 def drift_mistake(drift: Drift, detector: DetectorConfig) -> str | None:
     """Why a detector cannot be watched, or answer, as is asked; None where it can."""
-    if drift.on == "error" and not isinstance(detector, Classifier | River):
+    if drift.on == "error" and _class_of(detector).labels == "ignored":
         return "drift on error needs a detector that learns from labels"
-    members = _MEMBERS.get(detector.kind, ())
+    members = _class_of(detector).members
     if drift.member is not None and drift.member not in members:
         return f"drift: a detector {detector.kind} has {', '.join(members) or 'no members'}"
-    if drift.member in {"autoencoder", "neighbours"} and not getattr(detector, drift.member, True):
-        return f"drift: this ensemble has no {drift.member}"
+    if drift.member is not None and not detector.has_member(drift.member):
+        return f"drift: this {detector.kind} has no {drift.member}"
     return None

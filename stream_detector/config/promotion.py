@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from stream_detector.config.fingerprint import state_shape, with_defaults
-from stream_detector.config.models import Challenger, Config, DetectorConfig
-
-_DETECTOR: TypeAdapter[DetectorConfig] = TypeAdapter(DetectorConfig)
+from stream_detector.config.fingerprint import models_of, state_shape, with_defaults
+from stream_detector.config.models import Challenger, Config
+from stream_detector.detectors.registry import read_identity
 
 
 def before_promotion(config: Config, shape: Mapping[str, Any]) -> Config | None:
@@ -20,9 +19,9 @@ def before_promotion(config: Config, shape: Mapping[str, Any]) -> Config | None:
     something else differs too.
     """
     try:
-        champion = _DETECTOR.validate_python(shape.get("detector"))
+        champion = read_identity(shape.get("detector"), models_of(config))
     except ValidationError:
         return None
     roles = {"detector": champion, "challenger": Challenger(detector=config.detector)}
     former = config.model_copy(update=roles)
-    return former if state_shape(former) == with_defaults(shape) else None
+    return former if state_shape(former) == with_defaults(shape, config) else None

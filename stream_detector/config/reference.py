@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from stream_detector.config.schema import json_schema
+from stream_detector.detectors.registry import BUILT_IN
 
 _INTRODUCTION = """\
 # Configuration
@@ -69,6 +70,11 @@ and deserializers), those that have a key of their own (`group_id`, `bootstrap_s
 Python objects.
 """
 
+_OWN_DETECTORS = """\
+Or `kind` is the name under which an installed package has registered a detector, or a class path,
+`package.module:ClassName`, of [a detector of your own](detectors.md).
+"""
+
 _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("The file", "", ()),
     ("`kafka`", "Kafka", ()),
@@ -91,16 +97,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "`detector`",
         "",
-        (
-            "Ensemble",
-            "Autoencoder",
-            "Classifier",
-            "HalfSpaceForest",
-            "Loda",
-            "NearestNeighbours",
-            "RandomFourier",
-            "River",
-        ),
+        tuple(each.config.__name__ for each in BUILT_IN.values()),
     ),
     ("`challenger`", "Challenger", ()),
     ("`labels`", "Labels", ()),
@@ -126,6 +123,8 @@ def reference_markdown() -> str:
             list_of = "A list; each entry has" if "features" in title else "It has"
             key = "one of these keys" if "features" in title else "one of these as its `kind`"
             parts.append(f"{list_of} {key}.\n")
+            if title == "`detector`":
+                parts.append(f"{_OWN_DETECTORS}\n")
             for member in members:
                 parts.append(f"### `{_tag(definitions[member])}`\n")
                 parts.append(_section(definitions[member], definitions))

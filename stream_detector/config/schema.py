@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from stream_detector.config.detector_models import PLACEHOLDER
 from stream_detector.config.models import Config
+from stream_detector.detectors.registry import adapter, find_detector
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {
@@ -17,15 +20,47 @@ _FREE_KEYWORDS = {"type", "title", "description", "default", "examples", "minLen
 _ABOUT_KEYWORDS = ("title", "description", "default", "examples")
 
 
-def json_schema() -> dict[str, Any]:
+_BY_CLASS_PATH = {
+    "type": "object",
+    "description": "A detector of your own, by its class path (docs/detectors.md). "
+    "`stream-detector schema --detector package.module:ClassName` describes its parameters.",
+    "properties": {
+        "kind": {
+            "type": "string",
+            "pattern": r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+            "description": "Module and class, for example `fraud.detectors:Velocity`.",
+        }
+    },
+    "required": ["kind"],
+}
+
+
+def json_schema(kinds: Iterable[str] = ()) -> dict[str, Any]:
     """JSON Schema (2020-12) of a configuration file.
+
+    Args:
+        kinds: detectors of others to describe beside this package's own, by entry point or class
+            path; they are imported.
+
+    Raises ``ConfigurationError`` where one of them cannot be had.
 
     Wherever a number, a flag or one of a few words is expected, a ``${NAME}`` reference passes
     too; what it stands for is checked when the file is loaded.
     """
     schema = Config.model_json_schema()
-    definitions = {name: _open(inner) for name, inner in schema.pop("$defs").items()}
+    others = [find_detector(kind).config for kind in dict.fromkeys(kinds)]
+    detectors = adapter(*others).json_schema()
+    definitions = {**schema.pop("$defs"), **detectors.pop("$defs")}
+    definitions = {name: _open(inner) for name, inner in definitions.items()}
     definitions["Reference"] = _REFERENCE
+    known = [config.model_fields["kind"].default for config in others]
+    by_path = _excluding(_BY_CLASS_PATH, [kind for kind in known if ":" in kind])
+    definitions["ByClassPath"] = by_path
+    detectors["oneOf"].append({"$ref": "#/$defs/ByClassPath"})
+    for section in (schema, definitions["Challenger"]):
+        field = section["properties"]["detector"]
+        del field[PLACEHOLDER]
+        field |= detectors
     schema = _open(schema)
     return {
         "$schema": DIALECT,
@@ -38,6 +73,14 @@ def json_schema() -> dict[str, Any]:
 def json_schema_text() -> str:
     """``json_schema`` as it stands in ``config/stream-detector.schema.json``."""
     return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def _excluding(schema: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
+    """The branch for class paths, without those that have a branch of their own."""
+    if not kinds:
+        return schema
+    kind = {**schema["properties"]["kind"], "not": {"enum": kinds}}
+    return {**schema, "properties": {"kind": kind}}
 
 
 def _open(schema: dict[str, Any]) -> dict[str, Any]:

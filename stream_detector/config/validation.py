@@ -13,6 +13,7 @@ from stream_detector.config.diagnostics import Path, quoted, suggestion
 from stream_detector.config.document import Document
 from stream_detector.config.models import FEATURE_KINDS, Config
 from stream_detector.config.walk import Target, locate
+from stream_detector.detectors.base import DetectorConfig
 
 _MESSAGES = {
     "int_type": "expected a whole number",
@@ -78,7 +79,7 @@ def _repair(document: Document, errors: list[Any]) -> bool:
     return repaired
 
 
-def _report(document: Document, error: Mapping[str, Any]) -> None:
+def _report(document: Document, error: Mapping[str, Any]) -> None:  # noqa: C901 - flat, by type
     target = locate(error["loc"])
     path = target.path
     kind = error["type"]
@@ -92,6 +93,9 @@ def _report(document: Document, error: Mapping[str, Any]) -> None:
         _report_feature_kind(document, path, error["msg"])
     elif kind.startswith("union_tag"):
         _report_kind(document, target)
+    elif kind == "detector_kind":
+        reason = _without_values(document, str(error["ctx"]["reason"]))
+        document.report((*path, "kind"), reason)
     elif kind == "literal_error":
         document.report(path, _wrong_choice(document, path, target.choices))
     elif kind == "value_error":
@@ -145,6 +149,8 @@ def _unknown_key(target: Target) -> str:
     hint = suggestion(key, known)
     if not hint:
         for section in Config.model_fields:
+            if locate((section,)).annotation is DetectorConfig:
+                continue  # of which kind nobody has said
             owner = locate((section, key)).owner
             if owner is not None and key in owner.model_fields:
                 hint = f"; did you mean '{section}.{key}'?"

@@ -15,6 +15,8 @@ from pydantic import BaseModel, Tag
 
 from stream_detector.config.diagnostics import Path
 from stream_detector.config.models import Config
+from stream_detector.detectors.base import DetectorConfig
+from stream_detector.detectors.registry import find_detector, kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Target:
         """The values of a ``Literal``, the tags of a union told apart by ``kind``."""
         if get_origin(self.annotation) is Literal:
             return get_args(self.annotation)
+        if self.annotation is DetectorConfig:
+            return kinds()
         return tuple(tagged_members(self.annotation) or ())
 
 
@@ -45,6 +49,9 @@ def locate(loc: Sequence[str | int], root: type[BaseModel] = Config) -> Target:
     owner: type[BaseModel] | None = None
     here: Any = root
     for step in loc:
+        if here is DetectorConfig:  # the step is the kind, which validation has looked up
+            here = find_detector(str(step)).config
+            continue
         members = tagged_members(here)
         if members is not None and step in members:
             here = members[str(step)]

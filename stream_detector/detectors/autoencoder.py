@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.neural_network import MLPRegressor
+from pydantic import Field
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped
+from stream_detector.detectors.base import (
+    Detector,
+    DetectorConfig,
+    Rows,
+    clipped,
+)
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.mlp import OnlineNetwork, adam
+from stream_detector.detectors.search_space import (
+    INPUT_CLIP,
+    REFUSED_SHARE,
+    SearchSpace,
+    log_uniform,
+    one_of,
+)
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
 
@@ -20,7 +33,26 @@ SMALLEST_ERROR = 1e-12
 """Keeps the logarithm finite for a perfect reconstruction."""
 
 
-class Autoencoder:
+class AutoencoderConfig(DetectorConfig):
+    """MLPRegressor learnt from X to X; the score is the log of the reconstruction error."""
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    hidden: list[Annotated[int, Field(ge=1, le=4096)]] | None = Field(
+        None, description="Hidden layer sizes; default d/2, d/3, d/2 of d features."
+    )
+    learning_rate: float = Field(0.001, gt=0, le=1, description="Adam's step size.")
+    alpha: float = Field(0.0001, ge=0, description="L2 penalty on the weights.")
+    passes: int = Field(1, ge=1, le=100, description="Steps of learning over each chunk.")
+    input_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the inputs hidden while it learns (denoising)."
+    )
+    refuse_share: float = Field(
+        0.05, ge=0, lt=0.5, description="Share of highest-scoring rows that are not learnt."
+    )
+    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+
+
+class Autoencoder(Detector):
     """``MLPRegressor`` with tanh units, learnt from X to X on standardised, clipped inputs.
 
     The ``refuse_share`` of each chunk's rows with the highest scores are not learnt, so that an
@@ -33,7 +65,17 @@ class Autoencoder:
     State, of fixed size: that of the network, and the number of rows seen.
     """
 
-    block_rows = BLOCK_ROWS
+    Config = AutoencoderConfig
+    search_space: ClassVar[SearchSpace] = {
+        # None: d/2, d/3, d/2 of d features.
+        "hidden": one_of([None, [4], [8], [16], [8, 3, 8], [16, 6, 16], [32, 8, 32], [64, 16, 64]]),
+        "learning_rate": log_uniform(1e-4, 2e-2),
+        "alpha": log_uniform(1e-6, 1e-1),
+        "passes": one_of([1, 2, 3, 5]),
+        "input_dropout": one_of([0.0, 0.1, 0.3]),
+        "refuse_share": REFUSED_SHARE,
+        "clip": INPUT_CLIP,
+    }
 
     def __init__(
         self,
@@ -48,6 +90,9 @@ class Autoencoder:
         clip: float = 10.0,
         seed: int = 0,
     ) -> None:
+        from sklearn.neural_network import MLPRegressor  # a second, for those who build one
+
+        super().__init__(features)
         if hidden is None:
             hidden = [max(1, features // part) for part in (2, 3, 2)]
         model = MLPRegressor(  # type: ignore[no-untyped-call]
@@ -61,6 +106,10 @@ class Autoencoder:
         self._refuse_share = refuse_share
         self._clip = clip
         self._rows_seen = 0
+
+    @classmethod
+    def check_parameters(cls, features: int, **parameters: Any) -> None:
+        """``Config`` says it all, and building one imports scikit-learn, which takes a second."""
 
     def score(self, rows: Rows) -> Float64:
         """Log of the mean squared error, (events,) float64; 0 before anything was learnt."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from stream_detector.detectors.search_space import SearchSpace
 from stream_detector.events import Float64, Int64, State
+from stream_detector.parameters import Model
 
 BLOCK_ROWS = 32
 """Rows of a scoring block. A matrix product over 17 rows differs in its last bits from the same
@@ -21,10 +26,12 @@ Real = TypeVar("Real", np.float32, np.float64)
 LARGEST_LOSS = 10.0
 """Of a log loss: one event that was said to be impossible must not outweigh a thousand."""
 
+LabelUse: TypeAlias = Literal["ignored", "used", "needed"]
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a detector sees of some events; both matrices finite, (events, features) float64.
+    """Events as a detector sees them; both matrices finite, (events, features) float64.
 
     ``features`` are in the event's own units; ``standardised`` is (features - mean) / deviation by
     the running moments as the last full chunk left them, *not* clipped: each detector clips as it
@@ -49,10 +56,29 @@ class Rows:
         return Rows(whole_blocks(self.features), whole_blocks(self.standardised))
 
 
-class Detector(Protocol):
-    """A model that scores events and learns from them.
+class DetectorConfig(Model):
+    """Parameters of a detector: the section `detector`, and keywords of the constructor.
 
-    Obligations, checked on every detector by ``tests/test_detectors.py``:
+    A detector's own model derives from this one. Each field has a description; the class's
+    docstring describes the detector in the schema and the reference.
+    """
+
+    kind: str = Field("", description="Which detector.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of every random draw.")
+
+    def has_member(self, member: str) -> bool:  # noqa: ARG002 - where members can be left out
+        """Whether a detector with these parameters has the member (one of its ``members``)."""
+        return True
+
+
+class Detector(ABC):
+    """Base class of models that score events and learn from them.
+
+    A subclass is one declaration: ``Config`` (its parameters), the class variables below (what it
+    can do), ``search_space`` (what `tune` may try). Its constructor takes the number of features,
+    which it hands to this class's, and by name the fields of ``Config`` but ``kind``.
+
+    Obligations, checked by ``stream_detector.testing.check_detector``:
 
     - ``score`` is pure: it changes nothing, draws no random number, and the score of a row depends
       only on that row, its position modulo ``BLOCK_ROWS`` and the state. Callers pass a multiple of
@@ -64,19 +90,63 @@ class Detector(Protocol):
       with the same bits.
     - Memory does not grow with the number of rows seen.
     - Randomness comes from the ``seed`` of the constructor only.
+
+    Rows and labels of a wrong shape or type are a ``ValueError`` before a method sees them.
     """
 
-    @property
-    def block_rows(self) -> int:
-        """Rows that ``score`` must be given a multiple of.
+    Config: ClassVar[type[DetectorConfig]]
+    """Model of the parameters."""
 
-        ``BLOCK_ROWS``, or 1 where the arithmetic of a row never shares an instruction with
-        another's.
+    search_space: ClassVar[SearchSpace] = {}
+    """What `tune` may try: how a value is drawn, by parameter. Empty: `tune` refuses."""
+
+    labels: ClassVar[LabelUse] = "ignored"
+    """``used``: ``learn`` makes something of labels (for some parameters at least); ``needed``: a
+    configuration without the section `labels` is a mistake."""
+
+    members: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Parts that can begin again by themselves, each with its branches of ``state``."""
+
+    state_version: ClassVar[str | None] = None
+    """Version of the state of a detector from another distribution; None: the distribution's
+    version. States of another version are refused."""
+
+    block_rows: int = BLOCK_ROWS
+    """Rows that ``score`` must be given a multiple of: ``BLOCK_ROWS``, or 1 where the arithmetic of
+    a row never shares an instruction with another's."""
+
+    features: int = 0
+    """Columns of the rows."""
+
+    def __init__(self, features: int) -> None:
+        """``features``: columns of the rows, at least 1."""
+        if isinstance(features, bool) or not isinstance(features, int | np.integer) or features < 1:
+            raise ValueError(
+                f"{type(self).__name__}: expected a number of features from 1, got {features!r:.80}"
+            )
+        self.features = int(features)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Put the check of shapes before the methods that the class defines."""
+        super().__init_subclass__(**options)
+        for name, check in _CHECKS.items():
+            method = vars(cls).get(name)
+            if method is not None and not getattr(method, "__isabstractmethod__", False):
+                setattr(cls, name, _checked(method, check))
+
+    @classmethod
+    def check_parameters(cls, features: int, **parameters: Any) -> None:
+        """Find mistakes that ``Config`` cannot see; builds one, unless a subclass knows better.
+
+        Raises ``ConfigurationError`` or ``ValueError``.
         """
+        cls(features, **parameters)
 
+    @abstractmethod
     def score(self, rows: Rows) -> Float64:
         """Score events: (events,) float64, finite, higher is stranger."""
 
+    @abstractmethod
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
         """Learn a chunk.
 
@@ -86,47 +156,50 @@ class Detector(Protocol):
             labels: 1 anomalous, 0 normal, NaN unknown.
         """
 
+    @abstractmethod
     def state(self) -> State:
         """Everything learnt, as arrays and JSON values."""
 
+    @abstractmethod
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
 
-
-class ExplainsItself(Protocol):
-    """A detector that can say what each feature contributed to a score."""
-
-    def contributions(self, rows: Rows) -> Float64:
-        """(events, features) float64, at least 0, larger for features that made the row stranger.
-
-        Same purity and same ``block_rows`` rule as ``score``.
-        """
-
-
-class UsesLabels(Protocol):
-    """A detector that wants the labels of earlier events when they come."""
-
     @property
     def uses_labels(self) -> bool:
-        """Whether ``learn`` makes anything of labels; a detector without this does not."""
+        """Whether ``learn`` of this very detector makes something of labels."""
+        return self.labels != "ignored"
 
+    @property
+    def score_scale(self) -> int:
+        """Number of the scale that scores are on: scores of different scales are not comparable.
 
-class CorrectsLabels(Protocol):
-    """A detector that remembers labelled rows and takes another label for one that it learnt."""
+        It changes in ``learn`` or ``restore`` only, for example where a supervised model takes over
+        from an unsupervised one.
+        """
+        return 0
 
-    def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
-        """(labels,) which of them met a remembered row.
+    def contributions(self, rows: Rows) -> Float64 | None:  # noqa: ARG002 - not known here
+        """What each feature contributed to the scores; None: occlusion is to find out.
+
+        Returns:
+            (events, features) float64, at least 0, larger for features that made the row stranger.
+            Same purity and same ``block_rows`` rule as ``score``.
+        """
+        return None
+
+    def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:  # noqa: ARG002 - none kept
+        """Take other labels for labelled rows that it remembers.
 
         Args:
             ids: (labels,) identities of events.
             labels: (labels,) 1 or 0.
+
+        Returns:
+            (labels,) which of them met a remembered row.
         """
+        return np.zeros(len(ids), dtype=bool)
 
-
-class TellsLosses(Protocol):
-    """A detector that learns from labels and can say how wrong it was about some."""
-
-    def losses(self, rows: Rows, labels: Float64) -> Float64:
+    def losses(self, rows: Rows, labels: Float64) -> Float64:  # noqa: ARG002 - no probabilities
         """Log loss in nats of events whose labels are known now, before they are learnt.
 
         Args:
@@ -136,25 +209,69 @@ class TellsLosses(Protocol):
         Returns:
             (events,) float64, at most ``LARGEST_LOSS``; (0,) while it gives no probabilities.
         """
+        return np.empty(0)
 
 
-class HasMembers(Protocol):
-    """A detector made of others that can begin anew by themselves."""
-
-    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]]
-    """The branches of ``state`` that belong to each member."""
+# --- what callers may get wrong -------------------------------------------------------------------
 
 
-class ChangesRegime(Protocol):
-    """A detector whose scores change their scale when another model takes the word."""
+def _check_rows(detector: Detector, where: str, rows: Rows) -> None:
+    if not isinstance(rows, Rows):
+        raise ValueError(f"{where}: expected Rows, got {type(rows).__name__}")  # noqa: TRY004
+    for name, matrix in (("features", rows.features), ("standardised", rows.standardised)):
+        _check_array(f"{where}: rows.{name}", matrix, (len(rows), detector.features))
 
-    @property
-    def score_regime(self) -> int:
-        """0 while an unsupervised model scores, 1 once a supervised one does.
 
-        Scores of different regimes must not be compared; the value changes in ``learn`` or
-        ``restore`` only.
-        """
+def _check_array(what: str, array: Any, shape: tuple[int, ...]) -> None:
+    if isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == shape:
+        return
+    got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+    raise ValueError(f"{what}: expected float64 {shape}, got {got}")
+
+
+def _check_score(detector: Detector, where: str, rows: Rows) -> None:
+    _check_rows(detector, where, rows)
+    if len(rows) % detector.block_rows:
+        raise ValueError(
+            f"{where}: expected a multiple of {detector.block_rows} rows, got {len(rows)}; "
+            "Rows.in_blocks() fills up with zeros, whose scores are thrown away"
+        )
+
+
+def _check_learn(detector: Detector, where: str, rows: Rows, labels: Any = None) -> None:
+    _check_rows(detector, where, rows)
+    if labels is not None:
+        _check_array(f"{where}: labels", labels, (len(rows),))
+
+
+def _check_ids(_detector: Detector, where: str, ids: Int64, labels: Any) -> None:
+    if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype != np.int64:
+        got = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
+        raise ValueError(f"{where}: ids: expected int64 of one dimension, got {got}")
+    _check_array(f"{where}: labels", labels, (len(ids),))
+
+
+_CHECKS: Mapping[str, Callable[..., None]] = {
+    "score": _check_score,
+    "contributions": _check_score,
+    "learn": _check_learn,
+    "losses": _check_learn,
+    "correct": _check_ids,
+}
+
+
+def _checked(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def checked(self: Detector, *arguments: Any, **named: Any) -> Any:
+        if not self.features:
+            raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__(features)")
+        check(self, f"{type(self).__name__}.{method.__name__}", *arguments, **named)
+        return method(self, *arguments, **named)
+
+    return checked
+
+
+# --- arithmetic that several detectors share ------------------------------------------------------
 
 
 def blocked_matmul(left: NDArray[Real], right: NDArray[Real]) -> NDArray[Real]:

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from threadpoolctl import threadpool_limits
 
 from stream_detector.detectors.leaf_sets import LeafSets
 from stream_detector.detectors.memory import LARGEST, LabelledMemory
@@ -76,6 +74,9 @@ class BoostedTrees:
         return self._memory.correct(ids, positive)
 
     def _fit(self) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits
+
         model: Any = HistGradientBoostingClassifier(  # type: ignore[no-untyped-call]
             max_iter=TREES,
             max_leaf_nodes=LEAVES,

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neural_network import MLPClassifier
+from pydantic import Field
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, clipped, log_losses
+from stream_detector.detectors.base import (
+    BLOCK_ROWS,
+    Detector,
+    DetectorConfig,
+    Rows,
+    clipped,
+    log_losses,
+)
 from stream_detector.detectors.boosted_trees import BoostedTrees
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.mixture import Mixture
 from stream_detector.detectors.mlp import OnlineNetwork, adam
 from stream_detector.detectors.moments import RunningMoments
 from stream_detector.detectors.replay import ReplayBuffer, Resampling
+from stream_detector.detectors.search_space import INPUT_CLIP, SearchSpace, log_uniform, one_of
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, Int64, State
 
@@ -24,7 +32,45 @@ ASSUMED_LOGIT = math.log(0.01 / 0.99)
 """Of an event as rare as the mean, before labels tell how many are positive."""
 
 
-class Classifier:
+class ClassifierConfig(DetectorConfig):
+    """MLPClassifier learnt from labels that arrive late; before them, an unsupervised detector."""
+
+    kind: Literal["classifier"] = "classifier"
+    hidden: list[Annotated[int, Field(ge=1, le=4096)]] = Field(
+        default=[32, 16], description="Hidden layer sizes."
+    )
+    learning_rate: float = Field(0.002, gt=0, le=1, description="Adam's step size.")
+    alpha: float = Field(0.01, ge=0, description="L2 penalty on the weights.")
+    replay: int = Field(
+        25, ge=1, le=1000, description="Rows drawn from those kept to learn for each new one."
+    )
+    replay_rows: int = Field(
+        20_000, ge=256, le=1_000_000, description="Labelled rows kept to be learnt again."
+    )
+    trees: bool = Field(
+        True,
+        description="Whether boosted trees, fitted again from time to time on the rows kept, score "
+        "beside the network; their weight follows from the losses of late.",
+    )
+    rarity: bool = Field(
+        False,
+        description="Whether the unsupervised detector goes on, and its score is a feature.",
+    )
+    positive_share: float = Field(
+        0.1, gt=0, le=0.5, description="Share of positives in a batch, reached by resampling."
+    )
+    resampling: Literal["none", "over", "under"] = Field(
+        "none",
+        description="How the positive share is reached where it is higher than the kept rows'; the "
+        "score is corrected for it. `none`: they are learnt as they come.",
+    )
+    min_positives: int = Field(
+        20, ge=1, description="Positives to have seen before the classifier takes over."
+    )
+    clip: float = Field(20.0, gt=0, description="Standardised inputs are clipped at ± this.")
+
+
+class Classifier(Detector):
     """A network and boosted trees on labelled rows; LODA has the word until there are enough.
 
     ``learn`` may be called with a chunk as it passed by (labels unknown) and again with those of
@@ -33,7 +79,7 @@ class Classifier:
     with a label goes into two memories of the last such rows: scikit-learn's ``MLPClassifier``
     takes steps on batches drawn from one, the trees are fitted again on the other now and then.
 
-    Score, by ``score_regime``:
+    Score, by ``score_scale``:
 
     - 0: LODA's rarity R as a logit: -4.6 (a hundredth) + log(1 + z) for z = (R - mean) / sd > 0, or
       + z below. Odds that rise with the deviation; the order is LODA's.
@@ -43,15 +89,26 @@ class Classifier:
       eq. 7). The weight of the trees' follows from the losses of late.
 
     The change is a jump all the same: a running quantile of scores has to start afresh there. But
-    early scores do not lie above all that come later, as rarities would. The regime changes once,
+    early scores do not lie above all that come later, as rarities would. The scale changes once,
     from 0 to 1, in ``learn``: when ``min_positives``
     positives and as many negatives have been seen.
 
     State, bounded: network, LODA, trees, labelled rows remembered, and counts of labels.
     """
 
-    block_rows = BLOCK_ROWS
-    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    Config = ClassifierConfig
+    labels = "needed"
+    search_space: ClassVar[SearchSpace] = {
+        "hidden": one_of([[8], [16], [32], [64], [16, 8], [32, 16], [64, 32], [128, 64]]),
+        "learning_rate": log_uniform(1e-4, 3e-2),
+        "alpha": log_uniform(1e-6, 1e-1),
+        "positive_share": one_of([0.02, 0.05, 0.1, 0.2, 0.3, 0.5]),
+        "resampling": one_of(["none", "over", "under"]),
+        "replay": one_of([5, 10, 25, 50]),
+        "trees": one_of([True, False]),
+        "clip": INPUT_CLIP,
+    }
+    members: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "network": ("network", "positives_learnt", "negatives_learnt"),
         "trees": ("trees", "mixture"),
     }
@@ -73,6 +130,9 @@ class Classifier:
         clip: float = 20.0,
         seed: int = 0,
     ) -> None:
+        from sklearn.neural_network import MLPClassifier  # a second, for those who build one
+
+        super().__init__(features)
         model = MLPClassifier(  # type: ignore[no-untyped-call]
             hidden_layer_sizes=tuple(hidden),
             activation="relu",
@@ -94,18 +154,17 @@ class Classifier:
         self._negatives_learnt = 0
 
     @property
-    def uses_labels(self) -> bool:
-        """True: this is what it learns from."""
-        return True
-
-    @property
-    def score_regime(self) -> int:
+    def score_scale(self) -> int:
         """0 while LODA scores, 1 once the network does."""
         return int(min(self._positives_seen, self._negatives_seen) >= self._min_positives)
 
+    @classmethod
+    def check_parameters(cls, features: int, **parameters: Any) -> None:
+        """``Config`` says it all, and building one imports scikit-learn, which takes a second."""
+
     def score(self, rows: Rows) -> Float64:
         """Logits, (events,) float64."""
-        if self.score_regime == 0:
+        if self.score_scale == 0:
             return self._unsupervised(rows)
         rows = self._widened(rows)
         network = self._network_logits(rows)
@@ -146,7 +205,7 @@ class Classifier:
         Rows without labels are new: the unsupervised detector learns them, until the takeover.
         """
         if labels is None:
-            if self.score_regime == 0 or self._with_rarity:
+            if self.score_scale == 0 or self._with_rarity:
                 sample = rows.take(slice(BLOCK_ROWS))  # of each chunk tells the spread
                 rarity = self._fallback.score(sample.in_blocks())[: len(sample)]
                 self._rarity_moments.learn(rarity)
@@ -169,7 +228,7 @@ class Classifier:
 
     def losses(self, rows: Rows, labels: Float64) -> Float64:
         """(events,) log losses in nats; (0,) while LODA scores."""
-        if self.score_regime == 0:
+        if self.score_scale == 0:
             return np.empty(0)
         return log_losses(self.score(rows.in_blocks())[: len(rows)], labels > 0)
 
@@ -196,7 +255,7 @@ class Classifier:
             "negatives_seen": self._negatives_seen,
             "positives_learnt": self._positives_learnt,
             "negatives_learnt": self._negatives_learnt,
-            "score_regime": self.score_regime,
+            "score_regime": self.score_scale,  # its name in states
         }
 
     def restore(self, state: State) -> None:

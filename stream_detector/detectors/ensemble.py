@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from stream_detector.detectors.autoencoder import Autoencoder
-from stream_detector.detectors.base import BLOCK_ROWS, Rows
+from stream_detector.detectors.base import (
+    BLOCK_ROWS,
+    Detector,
+    DetectorConfig,
+    Rows,
+)
 from stream_detector.detectors.half_space_forest import HalfSpaceForest
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.moments import RunningMoments
 from stream_detector.detectors.nearest_neighbours import NearestNeighbours
 from stream_detector.detectors.random_fourier import RandomFourier
+from stream_detector.detectors.search_space import HALF_LIFE, REFUSED_SHARE, SearchSpace, one_of
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
 
@@ -27,7 +34,25 @@ SURPRISE_WEIGHT = 0.3
 """Deviations of the rarity that one deviation of a member's score above its mean adds."""
 
 
-class Ensemble:
+class EnsembleConfig(DetectorConfig):
+    """The default: half-space forest, LODA, neighbours, Fourier features and the autoencoder."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    half_life: float = Field(
+        100_000, gt=0, description="Events after which a count counts half, in the members."
+    )
+    autoencoder: bool = Field(True, description="Whether the autoencoder is a member.")
+    neighbours: bool = Field(True, description="Whether the nearest neighbours are a member.")
+    refuse_share: float = Field(
+        0.05, ge=0, lt=0.5, description="Share of highest-scoring rows the autoencoder refuses."
+    )
+
+    def has_member(self, member: str) -> bool:
+        """Whether it is there: autoencoder and neighbours can be left out."""
+        return bool(getattr(self, member, True))
+
+
+class Ensemble(Detector):
     """Rarity by two counting members, and what three that know where the crowd lies add to it.
 
     Score: S + sd(S) (z(N) + 0.3 max(0, z(F)) + 0.3 max(0, z(A))), where S = forest + 2 LODA, N is
@@ -44,8 +69,14 @@ class Ensemble:
     State, of fixed size: that of the members and of the four running moments.
     """
 
-    block_rows = BLOCK_ROWS
-    MEMBERS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    Config = EnsembleConfig
+    search_space: ClassVar[SearchSpace] = {
+        "half_life": HALF_LIFE,
+        "autoencoder": one_of([True, False]),
+        "neighbours": one_of([True, False]),
+        "refuse_share": REFUSED_SHARE,
+    }
+    members: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "forest": ("forest", "rarity_moments"),
         "loda": ("loda", "rarity_moments"),
         "neighbours": ("neighbours", "nearness_moments"),
@@ -64,6 +95,7 @@ class Ensemble:
         refuse_share: float = 0.05,
         seed: int = 0,
     ) -> None:
+        super().__init__(features)
         self._forest = HalfSpaceForest(features, half_life=half_life, seed=seed)
         self._loda = Loda(features, half_life=half_life, seed=seed)
         self._neighbours = (
@@ -78,6 +110,10 @@ class Ensemble:
         self._distance_moments = RunningMoments(half_life)
         self._error_moments = RunningMoments(half_life)
         self._rows_learnt = 0
+
+    @classmethod
+    def check_parameters(cls, features: int, **parameters: Any) -> None:
+        """``Config`` says it all, and building one imports scikit-learn, which takes a second."""
 
     def score(self, rows: Rows) -> Float64:
         """Rarity in nats and more, (events,) float64; 0 before anything was learnt."""

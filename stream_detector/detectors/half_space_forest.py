@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from stream_detector.detectors.base import BLOCK_ROWS, Rows, parts
+from stream_detector.detectors.base import (
+    Detector,
+    DetectorConfig,
+    Rows,
+    parts,
+)
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.moments import decay_of
+from stream_detector.detectors.search_space import HALF_LIFE, SearchSpace, one_of
 from stream_detector.detectors.stored import read_array, read_float
 from stream_detector.events import Float64, State
 
@@ -29,7 +36,16 @@ ROWS_AT_ONCE = 256
 """Bounds the temporary of gathered features to (depth * trees, 256) float32."""
 
 
-class HalfSpaceForest:
+class HalfSpaceForestConfig(DetectorConfig):
+    """Oblivious half-space forest: grids of random cuts whose counts are hardly forgotten."""
+
+    kind: Literal["half_space_forest"] = "half_space_forest"
+    trees: int = Field(100, ge=1, le=10_000, description="Number of grids.")
+    depth: int = Field(8, ge=1, le=16, description="Cuts of a grid.")
+    half_life: float = Field(100_000, gt=0, description="Events after which a count counts half.")
+
+
+class HalfSpaceForest(Detector):
     """Half-space trees with one cut a level for the whole level (a grid), never cleared.
 
     After Tan, Ting and Liu (2011), "Fast anomaly detection for streaming data", section 3: work
@@ -43,7 +59,12 @@ class HalfSpaceForest:
     State, of fixed size: ``counts`` (2^depth, trees), their ``total``, and the features' range.
     """
 
-    block_rows = BLOCK_ROWS
+    Config = HalfSpaceForestConfig
+    search_space: ClassVar[SearchSpace] = {
+        "trees": one_of([50, 100, 200]),
+        "depth": one_of([4, 6, 8, 10, 12]),
+        "half_life": HALF_LIFE,
+    }
 
     def __init__(
         self,
@@ -54,6 +75,7 @@ class HalfSpaceForest:
         half_life: float = 100_000.0,
         seed: int = 0,
     ) -> None:
+        super().__init__(features)
         self._depth = depth
         self._half_life = half_life
         self._draw_cuts(features, trees, seed)

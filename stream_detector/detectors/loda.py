@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from stream_detector.detectors.base import (
-    BLOCK_ROWS,
+    Detector,
+    DetectorConfig,
     Rows,
     blocked_matmul,
     clipped,
@@ -17,6 +20,7 @@ from stream_detector.detectors.base import (
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.half_space_forest import FORGOTTEN
 from stream_detector.detectors.moments import decay_of
+from stream_detector.detectors.search_space import HALF_LIFE, INPUT_CLIP, SearchSpace, one_of
 from stream_detector.detectors.stored import read_array, read_float
 from stream_detector.events import Float64, State
 
@@ -27,7 +31,17 @@ PRIOR = 0.1
 """Count that every bin has beforehand, so that an empty one is finite."""
 
 
-class Loda:
+class LodaConfig(DetectorConfig):
+    """LODA: histograms of random projections (Pevný 2016)."""
+
+    kind: Literal["loda"] = "loda"
+    projections: int = Field(100, ge=1, le=10_000, description="Number of projections.")
+    bins: int = Field(32, ge=4, le=1024, description="Bins of a histogram, over ±8.")
+    half_life: float = Field(100_000, gt=0, description="Events after which a count counts half.")
+    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+
+
+class Loda(Detector):
     """Lightweight on-line detector of anomalies (Pevný 2016, Machine Learning 102, section 3).
 
     Differs from the paper in what won on public streams: every second projection is dense (the
@@ -39,7 +53,13 @@ class Loda:
     State, of fixed size: ``counts`` (projections, bins) and their ``total``.
     """
 
-    block_rows = BLOCK_ROWS
+    Config = LodaConfig
+    search_space: ClassVar[SearchSpace] = {
+        "projections": one_of([50, 100, 200, 400]),
+        "bins": one_of([16, 32, 64, 128]),
+        "half_life": HALF_LIFE,
+        "clip": INPUT_CLIP,
+    }
 
     def __init__(
         self,
@@ -51,6 +71,7 @@ class Loda:
         clip: float = 10.0,
         seed: int = 0,
     ) -> None:
+        super().__init__(features)
         self._half_life = half_life
         self._clip = clip
         self._projection = _draw_projections(features, projections, seed)

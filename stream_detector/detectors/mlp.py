@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from stream_detector.detectors.base import blocked_matmul
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.stored import read_array, read_count
 from stream_detector.events import Float64, State
+
+if TYPE_CHECKING:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 FLUSH_EVERY = 64
 """Steps between two flushes. Adam's first moment shrinks to .9^64 = .001 of itself meanwhile."""
@@ -46,6 +47,10 @@ class OnlineNetwork:
             layers: Units of every layer, input and output included.
             seed: Of the initial weights.
         """
+        from scipy.special import expit
+        from sklearn.neural_network import MLPClassifier
+
+        self._expit = expit
         self._model: Any = model  # scikit-learn has no types
         self._layers = tuple(layers)
         self._logistic = isinstance(model, MLPClassifier)
@@ -139,7 +144,7 @@ class OnlineNetwork:
             values.append(product)
         output = values.pop()
         if self._logistic:
-            expit(output, out=output)
+            self._expit(output, out=output)
         delta = np.subtract(output, targets, out=output)
         for layer in range(len(values) - 1, -1, -1):
             value = values[layer]

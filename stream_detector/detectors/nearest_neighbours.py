@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from stream_detector.detectors.base import (
-    BLOCK_ROWS,
+    Detector,
+    DetectorConfig,
     Rows,
     blocked_matmul,
     clipped,
 )
 from stream_detector.detectors.draws import frozen_stream
+from stream_detector.detectors.search_space import HALF_LIFE, INPUT_CLIP, SearchSpace, one_of
 from stream_detector.detectors.stored import read_array, read_count
 from stream_detector.events import Float32, Float64, Int64, State
 
@@ -26,7 +30,22 @@ DRAWS = 4096
 """Rows whose places are drawn together; making a generator costs as much as scoring fifty rows."""
 
 
-class NearestNeighbours:
+class NearestNeighboursConfig(DetectorConfig):
+    """Distance to the nearest of a few remembered rows, averaged over small samples (LeSiNN)."""
+
+    kind: Literal["nearest_neighbours"] = "nearest_neighbours"
+    samples: int = Field(16, ge=1, le=1024, description="Number of samples.")
+    sample_rows: int = Field(24, ge=1, le=1024, description="Rows of a sample.")
+    half_life: float = Field(
+        100_000,
+        gt=0,
+        description="Events after which half of the rows have been replaced; a memory of n rows "
+        "takes at least .69 n for that.",
+    )
+    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+
+
+class NearestNeighbours(Detector):
     """Least similar nearest neighbours on a sample of the stream that ages.
 
     After Pang, Ting and Albrecht (2015), "LeSiNN: Detecting anomalies by identifying least similar
@@ -43,7 +62,13 @@ class NearestNeighbours:
     State, of fixed size: ``rows`` (samples * sample_rows, features) float32, and rows learnt.
     """
 
-    block_rows = BLOCK_ROWS
+    Config = NearestNeighboursConfig
+    search_space: ClassVar[SearchSpace] = {
+        "samples": one_of([8, 16, 32, 64]),
+        "sample_rows": one_of([8, 16, 24, 32, 64]),
+        "half_life": HALF_LIFE,
+        "clip": INPUT_CLIP,
+    }
 
     def __init__(
         self,
@@ -55,6 +80,7 @@ class NearestNeighbours:
         clip: float = 10.0,
         seed: int = 0,
     ) -> None:
+        super().__init__(features)
         self._sample_rows = sample_rows
         self._window = half_life / math.log(2)
         self._clip = clip

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
+from pydantic import Field
 
 from stream_detector.detectors.base import (
     BLOCK_ROWS,
+    Detector,
+    DetectorConfig,
     Rows,
     blocked_matmul,
     clipped,
@@ -16,11 +20,15 @@ from stream_detector.detectors.base import (
 )
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.moments import decay_of
+from stream_detector.detectors.search_space import (
+    HALF_LIFE,
+    INPUT_CLIP,
+    SearchSpace,
+    log_uniform,
+    one_of,
+)
 from stream_detector.detectors.stored import read_array, read_float
 from stream_detector.events import Float32, Float64, State
-
-_POTRF, _POTRI = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
-"""LAPACK's Cholesky factor of a matrix, and the inverse made of it."""
 
 SMALLEST_RIDGE = 1e-9
 """Keeps the covariance of constant data invertible. The features are cosines, so variances are
@@ -30,7 +38,26 @@ SMALLEST_DISTANCE = 1e-12
 """Keeps the logarithm finite for a row that is the mean itself."""
 
 
-class RandomFourier:
+@functools.cache
+def _lapack() -> tuple[Any, Any]:
+    """LAPACK's Cholesky factor of a matrix, and the inverse made of it."""
+    from scipy.linalg import get_lapack_funcs  # half a second, for those who score
+
+    potrf, potri = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
+    return potrf, potri
+
+
+class RandomFourierConfig(DetectorConfig):
+    """Mahalanobis distance of random Fourier features, with a ridge."""
+
+    kind: Literal["random_fourier"] = "random_fourier"
+    components: int = Field(100, ge=1, le=2000, description="Number of random features.")
+    half_life: float = Field(100_000, gt=0, description="Events after which a moment counts half.")
+    ridge: float = Field(0.1, gt=0, description="Ridge, as a share of the mean variance.")
+    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+
+
+class RandomFourier(Detector):
     """Log of the squared Mahalanobis distance in a random feature space.
 
     The features cos(R'z + b) approximate a Gaussian kernel of width sqrt(d) (Rahimi and Recht
@@ -41,7 +68,13 @@ class RandomFourier:
     State, of fixed size: ``weight``, ``mean`` (components,), ``scatter`` (components, components).
     """
 
-    block_rows = BLOCK_ROWS
+    Config = RandomFourierConfig
+    search_space: ClassVar[SearchSpace] = {
+        "components": one_of([50, 100, 200, 400]),
+        "half_life": HALF_LIFE,
+        "ridge": log_uniform(1e-3, 1.0),
+        "clip": INPUT_CLIP,
+    }
 
     def __init__(
         self,
@@ -53,6 +86,7 @@ class RandomFourier:
         clip: float = 10.0,
         seed: int = 0,
     ) -> None:
+        super().__init__(features)
         self._half_life = half_life
         self._ridge = ridge
         self._clip = clip
@@ -142,10 +176,11 @@ class RandomFourier:
             ridge = self._ridge * float(np.trace(covariance)) / len(covariance)
             covariance[np.diag_indices_from(covariance)] += max(ridge, SMALLEST_RIDGE)
             # Half the time of a general inverse; only the lower triangle is written.
-            factor, failed = _POTRF(covariance, lower=1)
+            potrf, potri = _lapack()
+            factor, failed = potrf(covariance, lower=1)
             if failed:
                 raise np.linalg.LinAlgError("covariance of the random features is not positive")
-            lower, _ = _POTRI(factor, lower=1)
+            lower, _ = potri(factor, lower=1)
             lower = np.tril(lower)
             whole = lower + np.tril(lower, -1).T
             self._precision = whole.astype(np.float32)

@@ -9,13 +9,20 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import river.base
+from pydantic import Field
 
-from stream_detector.detectors.base import LARGEST_LOSS, Rows, clipped
+from stream_detector.detectors.base import (
+    LARGEST_LOSS,
+    Detector,
+    DetectorConfig,
+    Rows,
+    clipped,
+)
 from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, load_model
 from stream_detector.detectors.stored import read_array
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
 from stream_detector.events import Float64, State
+from stream_detector.parameters import Name
 
 Scaling: TypeAlias = Literal["standard", "minmax", "none"]
 
@@ -29,7 +36,18 @@ REHEARSAL_ROWS = 64
 """Made-up rows that a twin of the model learns at the start, to see that it can be stored."""
 
 
-class RiverModel:
+class RiverConfig(DetectorConfig):
+    """Any River anomaly detector or binary classifier, one event at a time."""
+
+    kind: Literal["river"] = "river"
+    model: Name = Field(description="Class path, for example `river.anomaly.HalfSpaceTrees`.")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+    scaling: Literal["standard", "minmax", "none"] = Field(
+        "standard", description="What the model is given: z-scores, 0..1 by running range, or raw."
+    )
+
+
+class RiverModel(Detector):
     """A River model, scored with ``score_one`` or ``predict_proba_one`` row by row.
 
     Anomaly detectors learn every row. Classifiers learn the rows with a label, and their score is
@@ -41,6 +59,8 @@ class RiverModel:
     After a restore the scores are the same bits; the bytes of the pickle need not be.
     """
 
+    Config = RiverConfig
+    labels = "used"
     block_rows = 1
 
     def __init__(
@@ -58,6 +78,9 @@ class RiverModel:
             ConfigurationError: No such class, wrong parameters, neither anomaly detector nor
                 classifier, or a model whose state cannot be stored safely.
         """
+        import river.base  # with SciPy and more, for those who build one
+
+        super().__init__(features)
         kind = _find_class(model)
         if not issubclass(kind, river.base.AnomalyDetector | river.base.Classifier):
             raise ConfigurationError(

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from stream_detector.config.models import DetectorConfig
+from stream_detector.detectors.registry import search_space
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.comparison import (
     Comparison,
@@ -35,7 +36,7 @@ from stream_detector.evaluation.comparison import (
     point_figures,
 )
 from stream_detector.evaluation.replay import Recording, replay
-from stream_detector.evaluation.search_space import SPACES, changes, draw_detector
+from stream_detector.evaluation.search_space import changes, draw_detector
 from stream_detector.events import Float64
 
 SEARCH_SHARE = 0.6
@@ -152,7 +153,7 @@ class _Search:
                 standing = standing[: (len(standing) + 1) // 2]
 
     def _draw(self) -> Iterator[Trial]:
-        space = SPACES[self.original.detector.kind]
+        space = search_space(self.original.detector.kind)
         while True:
             for _ in range(_REDRAWS):
                 detector = draw_detector(self.original.detector, space, self._random)
@@ -205,11 +206,7 @@ def tune(
     Raises:
         ConfigurationError: no search space for the kind of detector, or no labels to choose by.
     """
-    kind = recording.config.detector.kind
-    if kind not in SPACES:
-        raise ConfigurationError(
-            f"detector.kind: {kind} has no search space; there is one for {', '.join(SPACES)}"
-        )
+    search_space(recording.config.detector.kind)
     if criterion == "precision_at_100_per_day" and not recording.scored.has_time:
         raise ConfigurationError(f"--criterion {criterion}: the events have no time")
     search = _Search(recording, criterion, seed, give_up, progress)

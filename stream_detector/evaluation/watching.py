@@ -29,19 +29,19 @@ class SeenAlert:
     Attributes:
         body: the alert as it would have been written.
         label: 1, 0 or NaN unknown.
-        regime: in which it was raised; the one before while that had not settled, and -1 among the
-            events that are skipped.
+        score_scale: on which it was raised; the one before while that had not settled, and -1 among
+            the events that are skipped.
     """
 
     body: dict[str, Any]
     label: float
-    regime: int
+    score_scale: int
 
     @property
     def rank(self) -> tuple[int, float, float, int]:
-        """Larger is rarer; of two alike the earlier one. The last regime counts for more."""
+        """Larger is rarer; of two alike the earlier one. The last score_scale counts for more."""
         body = self.body
-        return self.regime, body["rarity"], body["score"], -body["receipt"]["sequence"]
+        return self.score_scale, body["rarity"], body["score"], -body["receipt"]["sequence"]
 
 
 class Watch:
@@ -69,7 +69,7 @@ class Watch:
         self._extractor = pipeline.features
         self._changed_at = array("q")
         self._thresholds = array("d")
-        self._regimes: list[tuple[int, int]] = [(0, 0)]
+        self._score_scales: list[tuple[int, int]] = [(0, 0)]
         # As `replay` does: the pipeline takes whatever extracts.
         pipeline.features = cast("FeatureExtractor", self)
 
@@ -91,9 +91,9 @@ class Watch:
         if not self._thresholds or self._thresholds[-1] != threshold:
             self._changed_at.append(at)
             self._thresholds.append(threshold)
-        regime = getattr(self._pipeline.detector, "score_regime", 0)
-        if regime != self._regimes[-1][1]:
-            self._regimes.append((at, regime))
+        score_scale = self._pipeline.detector.score_scale
+        if score_scale != self._score_scales[-1][1]:
+            self._score_scales.append((at, score_scale))
         return features
 
     def take_labels(self, now_ms: int) -> None:
@@ -114,7 +114,7 @@ class Watch:
         for alert in outcome.alerts:
             body = msgspec.json.decode(alert.value or b"{}")
             label = float(batch.label[rows[alert.offset]])
-            seen = SeenAlert(body, label, self._settled_regime(body["receipt"]["sequence"]))
+            seen = SeenAlert(body, label, self._settled_scale(body["receipt"]["sequence"]))
             self._count(seen)
             entry = (seen.rank, seen)
             if len(self._best) < self._top:
@@ -122,12 +122,12 @@ class Watch:
             else:
                 heapq.heappushpop(self._best, entry)
 
-    def _settled_regime(self, sequence: int) -> int:
+    def _settled_scale(self, sequence: int) -> int:
         if sequence < self._skip:
             return -1
-        at, regime = self._regimes[-1]
+        at, score_scale = self._score_scales[-1]
         # With few scores on the new scale, hardly anything is known of how rare one is.
-        return regime if not at or sequence >= at + _SETTLING_EVENTS else regime - 1
+        return score_scale if not at or sequence >= at + _SETTLING_EVENTS else score_scale - 1
 
     def _count(self, seen: SeenAlert) -> None:
         reasons = seen.body["reasons"]
@@ -144,9 +144,9 @@ class Watch:
         """First event of each threshold, and the threshold (infinite while none is known)."""
         return np.array(self._changed_at, np.int64), np.array(self._thresholds, np.float64)
 
-    def regimes(self, events: int) -> Iterator[tuple[int, int, int]]:
-        """(regime, first event, end) of each stretch in which scores are on one scale."""
-        ends = [at for at, _ in self._regimes[1:]] + [events]
-        for (at, regime), end in zip(self._regimes, ends, strict=True):
+    def score_scales(self, events: int) -> Iterator[tuple[int, int, int]]:
+        """(score_scale, first event, end) of each stretch in which scores are on one scale."""
+        ends = [at for at, _ in self._score_scales[1:]] + [events]
+        for (at, score_scale), end in zip(self._score_scales, ends, strict=True):
             if end > at:
-                yield regime, at, end
+                yield score_scale, at, end

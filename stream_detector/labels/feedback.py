@@ -60,7 +60,7 @@ class Feedback:
         }
         self._queue = DelayQueue(labels.delay, labels.max_waiting, kept)
         self._judged = np.empty((0, 3))  # score, label, weight; oldest first
-        self._regime = 0
+        self._score_scale = 0
         self.cases: dict[Case, float] = {
             (anomalous, raised): 0.0 for anomalous in (True, False) for raised in (True, False)
         }
@@ -78,7 +78,7 @@ class Feedback:
         scores: Float64,
         raised: NDArray[np.bool_],
         sequence: int,
-        regime: int = 0,
+        score_scale: int = 0,
     ) -> None:
         """Let the rows of a full chunk wait that tell something.
 
@@ -89,15 +89,15 @@ class Feedback:
             scores: (events,) as given on arrival.
             raised: (events,) which were over the threshold.
             sequence: number of the first event.
-            regime: which model gave the scores; those of another one are on another scale.
+            score_scale: which model gave the scores; those of another one are on another scale.
         """
-        if regime != self._regime:
-            self._regime, self._judged = regime, self._judged[:0]
+        if score_scale != self._score_scale:
+            self._score_scale, self._judged = score_scale, self._judged[:0]
         weights = self._gate.weigh(scores, sequence)
         weights[raised] = 1.0
         rows = np.flatnonzero(weights)
         columns = {"score": scores[rows], "raised": raised[rows], "weight": weights[rows]}
-        columns["regime"] = np.full(len(rows), regime)
+        columns["regime"] = np.full(len(rows), score_scale)
         self._queue.add(times_ms[rows], ids[rows], labels[rows], columns)
 
     def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
@@ -117,7 +117,7 @@ class Feedback:
         for case in self.cases:
             self.cases[case] += float(weights[(anomalous == case[0]) & (raised == case[1])].sum())
         rows = np.column_stack([due["score"][known], anomalous, weights])
-        rows = rows[due["regime"][known] == self._regime]
+        rows = rows[due["regime"][known] == self._score_scale]
         self._judged = np.concatenate([self._judged, rows])[-JUDGED_ROWS:]
 
     def go_back(self, mark_ms: int) -> None:
@@ -148,7 +148,7 @@ class Feedback:
         return {
             "waiting": self._queue.state(),
             "judged": self._judged.copy(),
-            "regime": self._regime,
+            "regime": self._score_scale,
             "cases": np.array(cases),
         }
 
@@ -156,7 +156,7 @@ class Feedback:
         """Take ``state`` in. Raises ``StateMismatchError`` where it does not fit."""
         self._queue.restore(state["waiting"])
         self._judged = np.array(state["judged"], dtype=np.float64).reshape(-1, 3)
-        self._regime = int(state["regime"])
+        self._score_scale = int(state["regime"])
         sums = np.array(state["cases"], dtype=np.float64).tolist()
         self.cases = dict(zip(sorted(self.cases), sums, strict=True))
 

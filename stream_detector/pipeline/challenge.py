@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.config.models import Challenger, Config, DetectorConfig, Drift, drift_mistake
 from stream_detector.detectors.base import Rows
+from stream_detector.detectors.registry import identity
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import Feedback
 from stream_detector.pipeline.chunk import Chunk
@@ -79,21 +79,21 @@ class Challenge:
             self.decisions[decision] += int(np.count_nonzero(both))
         if self.feedback is not None:
             columns = (chunk.times_ms, chunk.ids, chunk.labels, scores, raised)
-            self.feedback.offer(*columns, first, model.regime)
+            self.feedback.offer(*columns, first, model.score_scale)
             self.feedback.judge(pace.now_ms)
-        regime = model.regime
+        score_scale = model.score_scale
         features = rows.features if rows is not None else chunk.rows.features
         model.answer(model.watch(features, scores, *labelled), sequence)
         if rows is not None:
             model.learn(rows, sequence)
         model.learn_labels(*labelled, sequence)
-        model.learn_threshold(scores, raised, pace, regime, sequence)
+        model.learn_threshold(scores, raised, pace, score_scale, sequence)
         return scores
 
     def state(self) -> State:
         """The model and how it did."""
         return {
-            "detector": _named(self._config),
+            "detector": identity(self._config),
             "model": self.model.state(),
             "feedback": self.feedback.state() if self.feedback is not None else None,
             "decisions": [self.decisions[decision] for decision in _DECISIONS],
@@ -104,7 +104,7 @@ class Challenge:
 
         Raises ``StateMismatchError`` where it is of this detector and does not fit.
         """
-        if state is None or state["detector"] != _named(self._config):
+        if state is None or state["detector"] != identity(self._config):
             self.model.began = sequence
             return
         self.model.restore(state["model"])
@@ -126,16 +126,12 @@ def promoted(state: State, config: Config) -> State:
         **challenger["model"],
         "feedback": challenger["feedback"],
         "challenger": {
-            "detector": _named(config.detector),
+            "detector": identity(config.detector),
             "model": {name: state[name] for name in challenger["model"]},
             "feedback": state["feedback"],
             "decisions": [0] * len(_DECISIONS),
         },
     }
-
-
-def _named(detector: DetectorConfig) -> dict[str, Any]:
-    return detector.model_dump(mode="json")
 
 
 def _fitting(drift: Drift, detector: DetectorConfig) -> Drift:

@@ -272,9 +272,9 @@ class Pipeline:
         first_row = self.sequence - chunk.size
         pace, self._gaps_ms = Pace(now_ms, self._gaps_ms), 0
         labelled, labels = self.labels.exchange(
-            chunk, features, scaler, first_row, now_ms, champion.regime
+            chunk, features, scaler, first_row, now_ms, champion.score_scale
         )
-        regime = champion.regime
+        score_scale = champion.score_scale
         changes = champion.watch(features, chunk.scores, labelled, labels)
         outcome.changes += changes
         kept = champion.answer(changes, self.sequence)
@@ -287,7 +287,7 @@ class Pipeline:
         if rows is not None:
             champion.learn(rows, self.sequence)
         champion.learn_labels(labelled, labels, self.sequence)
-        champion.learn_threshold(chunk.scores, chunk.raised, pace, regime, self.sequence)
+        champion.learn_threshold(chunk.scores, chunk.raised, pace, score_scale, self.sequence)
         if self.challenge is not None:
             known = (labelled, labels)
             outcome.challenger_scores.append(

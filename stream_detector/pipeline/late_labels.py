@@ -56,7 +56,7 @@ class LateLabels:
         scaler: RunningScaler,
         sequence: int,
         now_ms: int,
-        regime: int,
+        score_scale: int,
     ) -> tuple[Rows, Float64]:
         """Let the full chunk's most instructive rows wait, and take out those that have waited.
 
@@ -66,14 +66,14 @@ class LateLabels:
             scaler: as the rows are to be learnt.
             sequence: number of its first event.
             now_ms: the stream's watermark.
-            regime: of the model that scored it.
+            score_scale: of the model that scored it.
 
         Returns:
             Rows whose label is known now, and (rows,) their labels.
         """
         if self.feedback is not None:
             columns = (chunk.times_ms, chunk.ids, chunk.labels, chunk.scores, chunk.raised)
-            self.feedback.offer(*columns, sequence, regime)
+            self.feedback.offer(*columns, sequence, score_scale)
             self.feedback.judge(now_ms)
         if self.pending is None:
             return Rows(features[:0], features[:0]), np.empty(0)

@@ -6,19 +6,12 @@ A pipeline has one that alerts, the champion, and may have a second in its shado
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.config.models import DetectorConfig, Drift, Threshold
-from stream_detector.detectors.base import (
-    ChangesRegime,
-    CorrectsLabels,
-    HasMembers,
-    Rows,
-    TellsLosses,
-)
+from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
 from stream_detector.drift import Change, DriftWatch
 from stream_detector.events import Float64, Int64, State
@@ -67,15 +60,12 @@ class Model:
     @property
     def uses_labels(self) -> bool:
         """Whether the detector learns from labels."""
-        return bool(getattr(self.detector, "uses_labels", False))
+        return self.detector.uses_labels
 
     @property
-    def regime(self) -> int:
-        """Which scale its scores are on: another after a reset, or where the detector says so."""
-        own = 0
-        if hasattr(self.detector, "score_regime"):
-            own = cast("ChangesRegime", self.detector).score_regime
-        return 2 * self.began + own
+    def score_scale(self) -> int:
+        """Number of the scale of its scores: another after a reset, or where the detector says."""
+        return 2 * self.began + self.detector.score_scale
 
     def score(self, rows: Rows, first: int, last: int) -> Float64:
         """Scores of rows ``first`` to ``last`` of a chunk, computed in the detector's blocks."""
@@ -85,9 +75,7 @@ class Model:
 
     def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Other labels for rows learnt; which of them met one that is remembered."""
-        if not hasattr(self.detector, "correct"):
-            return np.zeros(len(ids), dtype=bool)
-        return cast("CorrectsLabels", self.detector).correct(ids, labels)
+        return self.detector.correct(ids, labels)
 
     # --- drift ---
 
@@ -108,8 +96,8 @@ class Model:
                 changes += watch.learn(features)
             elif config.on == "score":
                 changes += watch.learn(scores[:, None])
-            elif len(labels) and hasattr(self.detector, "losses"):
-                losses = cast("TellsLosses", self.detector).losses(labelled, labels)
+            elif len(labels):
+                losses = self.detector.losses(labelled, labels)
                 changes += watch.learn(losses[:, None])
         return changes
 
@@ -142,7 +130,7 @@ class Model:
             self.threshold.reset()
         else:
             # A member's place in the state is its own: the rest goes on as it was.
-            branches = cast("HasMembers", self.detector).MEMBERS[member]
+            branches = self.detector.members[member]
             untaught = fresh.state()
             state = {**self.detector.state(), **{name: untaught[name] for name in branches}}
             self.detector.restore(state)
@@ -170,7 +158,7 @@ class Model:
         scores: Float64,
         raised: NDArray[np.bool_],
         pace: Pace,
-        regime: int,
+        score_scale: int,
         sequence: int,
     ) -> None:
         """Learn a chunk's scores; none of another scale than those that are to come.
@@ -179,13 +167,13 @@ class Model:
             scores: (events,) as they were given.
             raised: (events,) which of them alerted.
             pace: the stream's time at the chunk's end.
-            regime: of the detector then.
+            score_scale: of the detector then.
             sequence: events up to the chunk's end.
         """
         if self.began == sequence:
             return  # another detector gave them
         self.threshold.learn(scores, raised, pace)
-        if self.regime != regime:
+        if self.score_scale != score_scale:
             self.threshold.reset()
             for config, watch in zip(self._drift, self._watches, strict=True):
                 if config.on != "inputs":

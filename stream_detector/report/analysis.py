@@ -98,7 +98,7 @@ class Analysis:
         figures: of ``evaluation.figures``.
         skip: first events left out of what labels make.
         thresholds: (changes,) first event and value of each threshold.
-        regimes: (regime, first event, end) of stretches with scores on one scale.
+        score_scales: (score_scale, first event, end) of stretches with scores on one scale.
         budget: alerts of windows; None for too few events.
         drift: of the features; None for too few events.
         changes: drifts found while running, each with the events so far; at most 20.
@@ -113,7 +113,7 @@ class Analysis:
     figures: Mapping[str, Any]
     skip: int
     thresholds: tuple[Int64, Float64]
-    regimes: list[tuple[int, int, int]]
+    score_scales: list[tuple[int, int, int]]
     budget: BudgetWindows | None
     drift: Drift | None
     changes: list[tuple[int, Change]]
@@ -141,7 +141,7 @@ def analyse(
         skip: first events left out of every figure that a label makes (a cold start).
         resamples: of the bootstrap.
     """
-    regimes = list(watch.regimes(len(scored.scores)))
+    score_scales = list(watch.score_scales(len(scored.scores)))
     features = watch.features
     return Analysis(
         config=config,
@@ -150,18 +150,22 @@ def analyse(
         figures=figures(scored, skip=skip),
         skip=skip,
         thresholds=watch.thresholds(),
-        regimes=regimes,
+        score_scales=score_scales,
         budget=budget_windows(scored, config.threshold.budget, config.threshold.burn_in),
         drift=feature_drift(watch.samples, features.groups, features.in_units),
         changes=watch.changes,
         top_alerts=watch.top_alerts(),
         reasons=watch.reasons,
-        judged=_judged(config, scored, regimes, skip, resamples),
+        judged=_judged(config, scored, score_scales, skip, resamples),
     )
 
 
 def _judged(
-    config: Config, scored: Scored, regimes: list[tuple[int, int, int]], skip: int, resamples: int
+    config: Config,
+    scored: Scored,
+    score_scales: list[tuple[int, int, int]],
+    skip: int,
+    resamples: int,
 ) -> Judged | None:
     known = ~np.isnan(scored.labels)
     known[:skip] = False
@@ -172,7 +176,7 @@ def _judged(
     both = 0 < labels.sum() < len(labels)
     weights = draw_weights(units, resamples) if units.enough and both else None
     curves = ranking_curves(labels, scores, units, weights) if both else None
-    same_scale, log_odds = _of_last_regime(config, regimes, known)
+    same_scale, log_odds = _of_last_scale(config, score_scales, known)
     brier = None
     if log_odds:
         brier = _brier(labels[same_scale], scores[same_scale])
@@ -196,18 +200,18 @@ def _judged(
     )
 
 
-def _of_last_regime(
-    config: Config, regimes: list[tuple[int, int, int]], known: NDArray[np.bool_]
+def _of_last_scale(
+    config: Config, score_scales: list[tuple[int, int, int]], known: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], bool]:
     """Which of the known events have scores on the last scale, and whether that is log odds.
 
     Where none of the events is known there, all of them, on no scale in particular.
     """
-    regime, first, _ = regimes[-1]
+    score_scale, first, _ = score_scales[-1]
     same_scale: NDArray[np.bool_] = np.flatnonzero(known) >= first
     if not same_scale.any():
         return np.ones_like(same_scale), False
-    return same_scale, config.detector.kind == _CLASSIFIER and regime == 1
+    return same_scale, config.detector.kind == _CLASSIFIER and score_scale == 1
 
 
 def _brier(labels: Float64, log_odds: Float64) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def meaning_section(analysis: Analysis) -> Markup:
 
 def _histogram(analysis: Analysis, width: int) -> Markup:
     scored = analysis.scored
-    first = max(analysis.regimes[-1][1], min(analysis.skip, len(scored.scores) - 1))
+    first = max(analysis.score_scales[-1][1], min(analysis.skip, len(scored.scores) - 1))
     scores, labels = scored.scores[first:], scored.labels[first:]
     # A few scores far below the usual would only flatten the rest.
     scores = np.maximum(scores, np.quantile(scores, _LOWEST_SHARE))

@@ -181,13 +181,13 @@ def _about_scores(analysis: Analysis) -> str:
         )
     if analysis.skip:
         parts.append(f"Shaded: the first {analysis.skip:,} events, left out of the figures.")
-    if len(analysis.regimes) > 1:
-        regime, first, _ = analysis.regimes[-1]
+    if len(analysis.score_scales) > 1:
+        score_scale, first, _ = analysis.score_scales[-1]
         where = day(scored.times_ms[first]) if scored.has_time else f"event {first:,}"
         parts.append(
             f"From {where} on enough labels were known, and the scores are the log odds that the "
             "classifier has learnt; before, an unsupervised detector gave them."
-            if regime
+            if score_scale
             else f"From {where} on the classifier, begun anew, waits for labels, and an "
             "unsupervised detector gives the scores."
         )
