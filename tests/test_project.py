@@ -33,6 +33,7 @@ FLOORS = {
     "messages": 0.75,  # alerts are made of them
     **dict.fromkeys(("decoding", "features", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
+    "testing": 1.0,
     "drift": 1.5,  # it stores River's objects as the detectors do
     **dict.fromkeys(("pipeline", "merge"), 2.0),
     **dict.fromkeys(("connectors", "journal", "snapshots", "telemetry"), 3.0),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from stream_detector.cli.common import add_command
 from stream_detector.config import json_schema
-from stream_detector.detectors.registry import BUILT_IN, kinds
+from stream_detector.detectors.registry import BUILT_IN, find_detector, kinds
+from stream_detector.errors import ConfigurationError
 
 
 def add_parser(subparsers: Any) -> None:
@@ -32,6 +34,13 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the schema."""
-    others = [kind for kind in kinds() if kind not in BUILT_IN]
+    others = []
+    for kind in kinds():
+        if kind in BUILT_IN:
+            continue
+        try:
+            others.append(find_detector(kind).kind)
+        except ConfigurationError as error:  # no reason to go without the schema of the others
+            print(f"left out: {error}", file=sys.stderr)
     print(json.dumps(json_schema([*others, *arguments.detector]), indent=2))
     return 0
