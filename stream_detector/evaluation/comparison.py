@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored
@@ -174,6 +173,8 @@ def compare_scores(
 
 def point_figures(events: Events, scores: Float64) -> dict[str, float]:
     """The ranking figures themselves; empty where one class is absent."""
+    from sklearn.metrics import average_precision_score, roc_auc_score  # noqa: PLC0415 - takes a second
+
     if not events.both_classes:
         return {}
     result = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.events import Float64, Int64
@@ -28,6 +27,8 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
         positives], [false negatives, true positives]] of raised events),
         ``precision_at_100_per_day``.
     """
+    from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score  # noqa: PLC0415 - takes a second
+
     rejected = sum(scored.rejected.values())
     result: dict[str, Any] = {
         "events": len(scored.scores) + rejected,
