@@ -22,10 +22,10 @@ from stream_detector.connectors.files import FileSource
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.figures import DAY_MS
 from stream_detector.evaluation.watching import Watch
+from stream_detector.markup import Markup, escape, escape_lines, join, raw, short, tag
 from stream_detector.pipeline import Pipeline
 from stream_detector.report.analysis import Provenance, analyse
 from stream_detector.report.inside import configuration_text
-from stream_detector.report.markup import Markup, escape, join, raw, short, tag
 from stream_detector.report.page import page
 from stream_detector.report.plot import Plot
 from stream_detector.report.ranking import classification_rows
@@ -39,6 +39,7 @@ from stream_detector.report.scales import (
 )
 from stream_detector.report.text import day, limits, moment, number, share, value_text
 from stream_detector.report.windows import _longest_run
+from stream_detector.telemetry.status.layout import name_of
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 MADE = Provenance("events.jsonl", 1, "ab", None, "2026-01-01 00:00 UTC", {"Python": "3"}, "f", "s")
@@ -61,9 +62,43 @@ def test_no_text_opens_an_element_or_ends_an_attribute(text):
     made = tag("p", text, title=text)
     assert made.count("<") == 2
     assert made.count('"') == 2
-    assert not re.search(r"[\x00-\x08\ud800-\udfff]", made)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", made)
     made.encode()  # no lone surrogate is left
     assert isinstance(made, Markup)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "shown"),
+    [
+        ("\x00", r"\x00"),
+        ("\n", r"\x0a"),
+        ("\x1b", r"\x1b"),
+        ("\x7f", r"\x7f"),
+        ("\x85", r"\x85"),
+        ("\x9b", r"\x9b"),
+        ("\u061c", r"\u061c"),
+        ("\u200f", r"\u200f"),
+        ("\u2028", r"\u2028"),
+        ("\u202e", r"\u202e"),
+        ("\u2066", r"\u2066"),
+        ("\ud800", r"\ud800"),
+        ("\uffff", r"\uffff"),
+    ],
+)
+def test_what_nobody_sees_is_shown_by_its_number(unseen, shown):
+    text = f"5{unseen}<b>"
+    assert escape(text) == f"5{shown}&lt;b&gt;"
+    assert tag("p", text, title=text) == f'<p title="5{shown}&lt;b&gt;">5{shown}&lt;b&gt;</p>'
+    assert name_of(f"{text}.a_b") == f"5{shown}&lt;b&gt;.<wbr>a_<wbr>b"
+
+
+def test_letters_of_every_script_are_left_as_they_are():
+    text = "Müller שלום سلام 東京 🚲 \N{NO-BREAK SPACE}e\u0301"
+    assert escape(text) == text
+
+
+def test_only_line_breaks_are_kept_in_lines():
+    assert escape_lines("a: <\n\tb\x85\n") == "a: &lt;\n\\x09b\\x85\n"
 
 
 def test_slicing_and_adding_do_not_make_markup():

@@ -15,7 +15,7 @@ from stream_detector.cli.alerts import plain
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.status.figures import Figures, figures
-from stream_detector.telemetry.status.markup import duration, number, share
+from stream_detector.telemetry.status.layout import duration, number, share
 from stream_detector.telemetry.status.recent import STEP_SECONDS, Recent, RecentAlert
 
 _REFRESHES_A_SECOND = 2

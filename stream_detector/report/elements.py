@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from stream_detector.report.markup import Child, Markup, tag
+from stream_detector.markup import Child, Markup, tag
 
 WIDE, HALF, NARROW = 912, 440, 356
 """Widths of charts in units: across the page, two side by side, on a phone."""

@@ -12,9 +12,9 @@ import yaml
 from stream_detector.config.models import Config
 from stream_detector.evaluation.stability import LARGE, SLIGHT, Drift, GroupDrift
 from stream_detector.evaluation.watching import SeenAlert
+from stream_detector.markup import Child, Markup, escape_lines, join, tag
 from stream_detector.report.analysis import Analysis
 from stream_detector.report.elements import Key, figure, key_to, note, section, table
-from stream_detector.report.markup import Child, Markup, join, tag
 from stream_detector.report.plot import svg
 from stream_detector.report.text import NONE, count, day, number, share, short_moment, value_text
 
@@ -97,7 +97,7 @@ def configuration_section(analysis: Analysis) -> Markup:
         "Configuration, versions, data",
         table("What this report was made from", ("", ""), rows, text_columns=2, class_="facts"),
         tag("h3", "Configuration"),
-        tag("pre", tag("code", configuration_text(analysis.config)), tabindex="0"),
+        tag("pre", tag("code", escape_lines(configuration_text(analysis.config))), tabindex="0"),
         note("As set; everything else has its default. Secrets are never shown."),
     )
 

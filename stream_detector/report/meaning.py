@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_detector.evaluation.curves import Group
 from stream_detector.events import Float64
+from stream_detector.markup import Markup, join, tag
 from stream_detector.report.analysis import Analysis, Judged
 from stream_detector.report.elements import (
     NO_LABELS,
@@ -19,7 +20,6 @@ from stream_detector.report.elements import (
     section,
     table,
 )
-from stream_detector.report.markup import Markup, join, tag
 from stream_detector.report.plot import Plot
 from stream_detector.report.scales import Linear, Log, Tick, value_scale
 from stream_detector.report.text import count, number, share, shares

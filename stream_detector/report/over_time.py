@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from stream_detector.evaluation.stretches import Slices, shown_rows, slices
 from stream_detector.events import Float64
+from stream_detector.markup import Markup, join
 from stream_detector.report.analysis import Analysis
 from stream_detector.report.elements import LEFT, NARROW, Key, figure, section
-from stream_detector.report.markup import Markup, join
 from stream_detector.report.plot import Plot, Shape
 from stream_detector.report.scales import Compressed, Linear, Scale, time_scale, value_scale
 from stream_detector.report.text import count, day

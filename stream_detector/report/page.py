@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from stream_detector.markup import Child, Markup, join, raw, tag
 from stream_detector.report.analysis import Analysis, Judged
 from stream_detector.report.inside import configuration_section, drift_section, reasons_section
-from stream_detector.report.markup import Child, Markup, join, raw, tag
 from stream_detector.report.meaning import meaning_section
 from stream_detector.report.over_time import scores_section
 from stream_detector.report.ranking import decisions_section, ranking_section

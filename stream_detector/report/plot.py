@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from stream_detector.events import Float64
-from stream_detector.report.markup import Markup, join, short, tag
+from stream_detector.markup import Markup, join, short, tag
 from stream_detector.report.scales import Scale, Tick
 
 Shape = Literal["dot", "ring", "cross", "diamond"]

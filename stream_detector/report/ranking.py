@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from stream_detector.evaluation.curves import Curve
+from stream_detector.markup import Markup, tag
 from stream_detector.report.analysis import Analysis, Judged
 from stream_detector.report.elements import NO_LABELS, Key, figure, note, pair, section, table
-from stream_detector.report.markup import Markup, tag
 from stream_detector.report.plot import Plot
 from stream_detector.report.scales import Linear
 from stream_detector.report.text import count, limits, ratio, share

@@ -19,8 +19,10 @@ _LONGEST_VALUE = 80
 def number(value: float | None, digits: int = 4) -> str:
     """Significant digits, thousands apart; a dash for None and NaN.
 
-    >>> number(1234567.0), number(0.012345), number(-3.0), number(None)
-    ('1,234,567', '0.01234', '\u22123', '\u2013')
+    >>> number(1234567.0), number(0.012341)
+    ('1,234,567', '0.01234')
+    >>> number(-3.0) == f"{_MINUS}3", number(None) == NONE
+    (True, True)
     """
     if value is None or math.isnan(value):
         return NONE

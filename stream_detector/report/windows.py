@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from stream_detector.evaluation.figures import DAY_MS
 from stream_detector.evaluation.stretches import BUDGET_WINDOW, TOLERANCE, BudgetWindows, Days
 from stream_detector.events import Float64
+from stream_detector.markup import Markup
 from stream_detector.report.analysis import Analysis
 from stream_detector.report.elements import LEFT, NO_LABELS, Key, figure, note, section
-from stream_detector.report.markup import Markup
 from stream_detector.report.plot import Plot
 from stream_detector.report.scales import Linear, time_scale
 from stream_detector.report.text import count, day, number, ratio, share

@@ -20,8 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 from wsgiref.types import WSGIEnvironment
 
 from stream_detector.errors import ConnectorError
+from stream_detector.markup import escape
 from stream_detector.telemetry.logs import fields, redact
-from stream_detector.telemetry.status.markup import document, text
+from stream_detector.telemetry.status.layout import document
 from stream_detector.telemetry.status.page import alert_card
 from stream_detector.telemetry.status.recent import Recent, RecentAlert
 
@@ -82,16 +83,16 @@ class Labelling:
         if alert is None:
             return HTTPStatus.NOT_FOUND, _message("Not here any more", _gone(alert_id), good=False)
         choices = "".join(
-            f'<label><input type="radio" name="label" value="{text(word)}" required> '
-            f"{text(word)}</label>"
+            f'<label><input type="radio" name="label" value="{escape(word)}" required> '
+            f"{escape(word)}</label>"
             for word in self._words
         )
         body = (
             "<header><h1>What was it?</h1></header>"
             f"{alert_card(alert)}"
-            f'<div class="card"><b>The event</b><pre>{text(alert.event)}</pre></div>'
+            f'<div class="card"><b>The event</b><pre>{escape(alert.event)}</pre></div>'
             '<form class="card" method="post" action="/label">'
-            f'<input type="hidden" name="alert" value="{text(alert.id)}">'
+            f'<input type="hidden" name="alert" value="{escape(alert.id)}">'
             f"<p>{choices}</p>"
             # Password managers keep a token under a name.
             '<input type="text" name="username" value="labels" autocomplete="username" hidden>'
@@ -203,7 +204,7 @@ def _cut(name: str) -> str:
 def _message(title: str, what: str, *, good: bool) -> str:
     kind = "good" if good else "bad"
     body = (
-        f'<header><h1 class="{kind}">{text(title)}</h1></header><p>{text(what)}</p>'
+        f'<header><h1 class="{kind}">{escape(title)}</h1></header><p>{escape(what)}</p>'
         '<p><a href="/">Back to the status page</a></p>'
     )
     return document(f"{title} - stream-detector", body)

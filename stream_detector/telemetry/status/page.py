@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 import stream_detector
+from stream_detector.markup import escape
 from stream_detector.telemetry.families import FAMILIES, PREFIX
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.status.figures import Figures
-from stream_detector.telemetry.status.markup import document, duration, name_of, number, share, text
+from stream_detector.telemetry.status.layout import document, duration, name_of, number, share
 from stream_detector.telemetry.status.recent import STEP_SECONDS, Recent, RecentAlert, Step
 from stream_detector.telemetry.status.sparkline import sparkline
 
@@ -76,21 +77,23 @@ def _header(running: Running, health: HealthState, uptime: float) -> str:
         state = '<span class="state good">ready</span>'
     else:
         word = "not ready" if alive else "hangs"
-        why = text("; ".join(reasons if alive else trouble))
+        why = escape("; ".join(reasons if alive else trouble))
         state = f'<span class="state bad">{word}</span> <span class="bad">{why}</span>'
     facts = (*running.facts, ("up", duration(uptime)))
-    shown = " · ".join(f"{text(name)} <b>{text(value)}</b>" for name, value in facts)
-    version = text(stream_detector.__version__)
+    shown = " · ".join(f"{escape(name)} <b>{escape(value)}</b>" for name, value in facts)
+    version = escape(stream_detector.__version__)
     return (
-        f"<header><h1>{text(running.name)}</h1>{state}"
+        f"<header><h1>{escape(running.name)}</h1>{state}"
         f'<span class="dim">stream-detector {version}</span></header><p class="facts">{shown}</p>'
     )
 
 
 def _tiles(figures: Figures) -> str:
-    severities = ", ".join(f"{number(n)} {text(level)}" for level, n in figures.alerts.items() if n)
+    severities = ", ".join(
+        f"{number(n)} {escape(level)}" for level, n in figures.alerts.items() if n
+    )
     most = sorted(figures.rejected.items(), key=lambda item: -item[1])
-    reasons = ", ".join(f"{number(n)} {text(reason)}" for reason, n in most[:_REASONS_SHOWN])
+    reasons = ", ".join(f"{number(n)} {escape(reason)}" for reason, n in most[:_REASONS_SHOWN])
     if len(most) > _REASONS_SHOWN:
         reasons += f" and {len(most) - _REASONS_SHOWN} more"
     budget = f"budget {share(figures.budget_ratio)}" if figures.budget_ratio > 0 else ""
@@ -160,7 +163,7 @@ def _drift(recent: Recent, *, shows_changes: bool) -> str:
     changes = recent.changes()[:_CHANGES_SHOWN] if shows_changes else []
     if changes:
         lines = "".join(
-            f"<li>{_clock(when)}: {text(change.feature or 'the ' + change.on)}, mean "
+            f"<li>{_clock(when)}: {escape(change.feature or 'the ' + change.on)}, mean "
             f"{number(change.after, 4)}, was {number(change.before, 4)}</li>"
             for when, change in changes
         )
@@ -187,20 +190,20 @@ def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> st
     right = ""
     if labelled is not None:
         if (given := labelled.get(alert.id)) is not None:
-            right = f"labelled {text(given)} · "
+            right = f"labelled {escape(given)} · "
         right += f'<a href="/label?alert={quote(alert.id, safe="")}">label</a>'
-    event = "" if alert.event_id is None else f"<span>event {text(alert.event_id)}</span>"
+    event = "" if alert.event_id is None else f"<span>event {escape(alert.event_id)}</span>"
     held = f"<span>{alert.suppressed} held back before</span>" if alert.suppressed else ""
     rows = "".join(
-        f"<tr><td>{name_of(reason.feature)}</td><td>{text(reason.value)}</td>"
+        f"<tr><td>{name_of(reason.feature)}</td><td>{escape(reason.value)}</td>"
         f'<td class="number">{_bar(reason.share)}{reason.share:.0%}</td>'
-        f"<td>{text(reason.usual)}</td></tr>"
+        f"<td>{escape(reason.usual)}</td></tr>"
         for reason in alert.reasons
     )
     return (
-        f'<article><div class="head"><span class="{text(alert.severity)}">'
-        f"{text(alert.severity)}</span><span>{text(alert.event_time)}</span>"
-        f"<b>{text(alert.id)}</b>{event}<span>score {number(alert.score, 4)} "
+        f'<article><div class="head"><span class="{escape(alert.severity)}">'
+        f"{escape(alert.severity)}</span><span>{escape(alert.event_time)}</span>"
+        f"<b>{escape(alert.id)}</b>{event}<span>score {number(alert.score, 4)} "
         f'<span class="dim">(threshold {number(alert.threshold, 4)}, 1 in '
         f'{number(alert.rarity)})</span></span>{held}<span class="right">{right}</span></div>'
         "<table><thead><tr><th>reason</th><th>value</th><th>share</th><th>usual</th></tr></thead>"
@@ -253,14 +256,14 @@ _MEANINGS = {
 def help_page(running: Running) -> str:
     """The page at ``/help``: what the figures mean, and every metric in a line."""
     meanings = "".join(
-        f"<tr><td>{n}</td><td>{text(meaning)}</td></tr>" for n, meaning in _MEANINGS.items()
+        f"<tr><td>{n}</td><td>{escape(meaning)}</td></tr>" for n, meaning in _MEANINGS.items()
     )
     metrics = "".join(
-        f"<tr><td>{PREFIX}{family.name}</td><td>{text(family.help)}</td></tr>"
+        f"<tr><td>{PREFIX}{family.name}</td><td>{escape(family.help)}</td></tr>"
         for family in FAMILIES
     )
     body = (
-        f"<header><h1>{text(running.name)}: what the figures mean</h1></header>"
+        f"<header><h1>{escape(running.name)}: what the figures mean</h1></header>"
         '<p><a href="/">Back to the status page</a></p>'
         f'<div class="card"><table><tbody>{meanings}</tbody></table></div><h2>Metrics</h2>'
         f'<div class="card"><table><tbody>{metrics}</tbody></table></div>'

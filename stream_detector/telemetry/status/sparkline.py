@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from stream_detector.telemetry.status.markup import text
+from stream_detector.markup import escape
 
 _WIDTH, _HEIGHT, _MARGIN = 300.0, 60.0, 3.0
 
@@ -48,7 +48,7 @@ def sparkline(
         )
     return (
         f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" preserveAspectRatio="none" role="img" '
-        f'aria-label="{text(label)}">{"".join(shapes)}</svg>'
+        f'aria-label="{escape(label)}">{"".join(shapes)}</svg>'
     )
 
 

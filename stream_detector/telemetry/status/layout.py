@@ -1,29 +1,17 @@
-"""HTML by hand: every text is escaped where it enters, and numbers are written for people."""
+"""The frame of a status page, and its numbers written for people."""
 
 from __future__ import annotations
 
 import math
 import re
-from html import escape
 
+from stream_detector.markup import escape
 from stream_detector.telemetry.status.style import STYLE
-
-_DIRECTION = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that turn the direction of text, and with it what a person reads."""
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-
-
-def text(value: object) -> str:
-    """``value`` as text of a page or of an attribute, whatever an event has put in."""
-    plain = _DIRECTION.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
-    plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", plain)
-    return escape(plain.encode("utf-8", "replace").decode(), quote=True)
 
 
 def name_of(feature: str) -> str:
     """The name of a feature, which a narrow screen may break after its dots and underscores."""
-    return re.sub(r"([._])(?=\w)", r"\1<wbr>", text(feature))
+    return re.sub(r"([._])(?=\w)", r"\1<wbr>", escape(feature))
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -59,6 +47,6 @@ def document(title: str, body: str, *, refresh_seconds: int | None = None) -> st
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"{again}<title>{text(title)}</title><style>{STYLE}</style></head>"
+        f"{again}<title>{escape(title)}</title><style>{STYLE}</style></head>"
         f"<body><main>{body}</main></body></html>\n"
     )
