@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 from kafka_broker.clients import Message, produce, unique_name
@@ -23,9 +22,6 @@ from support.prometheus import Prometheus, require, shortened
 from support.streams import SETTINGS, records
 from test_labels_topic import label
 
-from dashboards.__main__ import DASHBOARDS as SOURCES
-from dashboards.answers import Prometheus as Answers
-from dashboards.picture import picture
 from stream_detector.alerts import SEVERITIES
 from stream_detector.config.load import parse
 from stream_detector.config.models import Kafka
@@ -236,20 +232,6 @@ def test_every_metric_shown_has_a_line_in_the_document(watched):
     documented = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text(), re.MULTILINE))
     assert len(shown) > 40
     assert shown <= documented
-
-
-def test_the_picture_shows_every_panel_with_what_prometheus_answers(watched):
-    prometheus, _ = watched
-    now = time.time()
-    asked = Answers(prometheus.address, now - 10, now)
-    for name, make in SOURCES.items():
-        drawn = picture(make(), asked)
-        words = [each.text or "" for each in ET.fromstring(drawn).iter() if each.text]
-        titles = {panel["title"] for of, panel in every_panel() if of == name}
-        assert titles <= set(words)
-        # Yesterday's scores: there was no yesterday.
-        assert words.count("No data") == (1 if name == "detection" else 0)
-        assert any("Not a screenshot of Grafana" in word for word in words)
 
 
 def test_a_detector_that_ends_is_reported_with_its_place_in_the_runbook(tmp_path):
