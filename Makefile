@@ -10,7 +10,7 @@ MINUTES ?= 10
 SEEDS ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo test test-fast test-weather lint format chaos replay-seeds soak bench bench-stages latency scale quality labelled peers lock clean
+.PHONY: dashboards help demo site release test test-fast test-weather lint format chaos replay-seeds soak bench bench-stages latency scale quality labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,12 @@ labelled: $(VENV)/.runtime  ## Detection quality with late labels (docs/quality.
 
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .
+
+site: $(VENV)/.development  ## Write the documentation site to build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+release: $(VENV)/.development  ## Build wheel and sdist into dist/, and try both (uploads nothing)
+	@$(BIN)/python .ci/release.py $(ARGS)
 
 dashboards: $(VENV)/.runtime  ## Write the Grafana dashboards anew from their source
 	@$(BIN)/python -m dashboards

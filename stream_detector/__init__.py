@@ -1,3 +1,3 @@
 """Online anomaly detection on event streams: Kafka in, explained alerts out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

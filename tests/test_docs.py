@@ -31,7 +31,9 @@ from stream_detector.events import PlainRecord, Rejection, TopicPartition
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
     REPOSITORY / "README.md",
+    REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "CONTRIBUTING.md",
+    REPOSITORY / "SECURITY.md",
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 SCHEMA = json.loads((REPOSITORY / "docs" / "alert.schema.json").read_text())

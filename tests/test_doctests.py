@@ -1,4 +1,4 @@
-"""The examples in docstrings give what they say."""
+"""The examples in docstrings and of the API page give what they say."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ def test_the_examples_of_a_module_give_what_they_say(name):
         runner.run(each, out=report.append)
     assert runner.failures == 0, "".join(report)
     assert runner.tries > 0
+
+
+def test_the_examples_of_the_api_page_give_what_they_say():
+    text = (PACKAGE.parent / "docs" / "api.md").read_text().replace("```", "")
+    report: list[str] = []
+    example = doctest.DocTestParser().get_doctest(text, {}, "api.md", "docs/api.md", 0)
+    runner = doctest.DocTestRunner(verbose=False)
+    runner.run(example, out=report.append)
+    assert runner.failures == 0, "".join(report)
+    assert runner.tries > 5
 
 
 def test_examples_of_several_modules_are_found():

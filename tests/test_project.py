@@ -200,11 +200,11 @@ def locked(name: str) -> dict[str, str]:
     return {canonicalize_name(package): version for package, version in pins}
 
 
-@pytest.mark.parametrize("extra", ["", "progress", "test", "dev", "build"])
+@pytest.mark.parametrize("extra", ["", "progress", "test", "docs", "release", "dev", "build"])
 def test_the_lock_files_hold_what_the_project_asks_for(extra):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     versions = locked("requirements.lock")
-    if extra in {"test", "dev"}:
+    if extra in {"test", "docs", "release", "dev"}:
         versions |= locked("requirements-dev.lock")
     wanted = {
         "": project["project"]["dependencies"],
