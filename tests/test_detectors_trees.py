@@ -32,7 +32,7 @@ def test_the_arrays_give_what_scikit_learn_gives(monkeypatch: pytest.MonkeyPatch
             models.append(self)
             return super().fit(*arguments)
 
-    monkeypatch.setattr(boosted_trees, "HistGradientBoostingClassifier", Noting)
+    monkeypatch.setattr("sklearn.ensemble.HistGradientBoostingClassifier", Noting)
     random = np.random.default_rng(0)
     trees = BoostedTrees(FEATURES, 3000, seed=0)
     trees.learn(*both_high(random, 3000))

@@ -32,14 +32,14 @@ def offered(
     labels: Any,
     raised: Any = None,
     sequence: int = 0,
-    regime: int = 0,
+    score_scale: int = 0,
 ) -> None:
     """One chunk, whose labels are known at once and looked at after an hour."""
     count = len(scores)
     flags = np.zeros(count, dtype=bool) if raised is None else np.asarray(raised)
     columns = (np.zeros(count, dtype=np.int64), np.arange(count, dtype=np.int64))
     truth, given = np.asarray(labels, float), np.asarray(scores, float)
-    feedback.offer(*columns, truth, given, flags, sequence, regime)
+    feedback.offer(*columns, truth, given, flags, sequence, score_scale)
 
 
 @given(

@@ -50,7 +50,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "running_mean.py").write_text(example())
     (source / "pyproject.toml").write_text(PROJECT)
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps"]
-    subprocess.run([*pip, "--no-index", "--target", target, source], check=True)
+    subprocess.run([*pip, "--no-index", "--target", target, source], check=True, timeout=120)
     (target / "plain.py").write_text("from running_mean import RunningMean\nnumber = 3\n")
     (target / "failing.py").write_text("1 / 0\n")
     (target / "needing.py").write_text("import absent_library\n")
@@ -173,7 +173,10 @@ def test_its_release_is_in_the_fingerprint_and_a_snapshot_imports_nothing(
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"}
     file = written(tmp_path, "running_mean")
-    subprocess.run([sys.executable, "-c", IN_PROCESS, file], env=environment, check=True)
+    line = [sys.executable, "-c", IN_PROCESS, file]
+    subprocess.run(line, env=environment, check=True, timeout=120)
+        [sys.executable, "-c", IN_PROCESS, file], env=environment, check=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize("words", [["--help"], ["schema"], ["check", "config/transactions.yaml"]])
@@ -181,5 +184,9 @@ def test_commands_that_score_nothing_do_not_import_scikit_learn(words: list[str]
     code = "import sys; from stream_detector.__main__ import main\ntry: main(sys.argv[1:])\n"
     code += "except SystemExit: pass\nassert not {'sklearn', 'scipy', 'river'} & {*sys.modules}"
     subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", code, *words],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=120,
     )

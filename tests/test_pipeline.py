@@ -13,6 +13,7 @@ from support.streams import bytes_of, configuration, decode, new_pipeline, recor
 from stream_detector.config.models import Threshold
 from stream_detector.config.units import Budget
 from stream_detector.events import NO_TIMESTAMP, PlainRecord
+from stream_detector.messages import ORIGINAL_TIMESTAMP
 from stream_detector.snapshots import Snapshot, encode
 from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.threshold import AlertThreshold, Pace
@@ -180,7 +181,8 @@ def test_a_dead_letter_holds_the_record_whole_and_says_why() -> None:
     outcome = new_pipeline(config).process(decode(config, [record]))
     (letter,) = outcome.dead_letters
     headers = dict(letter.headers)
-    assert (letter.key, letter.value, letter.timestamp_ms) == (b"key", b"{broken", 123)
+    assert (letter.key, letter.value, letter.timestamp_ms) == (b"key", b"{broken", None)
+    assert headers[ORIGINAL_TIMESTAMP] == b"123"
     assert headers["trace"] == b"1"
     assert headers["__connect.errors.topic"] == b"events"
     assert headers["__connect.errors.offset"] == b"7"
