@@ -175,8 +175,6 @@ def test_its_release_is_in_the_fingerprint_and_a_snapshot_imports_nothing(
     file = written(tmp_path, "running_mean")
     line = [sys.executable, "-c", IN_PROCESS, file]
     subprocess.run(line, env=environment, check=True, timeout=120)
-        [sys.executable, "-c", IN_PROCESS, file], env=environment, check=True, timeout=120
-    )
 
 
 @pytest.mark.parametrize("words", [["--help"], ["schema"], ["check", "config/transactions.yaml"]])
