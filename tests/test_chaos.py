@@ -39,7 +39,7 @@ EXPECTED: list[Written] = [
 
 
 RETRIES = 12
-EVENTS = 8000
+EVENTS = 7000
 ROUNDS = 4
 LIVE_EVENTS = 2500
 
@@ -136,7 +136,7 @@ def test_every_failpoint_and_a_reset_of_offsets_change_no_byte(
     assert result["kills"] > len(POINTS)
     assert result["offsets_reset"] == 1
     assert result["bad_records"] > 0
-    assert result["alerts_expected"] > 50
+    assert result["alerts_expected"] > 40
     assert result["journal_records"] > 0
 
 
