@@ -106,11 +106,17 @@ class DaemonProcess:
         return wait_until(find, "the metrics server")
 
     def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        """Status and text of a page; asked once more where a loaded machine reset the connection."""
+        for last in (False, True):
+            try:
+                with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+            except urllib.error.URLError as error:
+                if last or not isinstance(error.reason, ConnectionResetError):
+                    raise
+        raise AssertionError("unreachable")
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples that have these labels."""
