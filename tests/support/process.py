@@ -106,7 +106,7 @@ class DaemonProcess:
         return wait_until(find, "the metrics server")
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a page; asked once more where a loaded machine reset the connection."""
+        """Status and text of a page; asked once more where the connection was reset under load."""
         for last in (False, True):
             try:
                 with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
