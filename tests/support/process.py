@@ -107,16 +107,19 @@ class DaemonProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a page; asked once more where the connection was reset under load."""
-        for last in (False, True):
-            try:
-                with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
-                    return answer.status, answer.read().decode()
-            except urllib.error.HTTPError as error:
-                return error.code, error.read().decode()
-            except urllib.error.URLError as error:
-                if last or not isinstance(error.reason, ConnectionResetError):
-                    raise
-        raise AssertionError("unreachable")
+        try:
+            return self._get_once(path)
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionResetError):
+                raise
+        return self._get_once(path)
+
+    def _get_once(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples that have these labels."""
