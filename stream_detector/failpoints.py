@@ -1,8 +1,9 @@
 """Numbered places where a test may kill or halt the process: ``FAILPOINT=after_flush:2``.
 
 Absent from the environment, passing one costs a look at an empty dict. Several are separated by
-commas; ``name:n`` kills the process (SIGKILL) when it passes ``name`` the n-th time, and
-``name:n:pause=SECONDS`` halts it there, once.
+commas; ``name:n`` kills the process (SIGKILL) when it passes ``name`` the n-th time,
+``name:n:pause=SECONDS`` halts it there, and ``name:n:pause=SECONDS:times=K`` does so K times from
+there on.
 """
 
 from __future__ import annotations
@@ -10,26 +11,49 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 
 class FailpointError(ValueError):
     """``FAILPOINT`` cannot be read: a fault that was asked for must not be left out silently."""
 
 
-def parse(text: str) -> dict[str, tuple[int, float]]:
-    """For each name how often it may still be passed, and seconds to halt (0: kill).
+@dataclass(slots=True)
+class Fault:
+    """What is to happen at a place.
+
+    Attributes:
+        after: how often the place is still to be passed unharmed, plus one.
+        pause: seconds to halt; 0 kills the process.
+        times: how often to halt.
+    """
+
+    after: int
+    pause: float = 0.0
+    times: int = 1
+
+
+def parse(text: str) -> dict[str, Fault]:
+    """The faults by the name of their place.
 
     Raises ``FailpointError``.
     """
-    found: dict[str, tuple[int, float]] = {}
+    found: dict[str, Fault] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, *rest = item.split(":")
         try:
-            count = int(rest[0]) if rest else 1
-            pause = float(rest[1].removeprefix("pause=")) if len(rest) > 1 else 0.0
-        except ValueError as error:
-            raise FailpointError(f"FAILPOINT: {item!r} is not name:n or name:n:pause=s") from error
-        found[name] = (count, pause)
+            fault = Fault(int(rest.pop(0)) if rest else 1)
+            for option in rest:
+                key, _, value = option.partition("=")
+                if key == "pause":
+                    fault.pause = float(value)
+                else:
+                    fault.times = int({"times": value}[key])
+        except (KeyError, ValueError) as error:
+            raise FailpointError(
+                f"FAILPOINT: {item!r} is not name:n, name:n:pause=s or name:n:pause=s:times=k"
+            ) from error
+        found[name] = fault
     return found
 
 
@@ -40,12 +64,14 @@ def failpoint(name: str) -> None:
     """Pass the place ``name``."""
     if not _ARMED or name not in _ARMED:
         return
-    left, pause = _ARMED[name]
-    if left > 1:
-        _ARMED[name] = (left - 1, pause)
+    fault = _ARMED[name]
+    if fault.after > 1:
+        fault.after -= 1
         return
-    del _ARMED[name]
-    if pause:
-        time.sleep(pause)
+    fault.times -= 1
+    if fault.times <= 0:
+        del _ARMED[name]
+    if fault.pause:
+        time.sleep(fault.pause)
     else:
         os.kill(os.getpid(), signal.SIGKILL)
