@@ -22,7 +22,7 @@ import numpy as np
 from quality.data import data_directory, load
 from quality.own import configuration, events
 
-from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.pipeline import Pipeline
 
 STREAMS = ("shuttle", "cover", "kdd_http", "kdd_smtp", "nsl_kdd", "kdd99_thinned")

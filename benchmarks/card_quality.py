@@ -23,8 +23,8 @@ from quality.data import data_directory
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stream_detector.config import load_config
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.evaluation.backtest import batches
 from stream_detector.pipeline import Pipeline

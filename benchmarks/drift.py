@@ -28,8 +28,8 @@ from quality.own import configuration, events
 from scipy.signal import lfilter
 from sklearn.metrics import roc_auc_score
 
-from stream_detector.config.drift_models import Drift
-from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config.derived.fingerprint import state_fingerprint
+from stream_detector.config.models.drift import DriftConfig
 from stream_detector.drift import DriftWatch
 from stream_detector.pipeline import Pipeline
 
@@ -67,7 +67,7 @@ def synthetic() -> list[dict[str, Any]]:
     table = []
     for method in METHODS:
         events_, columns = (100_000, 3) if method == "kswin" else (1_000_000, 10)
-        settings = Drift(on="inputs", method=method, begin=0)
+        settings = DriftConfig(on="inputs", method=method, begin=0)
         for kind in ("normal", "lognormal", "rare", "heavy", "correlated"):
             names = [str(column) for column in range(columns)]
             calm_events = made_up(kind, (events_, columns), rng)

@@ -30,9 +30,9 @@ from quality.data import data_directory
 from river import ensemble, forest, linear_model, preprocessing, tree
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.fingerprint import state_fingerprint
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.derived.fingerprint import state_fingerprint
+from stream_detector.config.models.config import Config
 from stream_detector.decoding import Decoder
 from stream_detector.events import NO_TIMESTAMP, EventBatch, PlainRecord, TopicPartition
 from stream_detector.features import FeatureExtractor
@@ -54,7 +54,7 @@ LEAKS = {
 
 
 def load(name: str, directory: Path) -> list[dict[str, Any]]:
-    """Rows in time order, numbers as numbers, each with its place as its time."""
+    """Rows in time order, numbers, each with its place as its time."""
     with gzip.open(directory / FILES[name], "rt", encoding="utf-8-sig", newline="") as file:
         rows: list[dict[str, Any]] = list(csv.DictReader(file))
     for row in rows:

@@ -26,8 +26,8 @@ from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.structs import TopicPartition as ClientPartition
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.kafka.batches import BatchRecords
 from stream_detector.connectors.tables import RowEncoder
 from stream_detector.decoding import Decoder

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from stream_detector.config.models import Suppression
+from stream_detector.config.models.config import SuppressionConfig
 from stream_detector.events import Record, Rejection, State, TopicPartition
 from stream_detector.foreign import json_of
 from stream_detector.messages import (
@@ -141,7 +141,7 @@ class Suppressor:
     ``max_keys``: the key whose alert is oldest goes first.
     """
 
-    def __init__(self, config: Suppression, step_seconds: float) -> None:
+    def __init__(self, config: SuppressionConfig, step_seconds: float) -> None:
         """``step_seconds``: ``event.max_step``."""
         self._step_ms = int(step_seconds * 1000)
         self._period_ms = int(config.period * 1000)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.models import Drift
+from stream_detector.config.models.config import DriftConfig
 from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, load_model
 from stream_detector.detectors.stored import read_array, read_count
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
@@ -44,7 +44,7 @@ _SHARED = {"adwin": "delta", "kswin": "alpha"}
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DriftEvent:
     """A drift that was found.
 
     Attributes:
@@ -68,7 +68,7 @@ class DriftWatch:
     State: of each column the reference and the detector's own; rows short of a block.
     """
 
-    def __init__(self, config: Drift, names: Sequence[str | None], index: int = 0) -> None:
+    def __init__(self, config: DriftConfig, names: Sequence[str | None], index: int = 0) -> None:
         """Watch columns called ``names``; ``index`` says which entry of the section this is.
 
         Raises ``ConfigurationError`` where River does not take the parameters.
@@ -96,7 +96,7 @@ class DriftWatch:
                 f"{self._config.parameters}: {error}"
             ) from error
 
-    def learn(self, values: Float64) -> list[Change]:
+    def learn(self, values: Float64) -> list[DriftEvent]:
         """Take in the next rows, (rows, columns) finite, in order; what has changed by them."""
         before, self._seen = self._seen, self._seen + len(values)
         values = values[max(self._config.begin - before, 0) :]
@@ -114,7 +114,7 @@ class DriftWatch:
         changes = [self._learn_column(column, each) for column, each in enumerate(means)]
         return [change for change in changes if change is not None]
 
-    def _learn_column(self, column: int, means: Float64) -> Change | None:
+    def _learn_column(self, column: int, means: Float64) -> DriftEvent | None:
         room = REFERENCE_BLOCKS - int(self._filled[column])
         if room > 0:
             taken = means[:room]
@@ -130,7 +130,7 @@ class DriftWatch:
             detector.update(each)
             if detector.drift_detected:
                 # Those of the chunk after it are forgotten too: little, and one chunk, one change.
-                change = Change(
+                change = DriftEvent(
                     self._index,
                     self._config.on,
                     self._names[column],

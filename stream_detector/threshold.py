@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.models import Threshold
-from stream_detector.config.units import Budget
+from stream_detector.config.models.config import ThresholdConfig
+from stream_detector.config.models.units import Budget
 from stream_detector.events import Float64, State
 
 _WINDOW = 50_000
@@ -130,7 +130,7 @@ class RunningTail:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class AlertPace:
     """The stream's time at the end of a chunk.
 
     Attributes:
@@ -150,7 +150,7 @@ class AlertThreshold:
     the stream's time.
     """
 
-    def __init__(self, config: Threshold) -> None:
+    def __init__(self, config: ThresholdConfig) -> None:
         self._fixed = config.score
         self._budget: Budget | None = config.budget
         self._burn_in = config.burn_in
@@ -197,7 +197,7 @@ class AlertThreshold:
         """One in how many events has such a score."""
         return 1.0 / self._tail.share_above(score)
 
-    def learn(self, scores: Float64, flags: np.ndarray[Any, Any], pace: Pace) -> None:
+    def learn(self, scores: Float64, flags: np.ndarray[Any, Any], pace: AlertPace) -> None:
         """Take in a full chunk: its scores, which of them alerted, the time at its end."""
         count = len(scores)
         if self._seen >= min(self._burn_in, 256):

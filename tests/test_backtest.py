@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stream_detector.config.models import Config
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.files import FileSource
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.simulation import transactions

@@ -16,14 +16,14 @@ from support.streams import SETTINGS, bytes_of, configuration, new_pipeline, rec
 from test_daemon import messages, settings, topics
 
 from stream_detector.config import state_fingerprint
-from stream_detector.config.fingerprint import state_shape
-from stream_detector.config.load import parse
-from stream_detector.config.promotion import before_promotion
-from stream_detector.config.rewrite import NotRewritableError, exchange_models
-from stream_detector.daemon.observation import Observation
+from stream_detector.config.derived.fingerprint import state_shape
+from stream_detector.config.derived.promotion import before_promotion
+from stream_detector.config.derived.rewrite import NotRewritableError, exchange_models
+from stream_detector.config.loading.load import parse
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.shard_reporter import ShardReporter
 from stream_detector.errors import ConfigurationError, StateMismatchError
-from stream_detector.pipeline import Outcome, promoted
+from stream_detector.pipeline import BatchResult, promoted
 from stream_detector.snapshots import Snapshot, decode, encode
 from stream_detector.telemetry.metrics import Metrics
 
@@ -35,7 +35,7 @@ SHADOWED = {**PLAIN, "challenger": {"detector": LODA}}
 ALONE = {"detector": LODA, "suppression": None}
 
 
-def scores_of(outcomes: list[Outcome]) -> np.ndarray[Any, Any]:
+def scores_of(outcomes: list[BatchResult]) -> np.ndarray[Any, Any]:
     return np.concatenate([outcome.scores for outcome in outcomes])
 
 
@@ -139,7 +139,7 @@ def test_labels_judge_both_side_by_side() -> None:
     classifier = {"detector": {"kind": "classifier", "min_positives": 5}}
     config = configuration(**{**SHADOWED, **LABELS, "challenger": classifier})
     metrics = Metrics()
-    shard, observation = Shard(0, config, metrics), Observation(metrics)
+    shard, observation = Shard(0, config, metrics), ShardReporter(metrics)
     for outcome in run_in_cuts(shard.pipeline, config, STREAM, list(range(0, 6000, 500))):
         observation.observe_outcome(shard, outcome)
         observation.observe_state(shard)

@@ -23,9 +23,9 @@ from kafka_broker.groups import join_group
 from support.commands import call, run
 from support.process import DaemonProcess
 
-from stream_detector.cli.standing import standing
+from stream_detector.cli.start_position import standing
 from stream_detector.config import load_config
-from stream_detector.config.models import Config
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.kafka.inspection import inspect, judge
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,

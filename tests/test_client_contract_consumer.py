@@ -31,7 +31,7 @@ from kafka_broker.clients import Message, admin_client, create_topic, produce, u
 from kafka_broker.groups import join_group, poll_until
 from kafka_broker.proxy import Proxy
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.source import KafkaSource
 
 PATIENCE_SECONDS = 30.0
@@ -323,7 +323,7 @@ def test_a_join_that_ends_between_two_polls_is_thrown_away_unless_it_is_kept(
             bare.poll(timeout_ms=1)
             time.sleep(0.3)
         assert not bare.assignment(), "the client keeps it now: KafkaSource need not"
-    settings = Kafka(
+    settings = KafkaConfig(
         bootstrap_servers=kafka.bootstrap,
         topics=[topic],
         group=unique_name("group"),

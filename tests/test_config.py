@@ -33,19 +33,19 @@ from stream_detector.config import (
     state_fingerprint,
     state_shape,
 )
-from stream_detector.config.diagnostics import format_path
-from stream_detector.config.kafka_settings import refusal
-from stream_detector.config.models import FEATURE_KINDS
-from stream_detector.config.reference import reference_markdown
-from stream_detector.config.scalars import resolve_plain
-from stream_detector.config.units import (
+from stream_detector.config.derived.reference import reference_markdown
+from stream_detector.config.loading.diagnostics import format_path
+from stream_detector.config.loading.error_paths import locate, tagged_members
+from stream_detector.config.loading.kafka_settings import refusal
+from stream_detector.config.loading.scalars import resolve_plain
+from stream_detector.config.models.config import FEATURE_KINDS
+from stream_detector.config.models.units import (
     LONGEST_DURATION,
     Budget,
     format_duration,
     parse_duration,
     parse_size,
 )
-from stream_detector.config.walk import locate, tagged_members
 from stream_detector.connectors.files import FileSource
 from stream_detector.decoding import Decoder
 from stream_detector.detectors.registry import BUILT_IN
@@ -744,7 +744,7 @@ def test_the_stored_schema_is_up_to_date() -> None:
 def test_the_stored_reference_is_up_to_date() -> None:
     stored = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert stored == reference_markdown(), (
-        "run: python -m stream_detector.config.reference > docs/configuration.md"
+        "run: python -m stream_detector.config.derived.reference > docs/configuration.md"
     )
 
 

@@ -14,8 +14,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from stream_detector.detectors.autoencoder import Autoencoder
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.classifier import Classifier
+from stream_detector.detectors.experience_replay import BATCH_ROWS, ReplayBuffer
 from stream_detector.detectors.mlp import FLUSH_EVERY, OnlineNetwork, adam
-from stream_detector.detectors.replay import BATCH_ROWS, ReplayBuffer
 
 FEATURES = 6
 TINY = np.finfo(np.float64).tiny

@@ -11,9 +11,9 @@ import pytest
 from pydantic import ValidationError
 from support.streams import bytes_of, configuration, new_pipeline, records, run_in_cuts
 
-from stream_detector.config.models import Drift, drift_mistake
-from stream_detector.daemon.observation import Observation
+from stream_detector.config.models.config import DriftConfig, drift_mistake
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.shard_reporter import ShardReporter
 from stream_detector.detectors.base import LARGEST_LOSS, Rows
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.ensemble import Ensemble
@@ -22,7 +22,7 @@ from stream_detector.detectors.river_pickle import RIVER_VERSION
 from stream_detector.drift import BLOCK_EVENTS, REFERENCE_BLOCKS, DriftWatch
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
 from stream_detector.events import PlainRecord
-from stream_detector.pipeline import Outcome
+from stream_detector.pipeline import BatchResult
 from stream_detector.snapshots import Snapshot, decode, encode
 from stream_detector.telemetry.metrics import Metrics
 
@@ -30,7 +30,7 @@ METHODS = ["adwin", "page_hinkley", "kswin"]
 
 
 def watch(method: str = "adwin", names: Any = ("a", "b"), **settings: Any) -> DriftWatch:
-    return DriftWatch(Drift(on="inputs", method=method, **{"begin": 0, **settings}), names)
+    return DriftWatch(DriftConfig(on="inputs", method=method, **{"begin": 0, **settings}), names)
 
 
 def noise(rows: int, columns: int = 2, seed: int = 0) -> np.ndarray[Any, Any]:
@@ -175,7 +175,7 @@ SHIFTED = shifted(8000, AT)
 INPUTS = {"on": "inputs", "begin": 1000}
 
 
-def changes_of(outcomes: list[Outcome]) -> list[Any]:
+def changes_of(outcomes: list[BatchResult]) -> list[Any]:
     return [change for outcome in outcomes for change in outcome.changes]
 
 
@@ -370,7 +370,7 @@ def test_a_drift_is_counted_and_logged_with_its_answer(caplog: pytest.LogCapture
     config = configuration(drift=[{**INPUTS, "answer": "faster"}])
     metrics = Metrics()
     shard = Shard(0, config, metrics)
-    observation = Observation(metrics)
+    observation = ShardReporter(metrics)
     outcomes = run_in_cuts(shard.pipeline, config, SHIFTED, [AT])
     with caplog.at_level(logging.WARNING):
         for outcome in outcomes:
@@ -390,6 +390,6 @@ def test_the_configuration_knows_the_members_that_the_detectors_have() -> None:
     with_members = {kind: each.detector for kind, each in BUILT_IN.items() if each.detector.members}
     assert with_members == {"ensemble": Ensemble, "classifier": Classifier}
     for kind, detector in with_members.items():
-        drift = Drift(on="score", answer="reset", member="none of them")
+        drift = DriftConfig(on="score", answer="reset", member="none of them")
         mistake = drift_mistake(drift, detector.Config())
         assert mistake == f"drift: a detector {kind} has {', '.join(detector.members)}"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, object_column
 from stream_detector.features import FeatureExtractor, FeatureGroup

@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from support.streams import SETTINGS, configuration, decode, new_pipeline, records, run_in_cuts
 from test_labels_topic import mixed
 
-from stream_detector.config.label_models import Labels
-from stream_detector.config.load import parse
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.labels import LabelsConfig
 from stream_detector.labels import Feedback, Gate
 from stream_detector.labels.feedback import JUDGED_ROWS
 from stream_detector.pipeline import Pipeline
@@ -22,8 +22,8 @@ from stream_detector.pipeline import Pipeline
 HOUR_MS = 3_600_000
 
 
-def settings(**changes: Any) -> Labels:
-    return Labels(**{"delay": "1h", "absent": "normal", "keep_first": 0, **changes})
+def settings(**changes: Any) -> LabelsConfig:
+    return LabelsConfig(**{"delay": "1h", "absent": "normal", "keep_first": 0, **changes})
 
 
 def offered(

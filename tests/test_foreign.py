@@ -14,7 +14,7 @@ from kafka.codec import snappy_encode
 from support.streams import configuration, decode, new_pipeline, records
 
 from stream_detector.alerts import dead_letter
-from stream_detector.daemon.observation import Observation
+from stream_detector.daemon.shard_reporter import ShardReporter
 from stream_detector.events import PlainRecord
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.status.recent import Recent
@@ -102,7 +102,7 @@ def test_the_line_of_each_minute_says_why_where_a_share_is_rejected(
     avro = PlainRecord(7, 1_600_000_000_000, None, REGISTRY + b"\x06e1\x02")
     outcome = new_pipeline(config).process(decode(config, [avro]))
     recent = Recent()
-    observation = Observation(Metrics(), recent)
+    observation = ShardReporter(Metrics(), recent)
     for rejected, lines in ((1, 0), (10, 1)):
         caplog.clear()
         observation._last_letter = outcome.dead_letters[-1]

@@ -145,7 +145,7 @@ def test_a_mistake_is_named_with_its_line_and_the_way_on(
 IN_PROCESS = """
 import json, sys
 from stream_detector.config import state_differences, state_shape, state_fingerprint
-from stream_detector.config.load import parse
+from stream_detector.config.loading.load import parse
 from stream_detector.testing import check_detector
 from running_mean import RunningMean
 check_detector(RunningMean, half_life=300)

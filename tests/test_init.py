@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka_broker.clients import Message, produce
 
-from stream_detector.cli.inference import Proposal, infer
 from stream_detector.cli.init import Sample, add_parser, render, sample_file
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.load import load_config, parse
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.loading.load import load_config, parse
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.decoding import Decoder
 from stream_detector.errors import ConfigurationError, ConnectorError
+from stream_detector.inference import Proposal, infer
 from stream_detector.simulation import network, transactions
 
 

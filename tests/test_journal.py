@@ -68,7 +68,7 @@ class Live:
 
 def follow(shard: Shard, script: list[JournalRecord], live: Live) -> list[bytes | None]:
     """Read the logs as recovery does, and give the alerts that came out."""
-    shard.script.extend(script)
+    shard.replay_queue.extend(script)
     alerts: list[bytes | None] = []
     left = {
         one: [r for r in live.logs[one] if r.offset >= shard.fetch_positions[one]]
@@ -78,7 +78,7 @@ def follow(shard: Shard, script: list[JournalRecord], live: Live) -> list[bytes 
     def position(one: TopicPartition) -> int:
         return left[one][0].offset if left[one] else 1 << 40
 
-    while shard.script:
+    while shard.replay_queue:
         shard.follow(position, lambda outcome: alerts.extend(m.value for m in outcome.alerts))
         for one in PARTITIONS:
             if shard.needs(one) and left[one]:

@@ -23,7 +23,7 @@ from kafka_broker.security import KEY_PASSWORD, PASSWORD, USER, Authority, Secur
 from support.process import DaemonProcess, wait_until
 from support.streams import SETTINGS, records
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts, rights_of_daemon
 from stream_detector.connectors.kafka.probe import probe
 from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
@@ -112,10 +112,10 @@ def settings(section: dict[str, Any], directory: Path) -> dict[str, Any]:
     }
 
 
-def section_for(bootstrap: str, **given: Any) -> Kafka:
+def section_for(bootstrap: str, **given: Any) -> KafkaConfig:
     """A section for the probe alone, which asks for no topic."""
     topics = {"topics": ["in"], "group": "g", "alerts": "alerts", "dead_letters": "dead"}
-    return Kafka(bootstrap_servers=bootstrap, request_timeout="5s", **topics, **given)
+    return KafkaConfig(bootstrap_servers=bootstrap, request_timeout="5s", **topics, **given)
 
 
 def assert_no_secret(*texts: str) -> None:
@@ -189,7 +189,7 @@ def test_the_probe_is_silent_where_the_client_gets_in(
     secured: SecuredBroker, prepared: dict[str, Any], tmp_path: Path
 ) -> None:
     for way, given in connections(secured, tmp_path).items():
-        kafka = Kafka.model_validate({**prepared, **given})
+        kafka = KafkaConfig.model_validate({**prepared, **given})
         probe(kafka)
         login = way not in ("TLS", "another host, not checked")  # those are anonymous, a super user
         rights = rights_of_daemon(kafka) if login else None
@@ -470,7 +470,7 @@ def test_the_right_to_see_a_topic_is_not_the_right_to_read_it(
     section = prepare(secured, user, without="input")
     secured.allow([("DESCRIBE", "TOPIC", section["topics"][0])], user)
     given = {**section, **sasl(secured, "SCRAM-SHA-256", username=user)}
-    kafka = Kafka.model_validate(given)
+    kafka = KafkaConfig.model_validate(given)
     topics = list(rights_of_daemon(kafka))
 
     def seen() -> bool:

@@ -26,8 +26,8 @@ from support.streams import records
 from test_daemon import messages, settings, topics
 
 from stream_detector.config import FieldPlan
-from stream_detector.config.load import parse
-from stream_detector.config.models import Kafka
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.labels import write_label
 from stream_detector.decoding import LabelDecoder
 from stream_detector.errors import ConfigurationError, ConnectorError
@@ -141,7 +141,7 @@ def test_what_cannot_be_labelled_is_said_clearly(kafka, tmp_path: Path) -> None:
 
 def test_with_shards_a_label_goes_to_the_partition_of_its_event(kafka, tmp_path: Path) -> None:
     section = with_labels(kafka.bootstrap, 4)
-    made = Kafka(**section)
+    made = KafkaConfig(**section)
     partition, _ = write_label(made, "e1", "fraud", partition=3, shards=2)
     assert partition == 3
     with pytest.raises(ConfigurationError, match="needs the partition of its event"):
@@ -156,7 +156,7 @@ def test_a_broker_that_does_not_answer_is_given_up_in_time(
 ) -> None:
     broker = broker_factory()
     section = with_labels(broker.bootstrap)
-    made = Kafka(**section, request_timeout="2s")
+    made = KafkaConfig(**section, request_timeout="2s")
     assert write_label(made, "e1", "fraud", partition=0) == (0, 0)
     # The limit of the test is the assertion: the client itself would wait for ever.
     with broker.paused(), pytest.raises(ConnectorError):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.streams import configuration
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition
 from stream_detector.features import FeatureExtractor

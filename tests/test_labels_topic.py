@@ -15,7 +15,7 @@ from test_daemon import messages, settings, topics
 from test_state_verify import verify
 
 from stream_detector.config import Config, FieldPlan, state_fingerprint
-from stream_detector.config.load import parse
+from stream_detector.config.loading.load import parse
 from stream_detector.decoding import Decoder, LabelDecoder
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition
 from stream_detector.pipeline import Pipeline

@@ -21,8 +21,8 @@ from kafka.producer.kafka import log as producer_log
 from kafka.protocol.parser import log as parser_log
 from support.commands import run as run_command
 
-from stream_detector.daemon.observation import Observation
-from stream_detector.pipeline import Outcome
+from stream_detector.daemon.shard_reporter import ShardReporter
+from stream_detector.pipeline import BatchResult
 from stream_detector.telemetry import logs
 from stream_detector.telemetry.logs import Secrets, configure_logging, fields, register_secret
 from stream_detector.telemetry.metrics import Metrics
@@ -358,11 +358,11 @@ def test_the_last_words_are_a_json_line_where_the_log_is_json(tmp_path):
 
 def test_all_is_well_is_one_line_a_minute(caplog):
     with caplog.at_level("INFO"):
-        observation = Observation(Metrics(), recent := Recent())
+        observation = ShardReporter(Metrics(), recent := Recent())
         for _ in range(1000):
-            recent.take(Outcome(np.array([1.0, 2.0]), np.zeros(2, dtype=bool)))
+            recent.take(BatchResult(np.array([1.0, 2.0]), np.zeros(2, dtype=bool)))
         observation.report(5000, 2)
-        recent.take(Outcome(np.array([1.0]), np.zeros(1, dtype=bool)))
+        recent.take(BatchResult(np.array([1.0]), np.zeros(1, dtype=bool)))
         observation.report(5001, 2)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2

@@ -19,7 +19,7 @@ from kafka_broker.security import Authority, encrypted, why_unavailable
 from pydantic import ValidationError
 from support.process import wait_until
 
-from stream_detector.config.models import Metrics as Section
+from stream_detector.config.models.config import MetricsConfig
 from stream_detector.errors import ConfigurationError
 from stream_detector.telemetry import server as server_module
 from stream_detector.telemetry.access import Access
@@ -49,7 +49,7 @@ def serve() -> Iterator[Callable[..., int]]:
     with ExitStack() as stack:
 
         def start(deadline_seconds: float = 10.0, **section: Any) -> int:
-            access = Access(Section(**section))
+            access = Access(MetricsConfig(**section))
             made = MetricsServer(
                 Metrics(),
                 HealthState(),
@@ -146,12 +146,12 @@ def test_the_password_may_come_from_a_file(serve: Callable[..., int], tmp_path: 
 def test_without_a_section_everybody_on_this_machine_may_see_them(
     serve: Callable[..., int],
 ) -> None:
-    assert Section().host == "127.0.0.1"
+    assert MetricsConfig().host == "127.0.0.1"
     assert get(serve(), "/metrics")[0] == 200
 
 
 def test_the_password_shows_in_no_text_of_the_section() -> None:
-    section = Section(**LOGIN)
+    section = MetricsConfig(**LOGIN)
     assert PASSWORD not in f"{section!r} {section} {section.model_dump_json()}"
 
 
@@ -255,7 +255,7 @@ def test_a_wrong_file_is_a_mistake_of_the_configuration_with_its_setting(
     whole = {**certificate, "client_ca_file": str(authority.certificate)}
     for kind in WRONG_FILES[setting]:
         given = {"username": "p"} if setting == "password_file" else whole
-        section = Section(**{**given, setting: str(files[kind])})
+        section = MetricsConfig(**{**given, setting: str(files[kind])})
         with pytest.raises(ConfigurationError, match=rf"metrics\.{setting}: ") as failure:
             Access(section)
         assert str(files[kind]) in str(failure.value)
@@ -279,7 +279,7 @@ def test_a_wrong_file_is_a_mistake_of_the_configuration_with_its_setting(
 )
 def test_settings_that_do_not_go_together_are_refused(given: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as failure:
-        Section(**given)
+        MetricsConfig(**given)
     assert PASSWORD not in str(failure.value)
 
 

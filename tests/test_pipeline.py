@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.streams import bytes_of, configuration, decode, new_pipeline, records, run_in_cuts
 
-from stream_detector.config.models import Threshold
-from stream_detector.config.units import Budget
+from stream_detector.config.models.config import ThresholdConfig
+from stream_detector.config.models.units import Budget
 from stream_detector.events import NO_TIMESTAMP, PlainRecord
 from stream_detector.messages import ORIGINAL_TIMESTAMP
 from stream_detector.snapshots import Snapshot, encode
 from stream_detector.snapshots import decode as decode_snapshot
-from stream_detector.threshold import AlertThreshold, Pace
+from stream_detector.threshold import AlertPace, AlertThreshold
 
 STREAM = records(3000)
 DETECTORS = ["ensemble", "autoencoder", "half_space_forest", "loda"]
@@ -259,11 +259,13 @@ def test_the_budget_is_kept_while_scores_drift_and_again_after_a_jump() -> None:
         (drifting, (10_000, 20_000, 30_000)),
         (jumped, (10_000, 30_000, 40_000)),
     ):
-        threshold = AlertThreshold(Threshold(budget=Budget.parse("1 %"), score=None, burn_in=1000))
+        threshold = AlertThreshold(
+            ThresholdConfig(budget=Budget.parse("1 %"), score=None, burn_in=1000)
+        )
         raised = np.zeros(len(scores), dtype=bool)
         for start in range(0, len(scores), 500):
             chunk = slice(start, start + 500)
             raised[chunk] = threshold.exceeded(scores[chunk], start)
-            threshold.learn(scores[chunk], raised[chunk], Pace((start + 499) * 1000))
+            threshold.learn(scores[chunk], raised[chunk], AlertPace((start + 499) * 1000))
         for first in windows:
             assert 80 <= raised[first : first + 10_000].sum() <= 125

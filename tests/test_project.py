@@ -39,6 +39,7 @@ FLOORS = {
     **dict.fromkeys(("pipeline", "merge"), 2.0),
     **dict.fromkeys(("connectors", "journal", "snapshots", "telemetry"), 3.0),
     **dict.fromkeys(("daemon", "evaluation", "simulation"), 4.0),
+    "inference": 4.5,  # proposes a configuration from a sample
     "report": 4.5,  # draws what evaluation has computed
     "cli": 5.0,
     "__main__": 5.5,  # nothing but the call of cli

@@ -23,11 +23,11 @@ from support.streams import SETTINGS, records
 from test_labels_topic import label
 
 from stream_detector.alerts import SEVERITIES
-from stream_detector.config.load import parse
-from stream_detector.config.models import Kafka
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
-from stream_detector.daemon.ownership import Parts
+from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.events import PlainRecord, Record
 from stream_detector.snapshots import DirectoryStore
 from stream_detector.telemetry.health import HealthState
@@ -87,14 +87,14 @@ def embedded(directory: Path) -> Iterator[str]:
     metrics.set_config(config.name, "test", config.detector.kind, "embedded")
     source = EmbeddedSource(2, polls(stopping))
     output = CollectingOutput(source, keep=1000)
-    kafka = Kafka(
+    kafka = KafkaConfig(
         bootstrap_servers="embedded",
         topics=["events"],
         group="test",
         alerts="alerts",
         dead_letters="dead-letters",
     )
-    parts = Parts(
+    parts = ShardFactories(
         store=lambda number: DirectoryStore(directory / str(number), 3),
         output=lambda _shard: output,
     )

@@ -17,11 +17,11 @@ from support.commands import call, run
 from support.streams import SETTINGS, configuration, records
 
 from stream_detector.cli.report import Report
-from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.files import FileSource
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.figures import DAY_MS
-from stream_detector.evaluation.watching import Watch
+from stream_detector.evaluation.report_samples import Watch
 from stream_detector.markup import Markup, escape, escape_lines, join, raw, short, tag
 from stream_detector.pipeline import Pipeline
 from stream_detector.report.analysis import Provenance, analyse

@@ -20,8 +20,8 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as Partition
 
 from stream_detector.cli.simulate import add_parser, paced
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.decoding import REASONS, Decoder
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import PlainRecord, TopicPartition

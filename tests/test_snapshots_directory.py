@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.streams import configuration
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import DirectoryStore, directory
@@ -162,9 +162,9 @@ def test_looking_makes_no_directory(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def section(**changes: object) -> Kafka:
+def section(**changes: object) -> KafkaConfig:
     values = {"topics": ["in"], "group": "g", "alerts": "a", "dead_letters": "d", **changes}
-    return Kafka(bootstrap_servers="localhost:1", **values)
+    return KafkaConfig(bootstrap_servers="localhost:1", **values)
 
 
 @pytest.mark.parametrize("group", ["../../up", "/abs", "..", ".", "a/../../b", "nul\0", "größe x"])
@@ -195,6 +195,8 @@ def test_groups_have_their_own_directories(tmp_path: Path) -> None:
         ({"store": "topic", "topic": "g-journal"}, section(), "another purpose"),
     ],
 )
-def test_a_topic_that_cannot_be_is_a_mistake(state: dict, kafka: Kafka | None, says: str) -> None:
+def test_a_topic_that_cannot_be_is_a_mistake(
+    state: dict, kafka: KafkaConfig | None, says: str
+) -> None:
     with pytest.raises(ConfigurationError, match=says):
         snapshot_stores(configuration(state=state), kafka)

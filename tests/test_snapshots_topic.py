@@ -12,7 +12,7 @@ import pytest
 from kafka_broker.clients import Message, admin_client, consume_all, produce, unique_name
 from support.streams import configuration
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.snapshot_keys import (
     PART_BYTES,
     Index,
@@ -28,7 +28,7 @@ from stream_detector.events import PlainRecord
 
 WRITER = """
 import sys
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import Kafka
 from stream_detector.connectors.kafka.snapshot_topic import TopicStore
 kafka = Kafka(bootstrap_servers=sys.argv[1], topics=["in"], group="g", alerts="a", dead_letters="d")
 store = TopicStore(kafka, sys.argv[2], 0, 1, 3)
@@ -37,9 +37,9 @@ store.write(1, b"again" * 300_000)
 """
 
 
-def section(bootstrap: str, **changes: Any) -> Kafka:
+def section(bootstrap: str, **changes: Any) -> KafkaConfig:
     values = {"topics": ["in"], "group": unique_name("group"), "alerts": "a", "dead_letters": "d"}
-    return Kafka(bootstrap_servers=bootstrap, **{**values, **changes})
+    return KafkaConfig(bootstrap_servers=bootstrap, **{**values, **changes})
 
 
 def content(size: int, seed: int) -> bytes:

@@ -20,7 +20,7 @@ from test_snapshots import header_of as header
 from test_snapshots import with_header
 
 from stream_detector.__main__ import main
-from stream_detector.config.fingerprint import state_fingerprint, state_shape
+from stream_detector.config.derived.fingerprint import state_fingerprint, state_shape
 from stream_detector.snapshots import DirectoryStore, Snapshot, encode
 
 POSITIONS = (300, 600, 900)

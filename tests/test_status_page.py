@@ -18,12 +18,12 @@ from support.process import wait_until
 from support.streams import SOURCE, configuration, new_pipeline, records, run_in_cuts
 
 from stream_detector.cli.status import running_of, shows_alerts
-from stream_detector.config.load import parse
-from stream_detector.config.models import Metrics as Section
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.config import MetricsConfig
 from stream_detector.decoding.label_words import label_for, label_words
 from stream_detector.errors import ConfigurationError, OutputError
 from stream_detector.events import PlainRecord
-from stream_detector.pipeline import Outcome
+from stream_detector.pipeline import BatchResult
 from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.logs import configure_logging, register_secret
@@ -46,7 +46,7 @@ TOKEN = "canary-token-0123456789"
 PASSWORD = "canary-password"
 
 
-def hostile_outcomes() -> list[Outcome]:
+def hostile_outcomes() -> list[BatchResult]:
     """A stream in whose alerts everything that can be text is hostile."""
     stream = []
     for record in records(2000):
@@ -124,9 +124,9 @@ def test_what_is_kept_is_bounded_and_newest_first(recent: Recent) -> None:
 def test_time_without_events_is_empty_steps_and_never_more_than_are_kept() -> None:
     now = [100.0]
     made = Recent(monotonic=lambda: now[0])
-    made.take(Outcome(np.array([1.0, 5.0, np.nan]), np.zeros(3, dtype=bool)))
+    made.take(BatchResult(np.array([1.0, 5.0, np.nan]), np.zeros(3, dtype=bool)))
     now[0] += 3 * STEP_SECONDS
-    made.take(Outcome(np.array([2.0]), np.zeros(1, dtype=bool)))
+    made.take(BatchResult(np.array([2.0]), np.zeros(1, dtype=bool)))
     assert [step.events for step in made.steps()] == [3, 0, 0, 1]
     assert made.steps()[0].highest == 5.0
     assert np.isnan(made.steps()[1].highest)
@@ -223,11 +223,11 @@ def test_a_foreign_name_for_this_machine_is_not_shown_any_event(
     ],
 )
 def test_who_sees_alerts_by_default(section: dict[str, Any], expected: bool | None) -> None:
-    assert shows_alerts(Section(**section)) is expected
+    assert shows_alerts(MetricsConfig(**section)) is expected
 
 
 def test_the_page_asks_for_the_password_too(serve: Serve) -> None:
-    access = Access(Section(username="u", password=PASSWORD))
+    access = Access(MetricsConfig(username="u", password=PASSWORD))
     port = serve(access, labelling=labelling(Recent(), []))
     for method, path in (("GET", "/"), ("GET", "/help"), ("GET", "/label"), ("POST", "/label")):
         assert ask(port, path, method)[0] == 401
@@ -388,9 +388,9 @@ def test_a_broker_that_does_not_take_it_is_told_without_the_secret(
 
 def test_a_token_is_long_and_has_a_topic_to_write_to(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shorter than 16"):
-        Section(label_token="short")
+        MetricsConfig(label_token="short")
     with pytest.raises(ValueError, match="one of label_token"):
-        Section(label_token=TOKEN, label_token_file="x")
+        MetricsConfig(label_token=TOKEN, label_token_file="x")
     settings = {"name": "t", "features": [{"numeric": "x"}], "metrics": {"label_token": TOKEN}}
     with pytest.raises(ConfigurationError, match=r"needs `kafka.labels`") as raised:
         parse(json.dumps(settings), "f", {})

@@ -15,12 +15,12 @@ from test_merge import batch_of
 
 from stream_detector.alerts import Suppressor
 from stream_detector.cli.state_watermark import with_watermark
-from stream_detector.config.models import Suppression
-from stream_detector.config.time_limits import notes_on_limits
+from stream_detector.config.derived.time_limits import notes_on_limits
+from stream_detector.config.models.config import SuppressionConfig
 from stream_detector.daemon.shard import Shard
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, TopicPartition
 from stream_detector.merge import Merger
-from stream_detector.pipeline import Outcome, Pipeline
+from stream_detector.pipeline import BatchResult, Pipeline
 from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.snapshots import encode
 from stream_detector.stream_time import HELD, Shift, StreamTime
@@ -237,7 +237,7 @@ def as_records(events: list[dict[str, Any]], stamps: bool) -> list[PlainRecord]:
     ]
 
 
-def alerted(outcomes: list[Outcome]) -> set[str]:
+def alerted(outcomes: list[BatchResult]) -> set[str]:
     return {
         json.loads(alert.value)["event_id"]
         for outcome in outcomes
@@ -343,7 +343,7 @@ def test_a_silence_that_is_confirmed_is_no_pace_either() -> None:
 
 
 def test_a_loud_event_dated_ahead_does_not_silence_its_key() -> None:
-    suppressor = Suppressor(Suppression(key="k", period="10m", max_keys=10), 3600.0)
+    suppressor = Suppressor(SuppressionConfig(key="k", period="10m", max_keys=10), 3600.0)
     assert suppressor.admit("victim", BASE + 14 * HOUR, BASE) == 0
     assert suppressor.admit("victim", BASE + 5 * MINUTE, BASE + 5 * MINUTE) is None
     assert suppressor.admit("victim", BASE + 11 * MINUTE, BASE + 11 * MINUTE) == 1

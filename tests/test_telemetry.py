@@ -25,13 +25,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.prometheus import require
 from support.streams import configuration, records
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Rebalance
 from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
-from stream_detector.daemon.ownership import Parts
 from stream_detector.daemon.recovery import open_shard
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.errors import ConnectorError
 from stream_detector.events import Rejection, TopicPartition
 from stream_detector.snapshots import DirectoryStore, encode
@@ -442,14 +442,16 @@ class Passing(EmbeddedSource):
 
 def run_daemon(source: EmbeddedSource, directory: Path) -> Metrics:
     metrics = Metrics()
-    kafka = Kafka(bootstrap_servers="", topics=["events"], group="g", alerts="a", dead_letters="d")
+    kafka = KafkaConfig(
+        bootstrap_servers="", topics=["events"], group="g", alerts="a", dead_letters="d"
+    )
     Daemon(
         configuration(processing={"shards": 2}),
         kafka,
         source,
         metrics,
         HealthState(broker_timeout_seconds=None),
-        Parts(
+        ShardFactories(
             store=lambda number: DirectoryStore(directory / str(number), 3),
             output=lambda _shard: CollectingOutput(source),
         ),

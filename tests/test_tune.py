@@ -15,17 +15,17 @@ from support.commands import call, run
 from support.streams import SETTINGS, SOURCE, bytes_of, configuration, new_pipeline, run_in_cuts
 from support.streams import records as strange_records
 
-from stream_detector.cli.evidence import Data, summary
-from stream_detector.config.load import parse
-from stream_detector.config.models import DetectorConfig
-from stream_detector.config.rewrite import NotRewritableError, rewrite_detector
+from stream_detector.cli.tuning_evidence import Data, summary
+from stream_detector.config.derived.rewrite import NotRewritableError, rewrite_detector
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.config import DetectorConfig
 from stream_detector.connectors.memory import MemorySource
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.registry import BUILT_IN
 from stream_detector.detectors.search_space import log_uniform
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation.comparison import Estimate
-from stream_detector.evaluation.replay import Recording, record, replay
+from stream_detector.evaluation.feature_replay import Recording, record, replay
+from stream_detector.evaluation.paired_comparison import Estimate
 from stream_detector.evaluation.search_space import changes, draw_detector
 from stream_detector.evaluation.tuning import tune
 from stream_detector.events import PlainRecord

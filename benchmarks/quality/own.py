@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stream_detector.config import Config, state_fingerprint
-from stream_detector.config.load import parse
+from stream_detector.config.loading.load import parse
 from stream_detector.events import NO_TIMESTAMP, EventBatch, PlainRecord, TopicPartition
 from stream_detector.pipeline import Pipeline
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 from measured_daemon import resident_mib
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.decoding import Decoder
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import find_detector

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_detector.config import Config, KafkaSettings, load_config
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.settings import (
     CONSUMER_KEYS,
     PRODUCER_KEYS,
@@ -97,7 +97,7 @@ def configuration(arguments: argparse.Namespace, path: str | None = None) -> Con
     return config
 
 
-def kafka_section(config: Config, path: str) -> Kafka:
+def kafka_section(config: Config, path: str) -> KafkaConfig:
     """The broker's section. Raises ``ConfigurationError`` where the file has none."""
     if config.kafka is None:
         raise ConfigurationError(f"{path}: this command needs the section `kafka`")

@@ -19,11 +19,11 @@ from stream_detector.cli.common import Stop, add_command
 from stream_detector.cli.live import LiveView
 from stream_detector.cli.status import running_of
 from stream_detector.config import Config
-from stream_detector.config.load import parse
-from stream_detector.config.models import Kafka
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
-from stream_detector.daemon.ownership import Parts
+from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.events import PlainRecord, Record
 from stream_detector.simulation import transactions
 from stream_detector.simulation.bad import spoil
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         view = LiveView("demo", metrics, health, recent, keep=False)
         with tempfile.TemporaryDirectory() as state, stop.listening(), view:
-            kafka = Kafka(
+            kafka = KafkaConfig(
                 bootstrap_servers="embedded",
                 topics=["events"],
                 group="demo",
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
                 source,
                 metrics,
                 health,
-                Parts(
+                ShardFactories(
                     store=lambda number: DirectoryStore(Path(state) / str(number), 3),
                     output=lambda _shard: output,
                 ),

@@ -12,19 +12,19 @@ from typing import Any
 
 from stream_detector.cli.alerts import readable
 from stream_detector.cli.common import add_command, add_configuration, configuration
-from stream_detector.cli.comparison import as_json, as_table
+from stream_detector.cli.comparison_table import as_json, as_table
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.report import Report
 from stream_detector.config import Config, FieldPlan
-from stream_detector.config.models import Labels
-from stream_detector.config.units import parse_duration
+from stream_detector.config.models.config import LabelsConfig
+from stream_detector.config.models.units import parse_duration
 from stream_detector.connectors.ahead import ReadAhead
 from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.bootstrap import RESAMPLES
-from stream_detector.evaluation.comparison import compare
 from stream_detector.evaluation.figures import figures
+from stream_detector.evaluation.paired_comparison import compare
 from stream_detector.messages import Outgoing
 
 AHEAD_BYTES = 2_000_000
@@ -118,7 +118,7 @@ def with_label(config: Config, column: str | None, delay: str | None) -> Config:
     if config.labels is not None:
         labels = config.labels.model_copy(update=changes)
     elif column is not None:
-        labels = Labels(field=column, delay=delay or "0s")
+        labels = LabelsConfig(field=column, delay=delay or "0s")
     else:
         return config
     return config.model_copy(update={"labels": labels})

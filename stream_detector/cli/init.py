@@ -16,10 +16,10 @@ import msgspec
 import yaml
 
 from stream_detector.cli.common import add_command
-from stream_detector.cli.inference import Entry, Proposal, infer
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.files import FileSource
 from stream_detector.errors import ConfigurationError, ConnectorError
+from stream_detector.inference import Entry, Proposal, infer
 
 SAMPLE_EVENTS = 5000
 _KAFKA_WAIT_SECONDS = 15.0
@@ -118,7 +118,7 @@ def sample_file(path: str, columns: Sequence[str] | None = None) -> Sample:
 def _sample_topic(bootstrap_servers: str, topic: str) -> Sample:
     from stream_detector.connectors.kafka.follow import follow  # noqa: PLC0415 - slow to import
 
-    kafka = Kafka(
+    kafka = KafkaConfig(
         bootstrap_servers=bootstrap_servers,
         topics=[topic],
         group="stream-detector-init",

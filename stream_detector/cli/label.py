@@ -15,7 +15,7 @@ from stream_detector.cli.common import (
     kafka_section,
 )
 from stream_detector.config import Config, FieldPlan
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.labels import write_label
 from stream_detector.connectors.kafka.lookup import find_value, read_at
 from stream_detector.decoding import Decoder
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def event_of(config: Config, kafka: Kafka, alert_id: str) -> tuple[str, int]:
+def event_of(config: Config, kafka: KafkaConfig, alert_id: str) -> tuple[str, int]:
     """Id and partition of an alert's event.
 
     Raises ``ConfigurationError`` where the id is of no event of these topics, or of one that
@@ -109,7 +109,7 @@ def event_of(config: Config, kafka: Kafka, alert_id: str) -> tuple[str, int]:
     return _from_alert(kafka, alert_id), source.partition
 
 
-def _from_alert(kafka: Kafka, alert_id: str) -> str:
+def _from_alert(kafka: KafkaConfig, alert_id: str) -> str:
     needle = msgspec.json.encode(alert_id)
 
     def wanted(value: bytes) -> bool:

@@ -17,10 +17,10 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.state_store import inspect, shards
 from stream_detector.config import Config
-from stream_detector.config.fingerprint import state_shape
-from stream_detector.config.load import parse
-from stream_detector.config.promotion import before_promotion
-from stream_detector.config.rewrite import NotRewritableError, exchange_models
+from stream_detector.config.derived.fingerprint import state_shape
+from stream_detector.config.derived.promotion import before_promotion
+from stream_detector.config.derived.rewrite import NotRewritableError, exchange_models
+from stream_detector.config.loading.load import parse
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.pipeline import Pipeline

@@ -11,11 +11,11 @@ from pathlib import Path
 from stream_detector import __version__
 from stream_detector.cli.common import file_fingerprint
 from stream_detector.config import Config
-from stream_detector.config.fingerprint import state_fingerprint
+from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.base import Source
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
-from stream_detector.evaluation.watching import Watch
+from stream_detector.evaluation.report_samples import Watch
 from stream_detector.pipeline import Pipeline
 from stream_detector.report.analysis import Provenance, analyse
 from stream_detector.report.page import page

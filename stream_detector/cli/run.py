@@ -22,7 +22,7 @@ from stream_detector.cli.common import (
 from stream_detector.cli.live import LiveView
 from stream_detector.cli.status import status_pages
 from stream_detector.config import Config
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Output
 from stream_detector.connectors.kafka.admin import wait_for_topics
 from stream_detector.connectors.kafka.groups import active_members
@@ -34,7 +34,7 @@ from stream_detector.connectors.kafka.snapshot_topic import ensure_snapshot_topi
 from stream_detector.connectors.kafka.source import KafkaSource
 from stream_detector.connectors.kafka.transactions import TransactionalOutput
 from stream_detector.daemon.loop import Daemon
-from stream_detector.daemon.ownership import Parts
+from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import BrokerLimitError, StateError
 from stream_detector.snapshots import SnapshotStore
@@ -128,7 +128,9 @@ def _calm_collector() -> None:
     gc.set_threshold(100_000, 20, 100)
 
 
-def _delete_snapshots(config: Config, kafka: Kafka, stores: Callable[[int], SnapshotStore]) -> None:
+def _delete_snapshots(
+    config: Config, kafka: KafkaConfig, stores: Callable[[int], SnapshotStore]
+) -> None:
     """``--reset-state``. Raises ``StateError`` where another worker lives by these snapshots."""
     if members := active_members(kafka):
         raise StateError(
@@ -139,7 +141,7 @@ def _delete_snapshots(config: Config, kafka: Kafka, stores: Callable[[int], Snap
         stores(number).delete_all()
 
 
-def _work(config: Config, kafka: Kafka, outside: _Outside, *, reset: bool) -> None:
+def _work(config: Config, kafka: KafkaConfig, outside: _Outside, *, reset: bool) -> None:
     metrics, stop = outside.metrics, outside.stop
 
     def waiting(reason: str) -> None:
@@ -176,7 +178,7 @@ def _work(config: Config, kafka: Kafka, outside: _Outside, *, reset: bool) -> No
                 return TransactionalOutput(kafka, shard)
             return AtLeastOnceOutput(kafka, source.commit)
 
-        parts = Parts(
+        parts = ShardFactories(
             store=stores,
             output=output,
             journal=journal,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_detector.cli.traffic_targets import open_target
-from stream_detector.config.units import parse_duration
+from stream_detector.config.models.units import parse_duration
 from stream_detector.errors import ConfigurationError
 from stream_detector.simulation import network, transactions
 from stream_detector.simulation.traffic import Generated, Traffic

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, field
 
 from stream_detector.config import Config
-from stream_detector.config.fingerprint import state_differences
+from stream_detector.config.derived.fingerprint import state_differences
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import Snapshot, SnapshotStore, check_complete, decode
 

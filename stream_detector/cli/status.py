@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from stream_detector.config import Config
-from stream_detector.config.models import LEAST_TOKEN_CHARACTERS, Kafka, Metrics
+from stream_detector.config.models.config import LEAST_TOKEN_CHARACTERS, KafkaConfig, MetricsConfig
 from stream_detector.connectors.kafka.labels import write_label
 from stream_detector.decoding.label_words import label_words
 from stream_detector.errors import ConfigurationError
@@ -25,7 +25,7 @@ _CALL_SECONDS = 2.5
 log = logging.getLogger(__name__)
 
 
-def running_of(config: Config, kafka: Kafka | None) -> Running:
+def running_of(config: Config, kafka: KafkaConfig | None) -> Running:
     """What the page says of the configuration; nothing of how the broker is reached."""
     facts: list[tuple[str, str]] = [("detector", config.detector.kind)]
     if config.challenger is not None:
@@ -41,7 +41,11 @@ def running_of(config: Config, kafka: Kafka | None) -> Running:
 
 
 def status_pages(
-    config: Config, kafka: Kafka, metrics: telemetry.Metrics, health: HealthState, recent: Recent
+    config: Config,
+    kafka: KafkaConfig,
+    metrics: telemetry.Metrics,
+    health: HealthState,
+    recent: Recent,
 ) -> StatusPages:
     """The pages of ``run``. Raises ``ConfigurationError`` where the token's file cannot be used."""
     return StatusPages(
@@ -54,7 +58,7 @@ def status_pages(
     )
 
 
-def shows_alerts(section: Metrics) -> bool | None:
+def shows_alerts(section: MetricsConfig) -> bool | None:
     """Whether the page shows alerts; None: it depends on the address that is asked for."""
     if section.show_alerts is not None:
         return section.show_alerts
@@ -70,7 +74,7 @@ def _is_own(host: str) -> bool:
         return host == "localhost"
 
 
-def _labelling(config: Config, kafka: Kafka, recent: Recent) -> Labelling | None:
+def _labelling(config: Config, kafka: KafkaConfig, recent: Recent) -> Labelling | None:
     section, labels = config.metrics, config.labels
     if not section.labels_alerts or labels is None:
         return None
@@ -96,7 +100,7 @@ def _labelling(config: Config, kafka: Kafka, recent: Recent) -> Labelling | None
     return Labelling(token, label_words(labels), recent, write)
 
 
-def _token(section: Metrics) -> str:
+def _token(section: MetricsConfig) -> str:
     if section.label_token is not None:
         return section.label_token.get_secret_value()
     path = str(section.label_token_file)

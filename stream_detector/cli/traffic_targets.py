@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 from pydantic import ValidationError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Sink
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import TopicPartition
@@ -116,7 +116,7 @@ def _open_sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
     from stream_detector.connectors.kafka.sink import KafkaSink  # noqa: PLC0415 - slow to import
 
     try:
-        kafka = Kafka.model_validate(
+        kafka = KafkaConfig.model_validate(
             {
                 "bootstrap_servers": arguments.kafka,
                 "topics": [arguments.topic],

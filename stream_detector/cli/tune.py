@@ -18,17 +18,17 @@ from stream_detector.cli.common import (
     file_fingerprint,
     overrides,
 )
-from stream_detector.cli.comparison import NAMES
+from stream_detector.cli.comparison_table import NAMES
 from stream_detector.cli.evaluate import add_data, file_source, share_read, with_label
-from stream_detector.cli.evidence import Data, as_json, comments, summary, without_evidence
 from stream_detector.cli.progress import progress_bar
+from stream_detector.cli.tuning_evidence import Data, as_json, comments, summary, without_evidence
 from stream_detector.config import Config
-from stream_detector.config.load import parse
-from stream_detector.config.models import DetectorConfig
-from stream_detector.config.rewrite import NotRewritableError, rewrite_detector
+from stream_detector.config.derived.rewrite import NotRewritableError, rewrite_detector
+from stream_detector.config.loading.load import parse
+from stream_detector.config.models.config import DetectorConfig
 from stream_detector.detectors.registry import search_space
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation.replay import Recording, record
+from stream_detector.evaluation.feature_replay import Recording, record
 from stream_detector.evaluation.search_space import changes
 from stream_detector.evaluation.tuning import (
     BRACKET,

@@ -7,8 +7,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.connectors.lines import STANDARD_INPUT, LineReader
 from stream_detector.connectors.tables import ArrayRows, CsvRows

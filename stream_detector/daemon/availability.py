@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import GroupSource
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import InputMissingError, StateError
@@ -22,7 +22,7 @@ class Availability:
     def __init__(
         self,
         source: GroupSource,
-        kafka: Kafka,
+        kafka: KafkaConfig,
         conditions: Conditions,
         *,
         leaderless_wait_seconds: float,

@@ -15,15 +15,15 @@ import logging
 import time
 from collections.abc import Callable
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.base import GroupSource, Rebalance
 from stream_detector.daemon.availability import Availability
-from stream_detector.daemon.flow import Flow
-from stream_detector.daemon.observation import Observation
-from stream_detector.daemon.ownership import Owned, Ownership, Parts
+from stream_detector.daemon.flow_control import FlowControl
+from stream_detector.daemon.open_transactions import Stability
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.shard_assignment import ShardAssignment, ShardFactories, ShardHandle
+from stream_detector.daemon.shard_reporter import ShardReporter
 from stream_detector.daemon.snapshotting import look_at_journal, write_snapshot
-from stream_detector.daemon.stability import Stability
 from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
@@ -53,11 +53,11 @@ class Daemon:
     def __init__(
         self,
         config: Config,
-        kafka: Kafka,
+        kafka: KafkaConfig,
         source: GroupSource,
         metrics: Metrics,
         health: HealthState,
-        parts: Parts,
+        parts: ShardFactories,
         *,
         stopping: Callable[[], bool],
         recent: Recent | None = None,
@@ -77,8 +77,8 @@ class Daemon:
         self._config, self._kafka, self._source = config, kafka, source
         self._metrics, self._health, self._parts = metrics, health, parts
         self._stopping = stopping
-        self._ownership = Ownership(config, kafka, source, metrics, parts)
-        self._flow = Flow(source, config.processing, metrics)
+        self._ownership = ShardAssignment(config, kafka, source, metrics, parts)
+        self._flow = FlowControl(source, config.processing, metrics)
         self._conditions = conditions = Conditions(metrics, health)
         self._availability = Availability(
             source,
@@ -90,7 +90,7 @@ class Daemon:
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
-        self._observation = Observation(metrics, recent)
+        self._observation = ShardReporter(metrics, recent)
 
     @property
     def shards(self) -> dict[int, Shard]:
@@ -146,9 +146,9 @@ class Daemon:
             self._finish()
             raise ended
 
-    def _work(self, owned: Owned) -> None:
+    def _work(self, owned: ShardHandle) -> None:
         shard = owned.shard
-        if shard.script:
+        if shard.replay_queue:
             self._replay(shard)
         elif not owned.ledger.pending:
             at_end = self._flow.at_end(shard)
@@ -166,7 +166,7 @@ class Daemon:
                 shard.number,
                 extra=fields("replay-mismatch", stage="replay", shard=shard.number),
             )
-        if not shard.script:
+        if not shard.replay_queue:
             log.info(
                 "shard %d has caught up with its journal: %d events so far",
                 shard.number,
@@ -220,17 +220,17 @@ class Daemon:
             self._begin(owned)
         self._health.set_recovering(self._ownership.recovering())
 
-    def _begin(self, owned: Owned) -> None:
+    def _begin(self, owned: ShardHandle) -> None:
         """A shard was opened: its past is replayed, or its state as it begins is kept."""
         shard = owned.shard
         self._flow.forget(shard.fetch_positions)
         self._observation.begin(shard)
-        if shard.script:
+        if shard.replay_queue:
             log.info(
                 "shard %d replays %d journal records",
                 shard.number,
-                len(shard.script),
-                extra=fields("replay", shard=shard.number, records=len(shard.script)),
+                len(shard.replay_queue),
+                extra=fields("replay", shard=shard.number, records=len(shard.replay_queue)),
             )
         else:
             # Before anything is committed: committed offsets without a snapshot mean lost state.
@@ -262,12 +262,12 @@ class Daemon:
         waits = [one.pace.wait(one.shard, one.ledger, now) for one in owned]
         return min([_LONGEST_POLL_SECONDS, *waits])
 
-    def _commit(self, owned: Owned) -> bool:
+    def _commit(self, owned: ShardHandle) -> bool:
         """Step 2; whether everything processed is committed. A shard in replay has nothing new."""
         shard, ledger = owned.shard, owned.ledger
         if not ledger.pending:
-            if not shard.dirty or shard.script:
-                return not shard.script
+            if not shard.dirty or shard.replay_queue:
+                return not shard.replay_queue
             with self._metrics.stage("output"):
                 ledger.begin(shard.take_slices())
         ledger.leave_out(self._source.missing(shard.fetch_positions))
@@ -288,7 +288,7 @@ class Daemon:
             self._health.broker_answered()
         return written and not ledger.pending
 
-    def _write_snapshot(self, owned: Owned) -> None:
+    def _write_snapshot(self, owned: ShardHandle) -> None:
         write_snapshot(owned, self._parts, self._metrics)
 
     def _finish(self) -> None:

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.base import GroupSource
 from stream_detector.daemon import offsets
-from stream_detector.daemon.history import WAYS_OUT, History
+from stream_detector.daemon.journal_history import WAYS_OUT, History
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, PlacesDifferError, StateError
 from stream_detector.events import TopicPartition
@@ -81,7 +81,7 @@ def begin(
     shard: Shard,
     sources: Sequence[TopicPartition],
     source: GroupSource,
-    kafka: Kafka,
+    kafka: KafkaConfig,
     metrics: Metrics,
     history: History | None,
     *,
@@ -116,7 +116,7 @@ def extend(
     shard: Shard,
     sources: Sequence[TopicPartition],
     source: GroupSource,
-    kafka: Kafka,
+    kafka: KafkaConfig,
     metrics: Metrics,
 ) -> None:
     """Give a shard that has begun further partitions, of a topic that has grown.
@@ -135,7 +135,7 @@ def _places(
     shard: Shard,
     sources: Sequence[TopicPartition],
     source: GroupSource,
-    kafka: Kafka,
+    kafka: KafkaConfig,
     metrics: Metrics,
     committed: Mapping[TopicPartition, int],
     records: tuple[JournalRecord, ...],
@@ -178,7 +178,7 @@ def _check_topics(
     shard: Shard,
     records: Sequence[JournalRecord],
     sources: Sequence[TopicPartition],
-    kafka: Kafka,
+    kafka: KafkaConfig,
 ) -> None:
     """Whether everything that the journal names is there to be read again.
 
@@ -203,7 +203,7 @@ def _say_where_no_offsets_are(
     records: Sequence[JournalRecord],
     sources: Sequence[TopicPartition],
     committed: Mapping[TopicPartition, int],
-    kafka: Kafka,
+    kafka: KafkaConfig,
 ) -> None:
     """One line where the group's offsets were deleted, or have expired, and the journal goes on."""
     if shard.journal_place is None and not records:
@@ -259,7 +259,7 @@ def _pass_over(
     gone: Mapping[TopicPartition, int],
     places: Mapping[TopicPartition, Place],
     stops: Mapping[TopicPartition, int],
-    kafka: Kafka,
+    kafka: KafkaConfig,
     metrics: Metrics,
 ) -> dict[TopicPartition, Place]:
     """Retention has deleted input that state and journal need: go on after it, if that is allowed.

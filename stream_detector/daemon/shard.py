@@ -8,10 +8,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.fingerprint import state_differences, state_fingerprint, state_shape
-from stream_detector.config.models import Config
-from stream_detector.config.promotion import before_promotion
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.derived.fingerprint import (
+    state_differences,
+    state_fingerprint,
+    state_shape,
+)
+from stream_detector.config.derived.promotion import before_promotion
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.daemon import slices as cuts
 from stream_detector.decoding import Decoder, LabelDecoder
@@ -21,7 +25,7 @@ from stream_detector.failpoints import failpoint
 from stream_detector.journal import JournalRecord, Range
 from stream_detector.merge import LaneTime, Merger, Step, lanes_of, lanes_state
 from stream_detector.messages import Outgoing
-from stream_detector.pipeline import Outcome, Pipeline, promoted
+from stream_detector.pipeline import BatchResult, Pipeline, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -69,10 +73,10 @@ class Shard:
         self.fetch_positions: dict[TopicPartition, int] = {}
         self.journal_place: tuple[int, int] | None = None
         self.journal_link = ""
-        self.script: deque[JournalRecord] = deque()
+        self.replay_queue: deque[JournalRecord] = deque()
         self.topic_ids: dict[str, str] = {}
         self.mismatches = 0
-        self._script_step = 0
+        self._replay_step = 0
         self._journaled: dict[TopicPartition, int] = {}
         self._lost: list[Range] = []
         self._emit_from: dict[TopicPartition, int] = {}
@@ -131,7 +135,7 @@ class Shard:
 
     # --- work ---
 
-    def advance(self, at_end: Collection[TopicPartition]) -> Outcome | None:
+    def advance(self, at_end: Collection[TopicPartition]) -> BatchResult | None:
         """Process the next events whose turn has come, so many at most; None where none has."""
         with self._metrics.stage("merge"):
             batch = self.merger.release(at_end, cuts.RELEASE_EVENTS, cuts.RELEASE_BYTES)
@@ -161,8 +165,8 @@ class Shard:
 
     def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
         """What the journal holds after the restored snapshot, to be done again; maybe nothing."""
-        self.script = deque(records)
-        if not self.script:
+        self.replay_queue = deque(records)
+        if not self.replay_queue:
             self._take_over()
 
     def _take_over(self) -> None:
@@ -188,7 +192,7 @@ class Shard:
     def follow(
         self,
         position: Callable[[TopicPartition], int],
-        witness: Callable[[Outcome], None] = lambda _outcome: None,
+        witness: Callable[[BatchResult], None] = lambda _outcome: None,
     ) -> int:
         """Process again what the journal says was done, as far as it has been read; emit nothing.
 
@@ -201,14 +205,14 @@ class Shard:
         """
         until = time.monotonic() + _REPLAY_SLICE_SECONDS
         count = 0
-        while self.script and time.monotonic() < until:
-            record = self.script[0]
+        while self.replay_queue and time.monotonic() < until:
+            record = self.replay_queue[0]
             if record.configuration == self.configuration:
                 self._take_over()
-            if self._script_step == len(record.steps):
+            if self._replay_step == len(record.steps):
                 self._end_record(record)
                 continue
-            step = record.steps[self._script_step]
+            step = record.steps[self._replay_step]
             for source, _, end in step:
                 if self.fetch_positions[source] < end <= position(source):
                     self.fetch_positions[source] = end  # a gap: nothing more will come of it
@@ -219,17 +223,17 @@ class Shard:
                 witness(self.pipeline.process(batch))
                 count += len(batch)
             self._journaled.update({r.source: r.end for r in step})
-            self._script_step += 1
+            self._replay_step += 1
             failpoint("in_replay")
         return count
 
     def _end_record(self, record: JournalRecord) -> None:
-        self.script.popleft()
-        self._script_step = 0
+        self.replay_queue.popleft()
+        self._replay_step = 0
         same = (self.pipeline.sequence, self.pipeline.fingerprint)
         if (record.sequence, record.fingerprint) != same:
             self.mismatches += 1
-        if not self.script:
+        if not self.replay_queue:
             self.merger.take_steps()  # what was followed is in the journal already
             self._take_over()
 
@@ -244,9 +248,9 @@ class Shard:
 
     def needs(self, source: TopicPartition) -> bool:
         """Whether the journal's step in hand waits for records of a partition."""
-        if not self.script or self._script_step == len(self.script[0].steps):
+        if not self.replay_queue or self._replay_step == len(self.replay_queue[0].steps):
             return False
-        step = self.script[0].steps[self._script_step]
+        step = self.replay_queue[0].steps[self._replay_step]
         return any(r.source == source and self.fetch_positions[source] < r.end for r in step)
 
     # --- commits and snapshots ---

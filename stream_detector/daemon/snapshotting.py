@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from stream_detector.config.models import Kafka
-from stream_detector.daemon.chain import in_words
-from stream_detector.daemon.ownership import Owned, Parts
+from stream_detector.config.models.config import KafkaConfig
+from stream_detector.daemon.journal_chain import in_words
+from stream_detector.daemon.shard_assignment import ShardFactories, ShardHandle
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.snapshots import encode
@@ -18,13 +18,13 @@ from stream_detector.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 
-def write_snapshot(owned: Owned, parts: Parts, metrics: Metrics) -> None:
+def write_snapshot(owned: ShardHandle, parts: ShardFactories, metrics: Metrics) -> None:
     """Keep what is committed. A failure is said and counted, not fatal."""
     shard, ledger = owned.shard, owned.ledger
     if shard.dirty or ledger.pending:
         return  # this state is not committed yet: as soon as it is
     owned.last_snapshot = time.monotonic()
-    if shard.script:
+    if shard.replay_queue:
         return
     place = None
     if parts.journal is not None:
@@ -42,7 +42,9 @@ def write_snapshot(owned: Owned, parts: Parts, metrics: Metrics) -> None:
     metrics.set_newest_snapshot(shard.number, time.time(), len(data))
 
 
-def look_at_journal(owned: Owned, kafka: Kafka, metrics: Metrics, conditions: Conditions) -> None:
+def look_at_journal(
+    owned: ShardHandle, kafka: KafkaConfig, metrics: Metrics, conditions: Conditions
+) -> None:
     """Say and count what others have written to the shard's journal since the last look."""
     partition = TopicPartition(kafka.journal_topic, owned.shard.number)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.snapshot_topic import TopicStore
 from stream_detector.errors import ConfigurationError
 from stream_detector.snapshots import DirectoryStore, SnapshotStore
@@ -17,7 +17,7 @@ _CLIMBING = {ord("/"): "%2F", ord("%"): "%25", 0: "%00"}
 
 
 def snapshot_stores(
-    config: Config, kafka: Kafka | None, *, make: bool = True
+    config: Config, kafka: KafkaConfig | None, *, make: bool = True
 ) -> Callable[[int], SnapshotStore]:
     """A function that gives the store of a shard; the same one each time.
 
@@ -39,7 +39,7 @@ def snapshot_stores(
     return cache(lambda n: DirectoryStore(root / f"shard-{n}", config.state.keep, make=make))
 
 
-def snapshot_topic(config: Config, kafka: Kafka | None) -> str:
+def snapshot_topic(config: Config, kafka: KafkaConfig | None) -> str:
     """Name of the topic that snapshots go to. Raises ``ConfigurationError``."""
     if kafka is None:
         raise ConfigurationError("state.store: topic needs the section `kafka`")

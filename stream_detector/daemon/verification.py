@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from stream_detector.config.fingerprint import state_fingerprint
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.derived.fingerprint import state_fingerprint
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.base import Fetched, Journal
-from stream_detector.daemon.chain import Chain, Kind
-from stream_detector.daemon.comparison import Comparison, Findings, Place
+from stream_detector.daemon.journal_chain import Chain, Kind
+from stream_detector.daemon.output_comparison import Comparison, Findings, Place
 from stream_detector.daemon.recovery import first_starts
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import Record, TopicPartition
 from stream_detector.journal import JournalRecord, last_beginning
-from stream_detector.pipeline import Outcome
+from stream_detector.pipeline import BatchResult
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.telemetry.metrics import Metrics
@@ -42,7 +42,7 @@ class LogReader(Protocol):
 
 def verify(
     config: Config,
-    kafka: Kafka,
+    kafka: KafkaConfig,
     number: int,
     store: SnapshotStore,
     journal: Journal,
@@ -76,7 +76,7 @@ def verify(
         letters = Comparison(kafka.dead_letters, findings)
         begun = _begin(shard, kept)
 
-        def witness(outcome: Outcome) -> None:
+        def witness(outcome: BatchResult) -> None:
             alerts.expect(outcome.alerts)
             letters.expect(outcome.dead_letters)
             findings.events += len(outcome.scores)
@@ -101,7 +101,7 @@ def verify(
 
 
 def _records(
-    kafka: Kafka, number: int, journal: Journal, findings: Findings
+    kafka: KafkaConfig, number: int, journal: Journal, findings: Findings
 ) -> list[tuple[int, JournalRecord]]:
     """The shard's journal, without what others have written; of ours, what does not join."""
     chain = Chain(kafka.group, number)
@@ -197,7 +197,7 @@ def _follow(
     shard: Shard,
     records: Sequence[JournalRecord],
     open_log: Callable[[], LogReader],
-    witness: Callable[[Outcome], None],
+    witness: Callable[[BatchResult], None],
 ) -> None:
     """Read each partition once from end to end, as far ahead as the journal's step needs."""
     ends = {r.source: r.end for record in records for r in record.ranges()}
@@ -209,7 +209,7 @@ def _follow(
         return ends[source] if source in exhausted else shard.fetch_positions[source]
 
     try:
-        while shard.script:
+        while shard.replay_queue:
             shard.follow(position, witness)
             for source in [s for s in ends if s not in exhausted and shard.needs(s)]:
                 fetched = next(reading[source], None)

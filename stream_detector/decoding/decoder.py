@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config, Event, Labels
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config, EventConfig, LabelsConfig
 from stream_detector.decoding.structs import struct_of
 from stream_detector.decoding.times import LATEST_TIME_MS, read_time, read_times
 from stream_detector.events import (
@@ -76,8 +76,8 @@ class Decoder:
     def __init__(self, config: Config, plan: FieldPlan) -> None:
         """Raises ``ValueError`` where two fields contradict (one inside the other)."""
         self._plan = plan
-        self._event: Event = config.event
-        self._labels: Labels | None = config.labels
+        self._event: EventConfig = config.event
+        self._labels: LabelsConfig | None = config.labels
         fields: dict[str, Any] = {}
         for name in plan.numeric:
             fields[name] = (bool | int | None) if name in plan.boolean else _NUMBER
@@ -261,7 +261,7 @@ class Decoder:
         return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
 
 
-def read_label(value: Any, labels: Labels) -> float:
+def read_label(value: Any, labels: LabelsConfig) -> float:
     """1.0 anomalous, 0.0 normal, NaN unknown."""
     if value is None or value == "":
         return np.nan

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Labels
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import LabelsConfig
 from stream_detector.decoding.decoder import read_label
 from stream_detector.decoding.times import read_time
 from stream_detector.events import (
@@ -38,7 +38,7 @@ class _Message(msgspec.Struct):
 class LabelDecoder:
     """Decodes the records of the labels' topic into rows that merge with events. Holds no state."""
 
-    def __init__(self, labels: Labels, plan: FieldPlan) -> None:
+    def __init__(self, labels: LabelsConfig, plan: FieldPlan) -> None:
         self._labels = labels
         self._plan = plan
         self._decode = msgspec.json.Decoder(_Message).decode

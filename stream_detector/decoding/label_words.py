@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from stream_detector.config.models import Labels
+from stream_detector.config.models.config import LabelsConfig
 from stream_detector.decoding.decoder import read_label
 from stream_detector.errors import ConfigurationError
 
 FRAUD, NORMAL = "fraud", "normal"
 
 
-def label_words(labels: Labels) -> tuple[str, ...]:
+def label_words(labels: LabelsConfig) -> tuple[str, ...]:
     """Words to offer, those for an anomaly first.
 
     Where the configuration names the values of one side only, the other one has ``normal`` or
@@ -22,7 +22,7 @@ def label_words(labels: Labels) -> tuple[str, ...]:
     return (FRAUD, NORMAL)
 
 
-def label_for(word: str, labels: Labels) -> str:
+def label_for(word: str, labels: LabelsConfig) -> str:
     """What to write for ``word``: itself, or for ``fraud`` and ``normal`` the data's own word.
 
     Raises ``ConfigurationError`` for any other, also where the daemon would read it as "not among

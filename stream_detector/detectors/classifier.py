@@ -19,11 +19,11 @@ from stream_detector.detectors.base import (
     log_losses,
 )
 from stream_detector.detectors.boosted_trees import BoostedTrees
+from stream_detector.detectors.experience_replay import ReplayBuffer, Resampling
 from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.mixture import Mixture
 from stream_detector.detectors.mlp import OnlineNetwork, adam
 from stream_detector.detectors.moments import RunningMoments
-from stream_detector.detectors.replay import ReplayBuffer, Resampling
 from stream_detector.detectors.search_space import INPUT_CLIP, SearchSpace, log_uniform, one_of
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, Int64, State

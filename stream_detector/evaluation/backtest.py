@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.fingerprint import state_fingerprint
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.derived.fingerprint import state_fingerprint
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Source
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.messages import Outgoing
-from stream_detector.pipeline import Outcome, Pipeline
+from stream_detector.pipeline import BatchResult, Pipeline
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Scored:
 
 def batches(
     config: Config, source: Source, pipeline: Pipeline
-) -> Iterator[tuple[EventBatch, Outcome]]:
+) -> Iterator[tuple[EventBatch, BatchResult]]:
     """Decode and process a finite source to its end, batch by batch.
 
     Raises ``ConnectorError`` where the source fails.
@@ -72,7 +72,7 @@ def backtest(
     pipeline: Pipeline | None = None,
     keep_alerts: int = 1000,
     progress: Callable[[int], None] = lambda _events: None,
-    see: Callable[[EventBatch, Outcome], None] | None = None,
+    see: Callable[[EventBatch, BatchResult], None] | None = None,
 ) -> Scored:
     """Run a configuration over a finite source, test-then-train.
 

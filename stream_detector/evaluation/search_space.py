@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.models import DetectorConfig
+from stream_detector.config.models.config import DetectorConfig
 from stream_detector.detectors.search_space import SearchSpace
 
 _CHANGE_SHARE = 0.5

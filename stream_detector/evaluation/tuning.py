@@ -26,16 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.models import DetectorConfig
+from stream_detector.config.models.config import DetectorConfig
 from stream_detector.detectors.registry import search_space
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation.comparison import (
+from stream_detector.evaluation.feature_replay import Recording, replay
+from stream_detector.evaluation.paired_comparison import (
     Comparison,
     Events,
     compare_scores,
     point_figures,
 )
-from stream_detector.evaluation.replay import Recording, replay
 from stream_detector.evaluation.search_space import changes, draw_detector
 from stream_detector.events import Float64
 

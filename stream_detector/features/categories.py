@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from stream_detector.config.models import CategoricalFeature
+from stream_detector.config.models.config import CategoricalFeatureConfig
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features.columns import FeatureGroup, untransformed
@@ -22,7 +22,7 @@ _EVICTED_SHARE = 16
 CategoryEncoder: TypeAlias = "OneHotEncoder | HashEncoder | RarityEncoder"
 
 
-def category_encoder(feature: CategoricalFeature, fields: tuple[str, ...]) -> CategoryEncoder:
+def category_encoder(feature: CategoricalFeatureConfig, fields: tuple[str, ...]) -> CategoryEncoder:
     """The encoder that a feature asks for. ``fields``: ``FieldPlan.text``."""
     field = fields.index(feature.categorical)
     match feature.encoding:
@@ -43,7 +43,7 @@ class OneHotEncoder:
     meaning would belie all that the model learnt of it.
     """
 
-    def __init__(self, feature: CategoricalFeature, field: int) -> None:
+    def __init__(self, feature: CategoricalFeatureConfig, field: int) -> None:
         name = feature.categorical
         self._field, self._size = field, feature.size
         self._table: dict[str, int] = {}
@@ -97,7 +97,7 @@ class OneHotEncoder:
 class HashEncoder:
     """``size`` columns; a value's hash says which one is 1. Stateless."""
 
-    def __init__(self, feature: CategoricalFeature, field: int) -> None:
+    def __init__(self, feature: CategoricalFeatureConfig, field: int) -> None:
         name = feature.categorical
         self._field, self._size = field, feature.size
         self.columns = tuple(f"{name}#{index}" for index in range(feature.size))
@@ -128,7 +128,7 @@ class RarityEncoder:
     where the table was full and turned a value away, its rarest sixteenth is forgotten then.
     """
 
-    def __init__(self, feature: CategoricalFeature, field: int) -> None:
+    def __init__(self, feature: CategoricalFeatureConfig, field: int) -> None:
         name = feature.categorical
         self._field, self._size = field, feature.size
         self._table: dict[str | None, int] = {}

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.models import (
-    BooleanFeature,
-    DifferenceFeature,
-    NumericFeature,
-    RatioFeature,
-    TimeFeature,
+from stream_detector.config.models.config import (
+    BooleanFeatureConfig,
+    DifferenceFeatureConfig,
+    NumericFeatureConfig,
+    RatioFeatureConfig,
+    TimeFeatureConfig,
 )
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.features.columns import (
@@ -53,7 +53,10 @@ class NumberEncoder:
 
     def __init__(
         self,
-        feature: NumericFeature | BooleanFeature | DifferenceFeature | RatioFeature,
+        feature: NumericFeatureConfig
+        | BooleanFeatureConfig
+        | DifferenceFeatureConfig
+        | RatioFeatureConfig,
         fields: tuple[str, ...],
     ) -> None:
         """``fields``: ``FieldPlan.numeric``, the order of ``EventBatch.numeric``."""
@@ -61,17 +64,17 @@ class NumberEncoder:
         self._transform: Transform = "none"
         field: str | None = None
         match feature:
-            case NumericFeature():
+            case NumericFeatureConfig():
                 used: tuple[str, ...] = (feature.numeric,)
                 name, field, kind = feature.numeric, feature.numeric, "numeric"
                 self._transform = feature.transform
-            case BooleanFeature():
+            case BooleanFeatureConfig():
                 used = (feature.boolean,)
                 name, field, kind = feature.boolean, feature.boolean, "boolean"
-            case DifferenceFeature():
+            case DifferenceFeatureConfig():
                 used, kind = feature.difference, "difference"
                 name, self._combine = " - ".join(used), _difference
-            case RatioFeature():
+            case RatioFeatureConfig():
                 used, kind = feature.ratio, "ratio"
                 name, self._combine = " / ".join(used), _ratio
         self._fields = [fields.index(each) for each in used]
@@ -110,7 +113,7 @@ class NumberEncoder:
 class TimeEncoder:
     """A part of the event time: sine and cosine of a cycle, or a flag. Stateless."""
 
-    def __init__(self, feature: TimeFeature, field: str | None) -> None:
+    def __init__(self, feature: TimeFeatureConfig, field: str | None) -> None:
         """``field``: the event field that holds the time, None for the record's timestamp."""
         self._part = feature.time
         self._offset_ms = round(feature.utc_offset * _HOUR_MS)

@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import CategoricalFeature, Config, Feature, TimeFeature, Window
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import (
+    CategoricalFeatureConfig,
+    Config,
+    Feature,
+    TimeFeatureConfig,
+    WindowConfig,
+)
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.categories import OneHotEncoder, RarityEncoder, category_encoder
@@ -199,14 +205,14 @@ class FeatureExtractor:
 
 
 def _encoder(feature: Feature, plan: FieldPlan, time_field: str | None) -> Encoder:
-    if isinstance(feature, CategoricalFeature):
+    if isinstance(feature, CategoricalFeatureConfig):
         return category_encoder(feature, plan.text)
-    if isinstance(feature, TimeFeature):
+    if isinstance(feature, TimeFeatureConfig):
         return TimeEncoder(feature, time_field)
     return NumberEncoder(feature, plan.numeric)
 
 
-def _window_labels(windows: list[Window]) -> tuple[str, ...]:
+def _window_labels(windows: list[WindowConfig]) -> tuple[str, ...]:
     """The key of each window; where several have the same key, with what they look at."""
     keys = [window.key for window in windows]
     return unique_names(

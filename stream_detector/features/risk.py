@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import Labels, Risk
-from stream_detector.config.units import format_duration
+from stream_detector.config.models.config import LabelsConfig, RiskConfig
+from stream_detector.config.models.units import format_duration
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, Transform, undo_transform
@@ -24,7 +24,7 @@ _SINGLE = ("time_since_positive", "time_since_first_positive", "positives_run", 
 
 
 class RiskWindow:
-    """The features of one ``Risk`` of the configuration.
+    """The features of one ``RiskConfig`` of the configuration.
 
     A label counts when ``labels.delay`` has passed since its event, and as old as its event then:
     an event at time t is told of the events up to t - delay, with ages counted from t - delay.
@@ -48,7 +48,7 @@ class RiskWindow:
     """
 
     def __init__(
-        self, risk: Risk, labels: Labels, text: tuple[str, ...], *, by_id: bool = False
+        self, risk: RiskConfig, labels: LabelsConfig, text: tuple[str, ...], *, by_id: bool = False
     ) -> None:
         """``text``: fields of the plan; ``by_id``: labels come later and name their event's id."""
         self._by_id = by_id

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.models import Statistic, Window
-from stream_detector.config.units import format_duration
+from stream_detector.config.models.config import Statistic, WindowConfig
+from stream_detector.config.models.units import format_duration
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features.columns import (
@@ -43,7 +43,7 @@ _OF_VALUE: frozenset[Statistic] = frozenset(("sum", "mean", "deviation", "ratio"
 
 
 class KeyedWindow:
-    """The features of one ``Window`` of the configuration.
+    """The features of one ``WindowConfig`` of the configuration.
 
     Columns, for each statistic asked for, in order, and each half-life:
 
@@ -68,7 +68,7 @@ class KeyedWindow:
     """
 
     def __init__(
-        self, window: Window, numeric: tuple[str, ...], text: tuple[str, ...], label: str
+        self, window: WindowConfig, numeric: tuple[str, ...], text: tuple[str, ...], label: str
     ) -> None:
         """``numeric``, ``text``: the fields of the plan; ``label``: begins the column names."""
         half_lives = tuple(dict.fromkeys(window.half_lives))
@@ -90,7 +90,7 @@ class KeyedWindow:
         self._grow()
         self._name_columns(window, label)
 
-    def _name_columns(self, window: Window, label: str) -> None:
+    def _name_columns(self, window: WindowConfig, label: str) -> None:
         columns: list[str] = []
         groups: list[FeatureGroup] = []
         transforms: list[Transform] = []

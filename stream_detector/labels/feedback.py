@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import Labels
+from stream_detector.config.models.config import LabelsConfig
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels.gate import Gate
 from stream_detector.labels.waiting import DelayQueue
@@ -48,7 +48,7 @@ class Feedback:
     rows, four sums.
     """
 
-    def __init__(self, labels: Labels, seed: int) -> None:
+    def __init__(self, labels: LabelsConfig, seed: int) -> None:
         """``seed``: of the choice by chance."""
         self._absent = 0.0 if labels.absent == "normal" else np.nan
         self._gate = Gate(labels.keep_first, labels.keep_top, labels.keep_random, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import Labels
+from stream_detector.config.models.config import LabelsConfig
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels.gate import Gate
 from stream_detector.labels.waiting import DelayQueue
@@ -17,7 +17,7 @@ class WaitingRows:
     State: the rows; at most ``labels.max_waiting``, the oldest leave first.
     """
 
-    def __init__(self, labels: Labels, features: int, seed: int) -> None:
+    def __init__(self, labels: LabelsConfig, features: int, seed: int) -> None:
         self._features = features
         self._absent = 0.0 if labels.absent == "normal" else np.nan
         self._gate = Gate(labels.keep_first, labels.keep_top, labels.keep_random, seed)

@@ -1,7 +1,7 @@
 """One shard's mind: composes features, scaling, detector, threshold and alerts."""
 
-from stream_detector.pipeline.challenge import Challenge, promoted
+from stream_detector.pipeline.batch_result import BatchResult
 from stream_detector.pipeline.core import Pipeline
-from stream_detector.pipeline.outcome import Outcome
+from stream_detector.pipeline.shadow_model import ShadowModel, promoted
 
-__all__ = ["Challenge", "Outcome", "Pipeline", "promoted"]
+__all__ = ["BatchResult", "Pipeline", "ShadowModel", "promoted"]

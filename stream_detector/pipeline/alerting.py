@@ -7,8 +7,8 @@ from typing import Any
 
 from stream_detector import explanation
 from stream_detector.alerts import Suppressor, alert_message, iso_time, severity
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
 from stream_detector.events import EventBatch, State
 from stream_detector.features import FeatureExtractor

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.fields import FieldPlan
-from stream_detector.config.models import Config
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
 from stream_detector.events import (
     EventBatch,
@@ -28,15 +28,15 @@ from stream_detector.events import (
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
-from stream_detector.pipeline.challenge import Challenge
+from stream_detector.pipeline.batch_result import BatchResult
 from stream_detector.pipeline.chunk import Chunk
 from stream_detector.pipeline.late_labels import LateLabels, rows_of_topic
 from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.order import EventOrder
-from stream_detector.pipeline.outcome import Outcome
+from stream_detector.pipeline.shadow_model import ShadowModel
 from stream_detector.scaling import RunningScaler
 from stream_detector.stream_time import Shift
-from stream_detector.threshold import AlertThreshold, Pace
+from stream_detector.threshold import AlertPace, AlertThreshold
 
 EARLY_EVENTS = 2048
 EARLY_CHUNK = 32
@@ -77,10 +77,10 @@ class Pipeline:
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self.explains = True
         self._labels_topic = config.kafka.labels if config.kafka is not None else None
-        self.challenge: Challenge | None = None
+        self.challenge: ShadowModel | None = None
         models = [self.champion]
         if config.challenger is not None:
-            self.challenge = Challenge(config.challenger, config, self.features.names)
+            self.challenge = ShadowModel(config.challenger, config, self.features.names)
             models.append(self.challenge.model)
         learnt = any(model.uses_labels for model in models)
         self.labels = LateLabels(config.labels, width, config.detector.seed, learnt=learnt)
@@ -118,13 +118,13 @@ class Pipeline:
         """Running hash over all scores of full chunks, in hexadecimal: equal runs, equal hash."""
         return self._running.hex()
 
-    def process(self, batch: EventBatch) -> Outcome:
+    def process(self, batch: EventBatch) -> BatchResult:
         """Score a batch and learn what chunks it fills. Any cut of a stream gives the same.
 
         Labels among the events are taken in at their place in the order.
         """
         count = len(batch)
-        outcome = Outcome(np.full(count, np.nan), np.zeros(count, dtype=bool))
+        outcome = BatchResult(np.full(count, np.nan), np.zeros(count, dtype=bool))
         of_labels = rows_of_topic(batch, self._labels_topic)
         shifts = self._order.judge(batch, of_labels)
         outcome.shifts += shifts
@@ -162,7 +162,9 @@ class Pipeline:
             self.challenge.feedback.go_back(mark_ms)
         np.minimum(self._chunk.times_ms, mark_ms, out=self._chunk.times_ms)
 
-    def _process_events(self, events: EventBatch, rows: NDArray[np.intp], outcome: Outcome) -> None:
+    def _process_events(
+        self, events: EventBatch, rows: NDArray[np.intp], outcome: BatchResult
+    ) -> None:
         start = 0
         while start < len(events):
             stop = min(start + self._chunk.size - self._chunk.filled, len(events))
@@ -174,7 +176,7 @@ class Pipeline:
         events: EventBatch,
         rows: NDArray[np.intp],
         of_labels: NDArray[np.bool_] | None,
-        outcome: Outcome,
+        outcome: BatchResult,
     ) -> None:
         """Events and labels in turn, each stretch of one kind as a whole."""
         if of_labels is None:
@@ -200,7 +202,9 @@ class Pipeline:
             found |= self.challenge.set_labels(ids, labels)
         self.labels.count(found)
 
-    def _advance(self, events: EventBatch, batch_rows: NDArray[np.intp], outcome: Outcome) -> None:
+    def _advance(
+        self, events: EventBatch, batch_rows: NDArray[np.intp], outcome: BatchResult
+    ) -> None:
         """Put events, at most what the chunk has room for, through all stages."""
         chunk = self._chunk
         first, last = chunk.filled, chunk.filled + len(events)
@@ -233,7 +237,7 @@ class Pipeline:
                 self._learn(outcome, int(events.mark_ms[-1]))
 
     def _alert(
-        self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: Outcome
+        self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: BatchResult
     ) -> None:
         """Add the alert of one event, unless its key has alerted lately."""
         scored = ScoredEvent(
@@ -257,7 +261,7 @@ class Pipeline:
             outcome.severities.append(made[1])
             outcome.reasons.extend(made[2])
 
-    def _learn(self, outcome: Outcome, now_ms: int) -> None:
+    def _learn(self, outcome: BatchResult, now_ms: int) -> None:
         """Learn the full chunk and begin the next. ``now_ms``: watermark after its last event.
 
         Not the order's own: that stands at the end of the batch in hand, wherever it was cut.
@@ -270,7 +274,7 @@ class Pipeline:
             self.rows_learned += chunk.size
         features = scaler.impute(chunk.raw)
         first_row = self.sequence - chunk.size
-        pace, self._gaps_ms = Pace(now_ms, self._gaps_ms), 0
+        pace, self._gaps_ms = AlertPace(now_ms, self._gaps_ms), 0
         labelled, labels = self.labels.exchange(
             chunk, features, scaler, first_row, now_ms, champion.score_scale
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import Labels
+from stream_detector.config.models.config import LabelsConfig
 from stream_detector.detectors.base import Rows
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.labels import Feedback, WaitingRows
@@ -25,7 +25,9 @@ class LateLabels:
         unmatched: those of them that met no event that is remembered.
     """
 
-    def __init__(self, labels: Labels | None, features: int, seed: int, *, learnt: bool) -> None:
+    def __init__(
+        self, labels: LabelsConfig | None, features: int, seed: int, *, learnt: bool
+    ) -> None:
         """``learnt``: whether a detector learns from them; ``seed``: of what chance chooses."""
         self.pending = WaitingRows(labels, features, seed) if labels and learnt else None
         self.feedback = Feedback(labels, seed) if labels else None

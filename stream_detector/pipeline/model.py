@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import DetectorConfig, Drift, Threshold
+from stream_detector.config.models.config import DetectorConfig, DriftConfig, ThresholdConfig
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
-from stream_detector.drift import Change, DriftWatch
+from stream_detector.drift import DriftEvent, DriftWatch
 from stream_detector.events import Float64, Int64, State
-from stream_detector.threshold import AlertThreshold, Pace
+from stream_detector.threshold import AlertPace, AlertThreshold
 
 
 class Model:
@@ -34,8 +34,8 @@ class Model:
     def __init__(
         self,
         detector: DetectorConfig,
-        threshold: Threshold,
-        drift: Sequence[Drift],
+        threshold: ThresholdConfig,
+        drift: Sequence[DriftConfig],
         features: Sequence[str],
     ) -> None:
         """Build the parts; ``features`` are the names of the columns.
@@ -81,7 +81,7 @@ class Model:
 
     def watch(
         self, features: Float64, scores: Float64, labelled: Rows, labels: Float64
-    ) -> list[Change]:
+    ) -> list[DriftEvent]:
         """Look for drift in a full chunk that was not learnt yet.
 
         Args:
@@ -90,7 +90,7 @@ class Model:
             labelled: earlier events whose labels are known now.
             labels: theirs, 1 or 0.
         """
-        changes: list[Change] = []
+        changes: list[DriftEvent] = []
         for config, watch in zip(self._drift, self._watches, strict=True):
             if config.on == "inputs":
                 changes += watch.learn(features)
@@ -101,7 +101,7 @@ class Model:
                 changes += watch.learn(losses[:, None])
         return changes
 
-    def answer(self, changes: Sequence[Change], sequence: int) -> int | None:
+    def answer(self, changes: Sequence[DriftEvent], sequence: int) -> int | None:
         """Do what is configured for each change, before the chunk is learnt.
 
         Args:
@@ -157,7 +157,7 @@ class Model:
         self,
         scores: Float64,
         raised: NDArray[np.bool_],
-        pace: Pace,
+        pace: AlertPace,
         score_scale: int,
         sequence: int,
     ) -> None:

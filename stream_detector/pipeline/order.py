@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.alerts import iso_time
-from stream_detector.config.models import Event
+from stream_detector.config.models.config import EventConfig
 from stream_detector.events import EventBatch, Int64, Rejection, State
 from stream_detector.stream_time import HELD, Shift, StreamTime, carried
 
@@ -22,7 +22,7 @@ class EventOrder:
         time: the stream's time.
     """
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: EventConfig) -> None:
         """``event``: its limits."""
         self._behind_ms = int(event.max_behind * 1000)
         self._gap_ms = int(max(event.max_gap, event.max_ahead) * 1000)

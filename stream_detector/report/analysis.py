@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models import Config
-from stream_detector.drift import Change
+from stream_detector.config.models.config import Config
+from stream_detector.drift import DriftEvent
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.bootstrap import RESAMPLES, Units, draw_weights
-from stream_detector.evaluation.comparison import Comparison, Estimate, compare
 from stream_detector.evaluation.curves import (
     Curve,
     Group,
@@ -22,9 +21,10 @@ from stream_detector.evaluation.curves import (
     score_groups,
 )
 from stream_detector.evaluation.figures import figures
-from stream_detector.evaluation.stability import Drift, feature_drift
-from stream_detector.evaluation.stretches import BudgetWindows, Days, budget_windows, days
-from stream_detector.evaluation.watching import SeenAlert, Watch
+from stream_detector.evaluation.paired_comparison import Comparison, Estimate, compare
+from stream_detector.evaluation.population_stability import Drift, feature_drift
+from stream_detector.evaluation.report_samples import SeenAlert, Watch
+from stream_detector.evaluation.time_slices import BudgetWindows, Days, budget_windows, days
 from stream_detector.events import Float64, Int64
 
 _CLASSIFIER = "classifier"
@@ -116,7 +116,7 @@ class Analysis:
     score_scales: list[tuple[int, int, int]]
     budget: BudgetWindows | None
     drift: Drift | None
-    changes: list[tuple[int, Change]]
+    changes: list[tuple[int, DriftEvent]]
     top_alerts: list[SeenAlert]
     reasons: Mapping[str, list[int]]
     judged: Judged | None

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stream_detector.config.models import Config
-from stream_detector.evaluation.stability import LARGE, SLIGHT, Drift, GroupDrift
-from stream_detector.evaluation.watching import SeenAlert
+from stream_detector.config.models.config import Config
+from stream_detector.evaluation.population_stability import LARGE, SLIGHT, Drift, GroupDrift
+from stream_detector.evaluation.report_samples import SeenAlert
 from stream_detector.markup import Child, Markup, escape_lines, join, tag
 from stream_detector.report.analysis import Analysis
 from stream_detector.report.elements import Key, figure, key_to, note, section, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.evaluation.stretches import Slices, shown_rows, slices
+from stream_detector.evaluation.time_slices import Slices, shown_rows, slices
 from stream_detector.events import Float64
 from stream_detector.markup import Markup, join
 from stream_detector.report.analysis import Analysis

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.evaluation.figures import DAY_MS
-from stream_detector.evaluation.stretches import BUDGET_WINDOW, TOLERANCE, BudgetWindows, Days
+from stream_detector.evaluation.time_slices import BUDGET_WINDOW, TOLERANCE, BudgetWindows, Days
 from stream_detector.events import Float64
 from stream_detector.markup import Markup
 from stream_detector.report.analysis import Analysis

@@ -10,7 +10,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from stream_detector.config.models import Metrics
+from stream_detector.config.models.config import MetricsConfig
 from stream_detector.errors import ConfigurationError
 from stream_detector.telemetry.logs import fields, register_secret
 
@@ -24,7 +24,7 @@ class Access:
     taken up without a restart.
     """
 
-    def __init__(self, section: Metrics) -> None:
+    def __init__(self, section: MetricsConfig) -> None:
         """Read the files. Raises ``ConfigurationError`` naming the setting of a wrong one."""
         self._section = section
         self._expected = _expected(section)
@@ -80,7 +80,7 @@ class Access:
         return tuple(times)
 
 
-def _expected(section: Metrics) -> bytes | None:
+def _expected(section: MetricsConfig) -> bytes | None:
     """Digest of the right ``user:password``; None where nobody is asked."""
     if section.username is None:
         return None
@@ -99,7 +99,7 @@ def _expected(section: Metrics) -> bytes | None:
     return hashlib.sha256(f"{section.username}:{password}".encode()).digest()
 
 
-def _context(section: Metrics) -> ssl.SSLContext:
+def _context(section: MetricsConfig) -> ssl.SSLContext:
     """A context for the server. Raises ``ConfigurationError`` where a file cannot be used."""
     certificate_file, key_file = str(section.certificate_file), str(section.key_file)
     certificate = _read("certificate_file", certificate_file)

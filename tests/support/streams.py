@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from stream_detector.config import Config, FieldPlan, state_fingerprint
-from stream_detector.config.load import parse
+from stream_detector.config.loading.load import parse
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition
-from stream_detector.pipeline import Outcome, Pipeline
+from stream_detector.pipeline import BatchResult, Pipeline
 
 SOURCE = TopicPartition("events", 0)
 
@@ -81,7 +81,7 @@ def decode(config: Config, some: list[PlainRecord]) -> EventBatch:
 
 def run_in_cuts(
     pipeline: Pipeline, config: Config, some: list[PlainRecord], cuts: list[int]
-) -> list[Outcome]:
+) -> list[BatchResult]:
     """Process records in batches that end at ``cuts``."""
     edges = [0, *sorted({c for c in cuts if 0 < c < len(some)}), len(some)]
     return [
@@ -91,7 +91,7 @@ def run_in_cuts(
     ]
 
 
-def bytes_of(outcomes: list[Outcome]) -> tuple[bytes, list[bytes | None]]:
+def bytes_of(outcomes: list[BatchResult]) -> tuple[bytes, list[bytes | None]]:
     """All scores and alerts, for comparison bit by bit."""
     scores = np.concatenate([o.scores for o in outcomes])
     return scores.tobytes(), [alert.value for o in outcomes for alert in o.alerts]

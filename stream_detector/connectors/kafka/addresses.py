@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.probe import reach
 from stream_detector.errors import ConnectorError, RefusedError
 
@@ -19,7 +19,7 @@ _LOOK_SECONDS = 2.0
 """Limit of a look that only explains an error."""
 
 
-def look(cluster: Any, kafka: Kafka, deadline: float) -> list[tuple[int, str, str]]:
+def look(cluster: Any, kafka: KafkaConfig, deadline: float) -> list[tuple[int, str, str]]:
     """Number, address and trouble of each broker that a client's metadata names.
 
     As the bootstrap server has named them, for this listener: asking would go to one of them.
@@ -38,7 +38,7 @@ def look(cluster: Any, kafka: Kafka, deadline: float) -> list[tuple[int, str, st
         return list(pool.map(lambda node: one(node.node_id, node.host, node.port), known))
 
 
-def troubles(cluster: Any, kafka: Kafka) -> str:
+def troubles(cluster: Any, kafka: KafkaConfig) -> str:
     """Words about the brokers that do not answer where they are said to be; none: they all do."""
     found = look(cluster, kafka, time.monotonic() + _LOOK_SECONDS)
     listed = "; ".join(f"broker {n} at {where}: {why}" for n, where, why in found if why)
@@ -51,7 +51,7 @@ def troubles(cluster: Any, kafka: Kafka) -> str:
 
 
 @contextmanager
-def explained(cluster: Any, kafka: Kafka) -> Iterator[None]:
+def explained(cluster: Any, kafka: KafkaConfig) -> Iterator[None]:
     """Let a ``ConnectorError`` say as well which brokers do not answer where they should."""
     try:
         yield

@@ -12,7 +12,7 @@ from uuid import UUID
 from kafka import KafkaAdminClient
 from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.addresses import explained
 from stream_detector.connectors.kafka.probe import probe
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
@@ -27,7 +27,7 @@ _VERBS = {"READ": "read", "WRITE": "write to"}
 
 
 @contextmanager
-def admin_client(kafka: Kafka) -> Iterator[Any]:
+def admin_client(kafka: KafkaConfig) -> Iterator[Any]:
     """An admin client, closed afterwards.
 
     Raises ``RefusedError`` where the broker refuses us, ``ConnectorError`` where it is not there,
@@ -49,7 +49,7 @@ def admin_client(kafka: Kafka) -> Iterator[Any]:
         client.close()
 
 
-def rights_of_daemon(kafka: Kafka) -> Rights:
+def rights_of_daemon(kafka: KafkaConfig) -> Rights:
     """What the daemon does with its topics; the journal, which it may make itself, is not here."""
     return {
         **dict.fromkeys(kafka.input_topics, ("READ",)),
@@ -59,7 +59,7 @@ def rights_of_daemon(kafka: Kafka) -> Rights:
 
 
 def partition_counts(
-    kafka: Kafka, topics: Collection[str], rights: Rights | None = None
+    kafka: KafkaConfig, topics: Collection[str], rights: Rights | None = None
 ) -> dict[str, int]:
     """Partitions of each topic that exists. Never creates one: it asks by the admin protocol.
 
@@ -80,7 +80,7 @@ def partition_counts(
     return {e["name"]: len(e["partitions"]) for e in described if e["error_code"] == 0}
 
 
-def topic_ids(kafka: Kafka, topics: Collection[str]) -> dict[str, str]:
+def topic_ids(kafka: KafkaConfig, topics: Collection[str]) -> dict[str, str]:
     """The broker's own id of each topic that exists: another one after a topic was made anew.
 
     Empty for brokers that give none (before 2.8). Raises ``ConnectorError``.
@@ -91,7 +91,7 @@ def topic_ids(kafka: Kafka, topics: Collection[str]) -> dict[str, str]:
     return {name: str(given) for name, given in found.items() if given and UUID(str(given)).int}
 
 
-def _check_rights(kafka: Kafka, described: list[dict[str, Any]], rights: Rights) -> None:
+def _check_rights(kafka: KafkaConfig, described: list[dict[str, Any]], rights: Rights) -> None:
     missing = []
     for entry in described:
         name = entry["name"]
@@ -108,7 +108,7 @@ def _check_rights(kafka: Kafka, described: list[dict[str, Any]], rights: Rights)
         raise RefusedError(_not_authorised(kafka, missing))
 
 
-def _check_group(kafka: Kafka) -> None:
+def _check_group(kafka: KafkaConfig) -> None:
     """Raise ``RefusedError`` where the group may not be used, as far as the broker tells."""
     with admin_client(kafka) as client, clear_cause(f"ask for the group {kafka.group}", kafka):
         try:
@@ -124,13 +124,13 @@ def _check_group(kafka: Kafka) -> None:
         raise RefusedError(_not_authorised(kafka, [f"use the group {kafka.group} (READ)"]))
 
 
-def _not_authorised(kafka: Kafka, actions: list[str]) -> str:
+def _not_authorised(kafka: KafkaConfig, actions: list[str]) -> str:
     user = f"the user {kafka.security.username}" if kafka.security.username else "this client"
     return f"{user} is not authorised to {', to '.join(actions)} at {kafka.bootstrap_servers}"
 
 
 def wait_for_topics(
-    kafka: Kafka,
+    kafka: KafkaConfig,
     *,
     waiting: Callable[[str], None],
     stopping: Callable[[], bool],

@@ -25,7 +25,7 @@ from kafka.errors import (
 from kafka.future import Future
 
 from stream_detector.connectors.kafka import batches
-from stream_detector.connectors.kafka.manners import never_create
+from stream_detector.connectors.kafka.client_habits import never_create
 from stream_detector.connectors.kafka.unreadable import Unreadable
 
 BROKER_AWAY = (

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from kafka import KafkaConsumer
 from kafka import TopicPartition as ClientPartition
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.manners import never_create
+from stream_detector.connectors.kafka.client_habits import never_create
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
 from stream_detector.errors import InputMissingError
 
 
 def follow(
-    kafka: Kafka,
+    kafka: KafkaConfig,
     *,
     from_beginning: bool,
     stopping: Callable[[], bool],

@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka.errors import GroupAuthorizationFailedError, KafkaError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import admin_client
 from stream_detector.connectors.kafka.settings import clear_cause
 from stream_detector.errors import RefusedError
@@ -15,7 +15,7 @@ from stream_detector.errors import RefusedError
 _PAUSE_SECONDS = 0.2
 
 
-def active_members(kafka: Kafka) -> list[str]:
+def active_members(kafka: KafkaConfig) -> list[str]:
     """The members of ``kafka.group``, as client id and host; a group that nobody knows has none.
 
     One that died without leaving counts until its session timeout has passed. Raises

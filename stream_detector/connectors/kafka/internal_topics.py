@@ -11,7 +11,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import admin_client, partition_counts
 from stream_detector.connectors.kafka.settings import clear_cause
 from stream_detector.errors import ConnectorError, RefusedError
@@ -25,7 +25,9 @@ JOURNAL_SETTINGS = {
 }
 
 
-def ensure_topic(kafka: Kafka, topic: str, partitions: int, settings: Mapping[str, str]) -> None:
+def ensure_topic(
+    kafka: KafkaConfig, topic: str, partitions: int, settings: Mapping[str, str]
+) -> None:
     """Make ``topic`` where it is missing, with the broker's default replication.
 
     Raises ``ConnectorError`` where it exists with fewer partitions or cannot be made,
@@ -41,7 +43,7 @@ def ensure_topic(kafka: Kafka, topic: str, partitions: int, settings: Mapping[st
         )
 
 
-def _create(kafka: Kafka, topic: str, partitions: int, settings: Mapping[str, str]) -> None:
+def _create(kafka: KafkaConfig, topic: str, partitions: int, settings: Mapping[str, str]) -> None:
     wanted = {topic: {"num_partitions": partitions, "configs": dict(settings)}}
     with admin_client(kafka) as client, clear_cause(f"make the topic {topic}", kafka):
         try:

@@ -8,16 +8,16 @@ import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.manners import never_create
+from stream_detector.connectors.kafka.client_habits import never_create
 from stream_detector.connectors.kafka.settings import clear_cause, producer_settings, refusal
 from stream_detector.connectors.kafka.sink import close_producer
 from stream_detector.errors import ConfigurationError, InputMissingError, OutputError
 
 
 def write_label(
-    kafka: Kafka,
+    kafka: KafkaConfig,
     event_id: str,
     label: str,
     *,

@@ -9,7 +9,7 @@ from typing import Any
 from kafka import TopicPartition as ClientPartition
 from kafka.errors import KafkaError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.consumer import new_consumer
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
@@ -25,7 +25,7 @@ class KafkaLog:
     State: a consumer without a group, connected at the first question.
     """
 
-    def __init__(self, kafka: Kafka, *, of_input: bool = False) -> None:
+    def __init__(self, kafka: KafkaConfig, *, of_input: bool = False) -> None:
         """``of_input``: what cannot be read is passed as ``kafka.unreadable`` says."""
         self._kafka = kafka
         self._dead_letter = of_input and kafka.unreadable == "dead_letter"
@@ -102,7 +102,7 @@ class _TransactionalLog(KafkaLog):
     State: the offsets of batches of other producers that were passed over.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: KafkaConfig) -> None:
         super().__init__(kafka)
         self._passed: list[range] = []
 
@@ -139,7 +139,7 @@ class _TransactionalLog(KafkaLog):
 class KafkaJournal:
     """The journals of all shards: one topic, a partition each. State: its ``KafkaLog``."""
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: KafkaConfig) -> None:
         self._topic = kafka.journal_topic
         self._log = _TransactionalLog(kafka)
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.log import KafkaLog
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
 
 
-def read_at(kafka: Kafka, source: TopicPartition, offset: int) -> Record | None:
+def read_at(kafka: KafkaConfig, source: TopicPartition, offset: int) -> Record | None:
     """The record at an offset; None where it was deleted or never was one (a transaction's end).
 
     Raises ``InputMissingError`` where topic, partition or offset do not exist, ``ConnectorError``
@@ -32,7 +32,7 @@ def read_at(kafka: Kafka, source: TopicPartition, offset: int) -> Record | None:
 
 
 def find_value(
-    kafka: Kafka, topic: str, wanted: Callable[[bytes], bool], deadline_seconds: float
+    kafka: KafkaConfig, topic: str, wanted: Callable[[bytes], bool], deadline_seconds: float
 ) -> bytes | None:
     """The last value of a topic that is ``wanted``; None where none is.
 

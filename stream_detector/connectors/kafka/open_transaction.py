@@ -7,13 +7,13 @@ from typing import Any
 from kafka import TopicPartition as ClientPartition
 from kafka.errors import KafkaError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import admin_client
 from stream_detector.errors import ConnectorError
 from stream_detector.events import TopicPartition
 
 
-def describe(kafka: Kafka, source: TopicPartition) -> str:
+def describe(kafka: KafkaConfig, source: TopicPartition) -> str:
     """The first open transaction of a partition, in words; never an error, but its cause."""
     partition = ClientPartition(source.topic, source.partition)
     try:

@@ -12,7 +12,7 @@ from kafka.errors import (
     KafkaError,
 )
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.errors import RefusedError
 
 _RUNBOOK = "docs/runbook.md"
@@ -21,7 +21,7 @@ SESSION_TIMEOUT_MS = 10_000
 """Unless ``kafka.consumer`` says otherwise."""
 
 
-def refused_as_fenced(kafka: Kafka) -> RefusedError:
+def refused_as_fenced(kafka: KafkaConfig) -> RefusedError:
     """What to raise where another worker has this one's instance id."""
     return RefusedError(f"{permanent(FencedInstanceIdError(), kafka)}")
 
@@ -36,7 +36,7 @@ def is_limit(error: BaseException) -> bool:
     return _is(error, InvalidSessionTimeoutError) or _is(error, InvalidTransactionTimeoutError)
 
 
-def permanent(error: BaseException, kafka: Kafka) -> str | None:
+def permanent(error: BaseException, kafka: KafkaConfig) -> str | None:
     """Words for an error that no further attempt would change; None for all others."""
     if _is(error, InvalidSessionTimeoutError):
         given = kafka.consumer.get("session_timeout_ms", SESSION_TIMEOUT_MS)
@@ -71,7 +71,7 @@ def permanent(error: BaseException, kafka: Kafka) -> str | None:
 _UNRESOLVED = re.compile(r"DNS lookup failed for (\S+:\d+)")
 
 
-def advertised(messages: list[str], kafka: Kafka) -> str:
+def advertised(messages: list[str], kafka: KafkaConfig) -> str:
     """Words where a name does not resolve that a broker gave, not the configuration."""
     given = kafka.bootstrap_servers.replace(" ", "").split(",")
     found = (match[1] for text in messages if (match := _UNRESOLVED.search(text)))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 
-from stream_detector.config.models import Kafka
-from stream_detector.connectors.kafka.attempt import Attempt
+from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.connection_attempt import Attempt
 from stream_detector.connectors.kafka.settings import connection_settings
 from stream_detector.errors import ConnectorError, RefusedError
 
 
-def probe(kafka: Kafka) -> None:
+def probe(kafka: KafkaConfig) -> None:
     """Connect and log in to one of the bootstrap servers; say nothing where that works.
 
     Takes ``request_timeout`` at most, shared by the servers.
@@ -44,7 +44,7 @@ def probe(kafka: Kafka) -> None:
     raise RefusedError(message) if refused else ConnectorError(message)
 
 
-def reach(kafka: Kafka, server: str, deadline: float) -> None:
+def reach(kafka: KafkaConfig, server: str, deadline: float) -> None:
     """Connect and log in to one server, by a deadline as ``time.monotonic`` has it.
 
     Raises ``RefusedError`` and ``ConnectorError`` as ``probe`` does, without naming the server.

@@ -38,7 +38,7 @@ from kafka.errors import (
     UnsupportedVersionError,
 )
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.settings import refusal
 from stream_detector.errors import (
     ConnectorError,
@@ -230,7 +230,7 @@ def worst(sent: Sequence[Sent]) -> list[tuple[Sent, BaseException]]:
     return [(one, error) for one, error in found if kind_of(error) is most]
 
 
-def permanent(one: Sent, error: BaseException, kafka: Kafka) -> ConnectorError | None:
+def permanent(one: Sent, error: BaseException, kafka: KafkaConfig) -> ConnectorError | None:
     """What to raise where no further attempt would help. None where one may."""
     kind = kind_of(error)
     if kind is Kind.RIGHT:

@@ -16,7 +16,7 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
 )
 
-from stream_detector.config.models import Kafka, KafkaSecurity
+from stream_detector.config.models.config import KafkaConfig, KafkaSecurityConfig
 from stream_detector.connectors.kafka import codecs
 from stream_detector.connectors.kafka.permanent import (
     SESSION_TIMEOUT_MS,
@@ -51,7 +51,7 @@ _RETRY_BACKOFF_MS = 5
 """kafka-python's 100 ms makes a transaction of 20 records take 115 ms; with 5 it takes 15."""
 
 
-def consumer_settings(kafka: Kafka, *, max_poll_records: int) -> dict[str, Any]:
+def consumer_settings(kafka: KafkaConfig, *, max_poll_records: int) -> dict[str, Any]:
     """Arguments for ``KafkaConsumer``: the pass-through map wins but for what promises rest on."""
     ours: dict[str, Any] = {
         "client_id": "stream-detector",
@@ -79,7 +79,7 @@ def consumer_settings(kafka: Kafka, *, max_poll_records: int) -> dict[str, Any]:
     return {**ours, **kafka.consumer, **fixed, **connection_settings(kafka)}
 
 
-def producer_settings(kafka: Kafka) -> dict[str, Any]:
+def producer_settings(kafka: KafkaConfig) -> dict[str, Any]:
     """Arguments for ``KafkaProducer``, likewise."""
     ours: dict[str, Any] = {
         "client_id": "stream-detector",
@@ -95,7 +95,7 @@ def producer_settings(kafka: Kafka) -> dict[str, Any]:
     return {**ours, **kafka.producer, **fixed, **connection_settings(kafka)}
 
 
-def transactional_settings(kafka: Kafka, shard: int) -> dict[str, Any]:
+def transactional_settings(kafka: KafkaConfig, shard: int) -> dict[str, Any]:
     """Arguments for the ``KafkaProducer`` of a shard; its id is the shard's, whoever owns it.
 
     The client's own delivery timeout lies above the deadline of a commit: ours is the one that
@@ -115,7 +115,7 @@ def transactional_settings(kafka: Kafka, shard: int) -> dict[str, Any]:
     }
 
 
-def connection_settings(kafka: Kafka) -> dict[str, Any]:
+def connection_settings(kafka: KafkaConfig) -> dict[str, Any]:
     """What every client needs to reach the broker. Raises ``ConfigurationError`` on bad files."""
     codecs.install()  # here, because every client comes by: none unpacks without the bound
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
@@ -124,7 +124,7 @@ def connection_settings(kafka: Kafka) -> dict[str, Any]:
     return settings
 
 
-def security_settings(security: KafkaSecurity) -> dict[str, Any]:
+def security_settings(security: KafkaSecurityConfig) -> dict[str, Any]:
     """TLS and SASL arguments. Raises ``ConfigurationError`` where a file cannot be used."""
     settings: dict[str, Any] = {"security_protocol": security.protocol}
     if security.protocol in ("SSL", "SASL_SSL"):
@@ -138,7 +138,7 @@ def security_settings(security: KafkaSecurity) -> dict[str, Any]:
     return settings
 
 
-def _password(security: KafkaSecurity) -> str:
+def _password(security: KafkaSecurityConfig) -> str:
     if security.password is not None:
         return _HiddenText(security.password.get_secret_value())
     assert security.password_file is not None  # the model has checked it
@@ -157,7 +157,7 @@ def _password(security: KafkaSecurity) -> str:
     return _HiddenText(password)
 
 
-def _ssl_context(security: KafkaSecurity) -> ssl.SSLContext:
+def _ssl_context(security: KafkaSecurityConfig) -> ssl.SSLContext:
     """A context that verifies, with our authorities and our certificate.
 
     Raises:
@@ -178,7 +178,7 @@ def _ssl_context(security: KafkaSecurity) -> ssl.SSLContext:
 
 
 def _load_certificate(
-    context: ssl.SSLContext, security: KafkaSecurity, certificate_file: str, key_file: str
+    context: ssl.SSLContext, security: KafkaSecurityConfig, certificate_file: str, key_file: str
 ) -> None:
     certificate = _read("certificate_file", certificate_file)
     key = _read("key_file", key_file)
@@ -257,7 +257,7 @@ _TELLING = (
 )
 
 
-def refusal(error: BaseException, action: str, kafka: Kafka) -> RefusedError | None:
+def refusal(error: BaseException, action: str, kafka: KafkaConfig) -> RefusedError | None:
     """What to raise where the broker has refused us: no further attempt would help. Else None."""
     where = f"cannot {action} at {kafka.bootstrap_servers}"
     if isinstance(error, SaslAuthenticationFailedError):
@@ -275,7 +275,7 @@ def refusal(error: BaseException, action: str, kafka: Kafka) -> RefusedError | N
 
 
 @contextmanager
-def clear_cause(action: str, kafka: Kafka) -> Iterator[None]:
+def clear_cause(action: str, kafka: KafkaConfig) -> Iterator[None]:
     """Turn a client's error into ``ConnectorError`` that says what was tried and why it failed.
 
     ``RefusedError`` where it is a matter of password or rights.

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Commit
-from stream_detector.connectors.kafka.manners import never_create
+from stream_detector.connectors.kafka.client_habits import never_create
 from stream_detector.connectors.kafka.refusals import (
     Adaptation,
     Kind,
@@ -60,7 +60,7 @@ class NotWrittenError(OutputError):
 class KafkaSink:
     """Writes messages. State: the producer, and what was not confirmed yet."""
 
-    def __init__(self, kafka: Kafka, adaptation: Adaptation | None = None) -> None:
+    def __init__(self, kafka: KafkaConfig, adaptation: Adaptation | None = None) -> None:
         """Connect. Raises ``ConnectorError`` with the cause."""
         self._kafka = kafka
         self._adaptation = adaptation or Adaptation()
@@ -116,7 +116,7 @@ class AtLeastOnceOutput:
     atomic = False
 
     def __init__(
-        self, kafka: Kafka, commit_offsets: Callable[[Mapping[TopicPartition, int]], bool]
+        self, kafka: KafkaConfig, commit_offsets: Callable[[Mapping[TopicPartition, int]], bool]
     ) -> None:
         """``commit_offsets`` is the consumer's; False where the group has moved on."""
         self._kafka = kafka

@@ -18,11 +18,11 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
+from stream_detector.connectors.kafka.client_habits import never_create
 from stream_detector.connectors.kafka.internal_topics import ensure_topic
 from stream_detector.connectors.kafka.log import KafkaLog
-from stream_detector.connectors.kafka.manners import never_create
 from stream_detector.connectors.kafka.settings import clear_cause, producer_settings
 from stream_detector.connectors.kafka.snapshot_keys import (
     PART_BYTES,
@@ -57,7 +57,7 @@ _SECONDS_A_PART = 1.0
 _CLOSE_SECONDS = 1.0
 
 
-def ensure_snapshot_topic(kafka: Kafka, topic: str, shards: int) -> int:
+def ensure_snapshot_topic(kafka: KafkaConfig, topic: str, shards: int) -> int:
     """Make the topic of snapshots where it is missing; its partitions. Raises ``ConnectorError``.
 
     Asked first, always: producers and consumers would make it by themselves, and not compacted.
@@ -77,7 +77,7 @@ class TopicStore:
     State: the index of the shard's keys as of the last call, and how far it was read.
     """
 
-    def __init__(self, kafka: Kafka, topic: str, shard: int, shards: int, keep: int) -> None:
+    def __init__(self, kafka: KafkaConfig, topic: str, shard: int, shards: int, keep: int) -> None:
         self._kafka, self._topic = kafka, topic
         self._shard, self._shards, self._keep = shard, shards, keep
         self._forget()
@@ -247,7 +247,7 @@ class TopicStore:
                 _close(producer)
 
 
-def _settings(kafka: Kafka) -> dict[str, Any]:
+def _settings(kafka: KafkaConfig) -> dict[str, Any]:
     return {
         **producer_settings(kafka),
         "enable_idempotence": True,

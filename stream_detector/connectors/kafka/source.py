@@ -23,7 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Fetched, Rebalance
 from stream_detector.connectors.kafka import open_transaction
 from stream_detector.connectors.kafka.addresses import explained, troubles
@@ -63,7 +63,7 @@ class KafkaSource:
     State: kafka-python's consumer, the log ends learnt last, until when it warns no more.
     """
 
-    def __init__(self, kafka: Kafka, *, shards: int, max_poll_records: int) -> None:
+    def __init__(self, kafka: KafkaConfig, *, shards: int, max_poll_records: int) -> None:
         """Connect and subscribe. Raises ``ConnectorError`` with the cause."""
         self._kafka = kafka
         self._timeout_ms = max(1, int(kafka.request_timeout * 1000))

@@ -18,11 +18,11 @@ from kafka import TopicPartition as ClientPartition
 from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Commit
 from stream_detector.connectors.kafka.addresses import explained
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.manners import never_create
+from stream_detector.connectors.kafka.client_habits import never_create
 from stream_detector.connectors.kafka.refusals import (
     CLIENT_ERRORS,
     Adaptation,
@@ -67,7 +67,7 @@ class TransactionalOutput:
 
     atomic = True
 
-    def __init__(self, kafka: Kafka, shard: int) -> None:
+    def __init__(self, kafka: KafkaConfig, shard: int) -> None:
         self._kafka = kafka
         self._shard = shard
         self._producer: Any = None

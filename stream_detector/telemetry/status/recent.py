@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream_detector.drift import Change
-from stream_detector.pipeline import Outcome
+from stream_detector.drift import DriftEvent
+from stream_detector.pipeline import BatchResult
 from stream_detector.telemetry.status.shifts import Moments, Shift, ShiftWatch
 
 ALERTS_KEPT = 50
@@ -103,13 +103,13 @@ class Recent:
         self._clock, self._monotonic = clock, monotonic
         self._lock = threading.Lock()
         self._alerts: deque[RecentAlert] = deque(maxlen=ALERTS_KEPT)
-        self._changes: deque[tuple[float, Change]] = deque(maxlen=CHANGES_KEPT)
+        self._changes: deque[tuple[float, DriftEvent]] = deque(maxlen=CHANGES_KEPT)
         self._steps: deque[Step] = deque(maxlen=STEPS_KEPT)
         self._totals = _Totals()
         self._shifts: dict[int, ShiftWatch] = {}
         self.began = monotonic()
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: BatchResult) -> None:
         """A processed batch."""
         scores = outcome.scores[~np.isnan(outcome.scores)]
         shown = [_shown(alert.value) for alert in outcome.alerts[-ALERTS_KEPT:]]
@@ -159,7 +159,7 @@ class Recent:
         """One of them."""
         return next((alert for alert in self.alerts() if alert.id == alert_id), None)
 
-    def changes(self) -> list[tuple[float, Change]]:
+    def changes(self) -> list[tuple[float, DriftEvent]]:
         """The last drifts with their time, seconds since 1970; newest first."""
         with self._lock:
             return list(reversed(self._changes))

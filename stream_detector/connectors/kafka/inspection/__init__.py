@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.admin import admin_client
 from stream_detector.connectors.kafka.inspection.facts import Facts
 from stream_detector.connectors.kafka.inspection.findings import Finding
@@ -40,7 +40,7 @@ class Inspection:
     facts: Facts
 
 
-def inspect(config: Config, kafka: Kafka, snapshot_topic: str | None) -> Inspection:
+def inspect(config: Config, kafka: KafkaConfig, snapshot_topic: str | None) -> Inspection:
     """Ask everything and judge it, within four times ``kafka.request_timeout``.
 
     Raises ``ConfigurationError``, ``RefusedError`` or ``ConnectorError`` where no broker lets us
@@ -52,7 +52,7 @@ def inspect(config: Config, kafka: Kafka, snapshot_topic: str | None) -> Inspect
     return Inspection(judge(config, kafka, facts), facts)
 
 
-def told_limits(kafka: Kafka) -> str:
+def told_limits(kafka: KafkaConfig) -> str:
     """The brokers' limits on our timeouts, in words; "" where they are not told in time."""
     deadline = time.monotonic() + kafka.request_timeout
     try:
@@ -69,7 +69,7 @@ def told_limits(kafka: Kafka) -> str:
     return f". What the brokers allow: {', '.join(sorted(limits))}" if limits else ""
 
 
-def judge(config: Config, kafka: Kafka, facts: Facts) -> tuple[Finding, ...]:
+def judge(config: Config, kafka: KafkaConfig, facts: Facts) -> tuple[Finding, ...]:
     """Every finding that the facts give, each once, worst first."""
     found: Mapping[Finding, None] = dict.fromkeys(
         (

@@ -25,7 +25,7 @@ from kafka.errors import (
 from kafka.protocol.admin.client_quotas import DescribeClientQuotasRequest
 from kafka.protocol.consumer import IsolationLevel, OffsetSpec
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import (
     JOURNAL,
     Group,
@@ -51,7 +51,7 @@ _SETTLE_SECONDS = 3.0
 _CHANGING = ("PreparingRebalance", "CompletingRebalance")
 
 
-def ask_group(client: Any, inquiry: Inquiry, kafka: Kafka) -> Group | None:
+def ask_group(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> Group | None:
     """The group as its coordinator describes it, once it has settled; None: not told."""
     listed = inquiry.ask(
         f"kind of the group {kafka.group}", GROUP, client.list_groups, right="Describe on it"
@@ -105,7 +105,9 @@ def _member(entry: Mapping[str, Any]) -> Member:
     )
 
 
-def ask_committed(client: Any, inquiry: Inquiry, kafka: Kafka) -> dict[TopicPartition, int] | None:
+def ask_committed(
+    client: Any, inquiry: Inquiry, kafka: KafkaConfig
+) -> dict[TopicPartition, int] | None:
     """Every offset that the group has committed, of whatever topic; None: not told."""
     answer = inquiry.ask(
         f"committed offsets of the group {kafka.group}",
@@ -200,7 +202,7 @@ def has_authoriser(client: Any) -> bool:
     return True
 
 
-def ask_transactional_id(client: Any, inquiry: Inquiry, kafka: Kafka) -> str:
+def ask_transactional_id(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> str:
     """``described``, ``refused`` or ``unknown``. Never begins one: that would fence a worker."""
     if kafka.delivery != "exactly_once":
         return "unknown"

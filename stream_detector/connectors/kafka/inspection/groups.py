@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.inspection.facts import Facts, Group, OpenTransaction
 from stream_detector.connectors.kafka.inspection.findings import (
@@ -32,7 +32,7 @@ _EMPTY = ("Empty", "Dead")
 _CHANGING = ("PreparingRebalance", "CompletingRebalance")
 
 
-def judge_group(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def judge_group(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Members and offsets."""
     if facts.group is not None:
         yield from _members(config, kafka, facts, facts.group)
@@ -41,7 +41,7 @@ def judge_group(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]
         yield from _open(facts, transaction)
 
 
-def _members(config: Config, kafka: Kafka, facts: Facts, group: Group) -> Iterator[Finding]:
+def _members(config: Config, kafka: KafkaConfig, facts: Facts, group: Group) -> Iterator[Finding]:
     named = f"kafka.group: {kafka.group}"
     foreign = "is somebody else's: two applications cannot share it. Name another kafka.group"
     kind = group.kind.lower()
@@ -86,7 +86,7 @@ def _members(config: Config, kafka: Kafka, facts: Facts, group: Group) -> Iterat
         )
 
 
-def _workers(kafka: Kafka, group: Group, who: str) -> Iterator[Finding]:
+def _workers(kafka: KafkaConfig, group: Group, who: str) -> Iterator[Finding]:
     """Members that are workers like the one to come."""
     wanted = frozenset(kafka.input_topics)
     other = sorted(
@@ -117,7 +117,7 @@ def _who(group: Group) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def _offsets(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def _offsets(kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     if not facts.committed:
         return
     other = sorted({one.topic for one in facts.committed} - set(kafka.input_topics))
@@ -136,7 +136,7 @@ def _offsets(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
 
 
 def place(
-    kafka: Kafka,
+    kafka: KafkaConfig,
     source: TopicPartition,
     offset: int,
     beginnings: Mapping[TopicPartition, int],

@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
@@ -63,7 +63,7 @@ _KIP_447 = 3
 """Version of TxnOffsetCommit that knows the group's generation (Kafka 2.5)."""
 
 
-def judge_limits(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def judge_limits(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Timeouts, requests, sizes, and whether there are transactions at all."""
     exactly_once = kafka.delivery == "exactly_once"
     consumer = {**KafkaConsumer.DEFAULT_CONFIG, **consumer_settings(kafka, max_poll_records=1)}
@@ -120,7 +120,7 @@ def _requests(asked: int, broker: Broker) -> Iterator[Finding]:
         )
 
 
-def needed_bytes(config: Config, kafka: Kafka, facts: Facts, topic: Topic) -> int:
+def needed_bytes(config: Config, kafka: KafkaConfig, facts: Facts, topic: Topic) -> int:
     """Size of the largest message that may be written to a topic; 0 where none is."""
     role = topic.role
     if role is ALERTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
@@ -29,7 +29,7 @@ _FOR_EVER = 2**62
 """Kafka's default for "no bound" is the largest 64-bit integer."""
 
 
-def judge_policies(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def judge_policies(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Of every topic that exists and whose settings are told."""
     for topic in facts.topics:
         if not topic.settings:
@@ -172,7 +172,7 @@ def _letter_timestamps(facts: Facts, topic: Topic) -> Iterator[Finding]:
         )
 
 
-def _output_timestamps(kafka: Kafka, topic: Topic) -> Iterator[Finding]:
+def _output_timestamps(kafka: KafkaConfig, topic: Topic) -> Iterator[Finding]:
     """What has no timestamp of its own gets this machine's clock."""
     before, after = _bounds(topic)
     most = int(kafka.request_timeout * 3000)

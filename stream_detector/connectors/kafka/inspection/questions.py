@@ -12,7 +12,7 @@ from kafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.addresses import look
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
@@ -50,7 +50,7 @@ from stream_detector.connectors.kafka.inspection.transactions import open_transa
 _INTERNAL = ("__consumer_offsets", "__transaction_state")
 
 
-def wanted_topics(kafka: Kafka, snapshot_topic: str | None) -> dict[str, Role]:
+def wanted_topics(kafka: KafkaConfig, snapshot_topic: str | None) -> dict[str, Role]:
     """Every topic that the daemon reads or writes, and what for."""
     wanted = dict.fromkeys(kafka.topics, INPUT)
     if kafka.labels is not None:
@@ -65,7 +65,7 @@ def wanted_topics(kafka: Kafka, snapshot_topic: str | None) -> dict[str, Role]:
 
 
 def ask_all(
-    client: Any, config: Config, kafka: Kafka, wanted: Mapping[str, Role], deadline: float
+    client: Any, config: Config, kafka: KafkaConfig, wanted: Mapping[str, Role], deadline: float
 ) -> Facts:
     """Everything that the judges want to know. Takes no longer than to the deadline."""
     inquiry = Inquiry(deadline, kafka.request_timeout)
@@ -96,7 +96,9 @@ def ask_all(
     )
 
 
-def ask_brokers(client: Any, inquiry: Inquiry, kafka: Kafka, deadline: float) -> tuple[Broker, ...]:
+def ask_brokers(
+    client: Any, inquiry: Inquiry, kafka: KafkaConfig, deadline: float
+) -> tuple[Broker, ...]:
     """Where each broker is, whether it answers there, and its settings where it tells them."""
     cluster = client._manager.cluster  # noqa: SLF001 - there is no public way
     seen = [Broker(*one) for one in look(cluster, kafka, deadline)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_detector.config.models import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import Facts, Quota, Topic
 from stream_detector.connectors.kafka.inspection.findings import (
     QUOTAS,
@@ -21,7 +21,7 @@ _COMFORTABLE = 8
 """Messages of the largest size that should fit into a commit."""
 
 
-def judge_rights(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def judge_rights(kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """On topics, group and transactional id, as far as the broker tells."""
     user = f"the user {kafka.security.username}" if kafka.security.username else "this client"
     for topic in facts.topics:
@@ -88,7 +88,7 @@ def _topic(user: str, facts: Facts, topic: Topic) -> Iterator[Finding]:
         )
 
 
-def judge_quotas(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def judge_quotas(kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Whether what the broker lets through suffices for a commit within its time."""
     half = kafka.transaction_timeout / 2
     for kind, settings in (
@@ -122,7 +122,7 @@ def judge_quotas(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
             )
 
 
-def in_force(kafka: Kafka, client_id: str, facts: Facts, kind: str) -> Quota | None:
+def in_force(kafka: KafkaConfig, client_id: str, facts: Facts, kind: str) -> Quota | None:
     """The quota that the broker applies to us: the most specific one, user before client."""
     security = kafka.security
     if security.protocol.startswith("SASL"):

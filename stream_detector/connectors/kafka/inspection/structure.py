@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stream_detector.config.models import Config, Kafka
+from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import (
     INPUT,
     JOURNAL,
@@ -35,7 +35,7 @@ _INTERNAL = {
 }
 
 
-def judge_structure(config: Config, kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def judge_structure(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Of the cluster and of each topic."""
     for broker in facts.brokers:
         if broker.trouble:
@@ -155,7 +155,7 @@ def _partitions(config: Config, facts: Facts, topic: Topic) -> Iterator[Finding]
         )
 
 
-def _internal(kafka: Kafka, facts: Facts) -> Iterator[Finding]:
+def _internal(kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Internal topics that are yet to be made and cannot be: the first question waits for ever."""
     for name, (setting, effect) in _INTERNAL.items():
         if name == "__transaction_state" and kafka.delivery != "exactly_once":

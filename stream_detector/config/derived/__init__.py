@@ -1,0 +1,1 @@
+"""What is computed from a configuration: fingerprint, schema, reference, fields that are read."""

@@ -1,0 +1,303 @@
+"""The configuration as typed models. Every field has a description: the reference is made of them.
+
+Nothing here reads a file or the environment; ``config.load`` does, and maps errors to lines.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from stream_detector.config.models.base import Model, Name, Topic, human
+from stream_detector.config.models.challenger import ChallengerConfig
+from stream_detector.config.models.detector import AnyDetector
+from stream_detector.config.models.drift import DriftConfig
+from stream_detector.config.models.event import (
+    FEATURE_KINDS,
+    BooleanFeatureConfig,
+    CategoricalFeatureConfig,
+    DifferenceFeatureConfig,
+    EventConfig,
+    EventTimeConfig,
+    Feature,
+    NumericFeatureConfig,
+    RatioFeatureConfig,
+    Statistic,
+    TimeFeatureConfig,
+    WindowConfig,
+)
+from stream_detector.config.models.kafka import (
+    KafkaConfig,
+    KafkaSecurityConfig,
+)
+from stream_detector.config.models.labels import LabelsConfig, RiskConfig
+from stream_detector.config.models.units import Budget, Duration
+from stream_detector.detectors.base import Detector, DetectorConfig
+from stream_detector.detectors.ensemble import EnsembleConfig
+from stream_detector.detectors.registry import find_detector
+
+__all__ = [
+    "FEATURE_KINDS",
+    "NOTHING_TO_SEE",
+    "BooleanFeatureConfig",
+    "CategoricalFeatureConfig",
+    "ChallengerConfig",
+    "Config",
+    "DetectorConfig",
+    "DifferenceFeatureConfig",
+    "DriftConfig",
+    "EventConfig",
+    "EventTimeConfig",
+    "Feature",
+    "KafkaConfig",
+    "KafkaSecurityConfig",
+    "LabelsConfig",
+    "LoggingConfig",
+    "MetricsConfig",
+    "NumericFeatureConfig",
+    "ProcessingConfig",
+    "RatioFeatureConfig",
+    "RiskConfig",
+    "StateStoreConfig",
+    "Statistic",
+    "SuppressionConfig",
+    "ThresholdConfig",
+    "TimeFeatureConfig",
+    "WindowConfig",
+    "needs_labels",
+]
+
+
+class ThresholdConfig(Model):
+    """Which scores become alerts: a budget (default) or a fixed score."""
+
+    budget: Budget | None = Field(None, description="`0.1 %` of the events or `100 per day`.")
+    score: float | None = Field(None, description="A fixed score instead.")
+    burn_in: int = Field(
+        1000, ge=0, le=10_000_000, description="First events of a stream, scored but never alerted."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> ThresholdConfig:
+        if (self.budget is None) == (self.score is None):
+            raise ValueError("give one of budget and score")
+        return self
+
+
+class SuppressionConfig(Model):
+    """One alert a key and period; the next one says how many were held back."""
+
+    key: Name = Field(description="Field whose value the alerts are grouped by.")
+    period: Duration = Field(description="Event time during which further alerts are held back.")
+    max_keys: int = Field(10_000, ge=1, description="Keys remembered; the oldest go first.")
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+class StateStoreConfig(Model):
+    """Where snapshots are kept."""
+
+    store: Literal["directory", "topic"] = Field(
+        "directory", description="Keep snapshots as files, or on a compacted topic."
+    )
+    directory: Name = Field("state", description="Directory, shared by the workers of a group.")
+    topic: Topic | None = Field(
+        None,
+        description="Topic for `store: topic`; made where it is missing. Default: the group's name "
+        "and `-snapshots`.",
+    )
+    interval: Duration = Field(human("60s"), description="Time between two snapshots.")
+    keep: int = Field(3, ge=1, le=1000, description="Snapshots kept a shard.")
+
+
+LEAST_TOKEN_CHARACTERS = 16
+
+
+class MetricsConfig(Model):
+    """The HTTP server with /metrics, /healthz, /readyz and the status page."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 for all.")
+    port: int = Field(9108, ge=0, le=65535, description="Port; 0 takes a free one.")
+    enabled: bool = Field(True, description="Whether to serve at all.")
+    certificate_file: str | None = Field(
+        None, description="PEM certificate of the server, with those between it and the authority."
+    )
+    key_file: str | None = Field(None, description="PEM private key of it, not encrypted.")
+    client_ca_file: str | None = Field(
+        None, description="PEM file of the authorities whose client certificates are let in."
+    )
+    username: str | None = Field(
+        None,
+        description="User for basic authentication; /healthz and /readyz need none.",
+        min_length=1,
+        pattern="^[^:]*$",
+    )
+    password: SecretStr | None = Field(None, description="Password for it; use `${NAME}`.")
+    password_file: str | None = Field(None, description="A file that holds the password.")
+    show_alerts: bool | None = Field(
+        None,
+        description="Whether the status page at / shows alerts, which quote events. Default: with "
+        "a login or client certificates, or where `host` is this machine's own and so is the "
+        "address that was asked for.",
+    )
+    label_token: SecretStr | None = Field(
+        None,
+        description="Lets who knows it label alerts on the status page (at least 16 characters; "
+        "use `${NAME}`). Default: nobody can.",
+    )
+    label_token_file: str | None = Field(None, description="A file that holds the token.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MetricsConfig:
+        if self.label_token is not None and self.label_token_file is not None:
+            raise ValueError("give one of label_token and label_token_file")
+        token = self.label_token
+        if token is not None and len(token.get_secret_value()) < LEAST_TOKEN_CHARACTERS:
+            raise ValueError(f"label_token is shorter than {LEAST_TOKEN_CHARACTERS} characters")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("TLS needs both certificate_file and key_file")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("client_ca_file needs certificate_file and key_file")
+        given = sum(value is not None for value in (self.password, self.password_file))
+        if given != (0 if self.username is None else 1):
+            raise ValueError("a login needs username and one of password and password_file")
+        if self.password is not None and not self.password.get_secret_value():
+            raise ValueError("password is empty")
+        return self
+
+    @property
+    def labels_alerts(self) -> bool:
+        """Whether alerts can be labelled on the status page."""
+        return self.label_token is not None or self.label_token_file is not None
+
+
+class ProcessingConfig(Model):
+    """Sizes and intervals of the loop."""
+
+    shards: int = Field(
+        1, ge=1, le=1024, description="Independent pipelines; see docs for what it costs."
+    )
+    chunk_size: Literal[64, 128, 256, 512, 1024, 2048] = Field(
+        512, description="Events learnt at a time, once 2,048 have been seen (32 before)."
+    )
+    learn_first: int | None = Field(
+        None,
+        ge=1,
+        description="Events after which scaler and detector learn no more without labels, for a "
+        "clean history (`train --normal-only`) before a stream where anomalies may be the crowd. "
+        "Default: they always learn.",
+    )
+    max_poll_records: int = Field(5000, ge=1, description="Records taken from the client at once.")
+    max_buffered_records: int = Field(
+        20_000, ge=1, description="Records of a partition held back by the merge before it pauses."
+    )
+    stuck_partition_wait: Duration = Field(
+        human("1s"), description="How long the merge waits for a partition stuck below its end."
+    )
+    leaderless_wait: Duration = Field(
+        human("30s"),
+        description="How long the merge waits for a partition without a leader; then the others "
+        "go on without it.",
+    )
+    commit_interval: Duration = Field(human("1s"), description="Longest time between commits.")
+    shutdown_timeout: Duration = Field(
+        human("30s"), description="Limit for a graceful stop after SIGTERM."
+    )
+
+
+class LoggingConfig(Model):
+    """What the process writes to standard error."""
+
+    format: Literal["text", "json"] = Field("text", description="Readable lines or ECS JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+
+
+NOTHING_TO_SEE = "give at least one feature or window"
+
+
+def needs_labels(kind: str, section: str = "detector") -> str:
+    """The message that a detector cannot do without the section `labels`."""
+    return f"{section} {kind} needs `labels`"
+
+
+def _class_of(detector: DetectorConfig) -> type[Detector]:
+    return find_detector(detector.kind).detector
+
+
+class Config(Model):
+    """A configuration file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = Field(
+        description="Name of the detector; appears in alerts and metrics."
+    )
+    kafka: KafkaConfig | None = Field(None, description="Needed by `run`, not by `evaluate`.")
+    event: EventConfig = Field(default_factory=EventConfig, description="How to read an event.")
+    features: Annotated[list[Feature], Field(max_length=1000)] = Field(
+        default_factory=list, description="What the model is given of each event."
+    )
+    windows: Annotated[list[WindowConfig], Field(max_length=16)] = Field(
+        default_factory=list, description="Running statistics by key."
+    )
+    detector: AnyDetector = Field(default_factory=EnsembleConfig, description="The model.")
+    challenger: ChallengerConfig | None = Field(None, description="A second model in its shadow.")
+    labels: LabelsConfig | None = Field(None, description="Labels inside the event, used late.")
+    drift: Annotated[list[DriftConfig], Field(max_length=16)] = Field(
+        default_factory=list, description="What is watched for a lasting change, and what answers."
+    )
+    threshold: ThresholdConfig = Field(
+        default_factory=lambda: ThresholdConfig(
+            budget=Budget.parse("0.5 %"), score=None, burn_in=1000
+        ),
+        description="Which scores become alerts; default: a budget of `0.5 %`.",
+    )
+    suppression: SuppressionConfig | None = Field(None, description="Grouping of repeated alerts.")
+    processing: ProcessingConfig = Field(default_factory=ProcessingConfig, description="The loop.")
+    state: StateStoreConfig = Field(default_factory=StateStoreConfig, description="Snapshots.")
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Metrics and health.")
+    logging: LoggingConfig = Field(default_factory=LoggingConfig, description="Log output.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if not self.features and not self.windows:
+            raise ValueError(NOTHING_TO_SEE)
+        if _class_of(self.detector).labels == "needed" and self.labels is None:
+            raise ValueError(needs_labels(self.detector.kind))
+        on_topic = self.kafka is not None and self.kafka.labels is not None
+        if self.labels is None and on_topic:
+            raise ValueError("kafka.labels needs `labels`, with a delay")
+        if on_topic and self.event.id is None:
+            raise ValueError("kafka.labels needs `event.id`: labels name their event by it")
+        if self.labels is not None and self.labels.field is None and not on_topic:
+            raise ValueError("labels need `field`, or a topic in `kafka.labels`")
+        if self.metrics.labels_alerts and not on_topic:
+            raise ValueError("metrics.label_token needs `kafka.labels`, where labels go")
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> Config:
+        if self.challenger is not None:
+            challenger = self.challenger.detector
+            if challenger == self.detector:
+                raise ValueError("challenger.detector is the same as detector")
+            if _class_of(challenger).labels == "needed" and self.labels is None:
+                raise ValueError(needs_labels(challenger.kind, "challenger.detector"))
+        for drift in self.drift:
+            if (mistake := drift_mistake(drift, self.detector)) is not None:
+                raise ValueError(mistake)
+            if drift.answer == "reset" and self.processing.learn_first is not None:
+                raise ValueError("drift: a model that is reset learns nothing after `learn_first`")
+        return self
+
+
+def drift_mistake(drift: DriftConfig, detector: DetectorConfig) -> str | None:
+    """Why a detector cannot be watched, or answer, as is asked; None where it can."""
+    if drift.on == "error" and _class_of(detector).labels == "ignored":
+        return "drift on error needs a detector that learns from labels"
+    members = _class_of(detector).members
+    if drift.member is not None and drift.member not in members:
+        return f"drift: a detector {detector.kind} has {', '.join(members) or 'no members'}"
+    if drift.member is not None and not detector.has_member(drift.member):
+        return f"drift: this {detector.kind} has no {drift.member}"
+    return None

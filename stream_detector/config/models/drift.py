@@ -1,0 +1,52 @@
+"""The section `drift`: what is watched for a lasting change, and what answers one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from stream_detector.config.models.base import Model, Name
+
+
+class DriftConfig(Model):
+    """One watch. The means of 32 events each are held against those that came before."""
+
+    on: Literal["score", "inputs", "error"] = Field(
+        description="`score`: the model's; `inputs`: each feature by itself; `error`: log loss of "
+        "a classifier on labels, as they come."
+    )
+    method: Literal["adwin", "page_hinkley", "kswin"] = Field(
+        "adwin", description="Detector of `river.drift`."
+    )
+    parameters: dict[str, float | int | str] = Field(
+        default_factory=dict,
+        description="Its parameters. Default: `delta: 0.002` for `adwin` and `alpha: 1e-5` "
+        "for `kswin`, shared among the features watched; `delta: 0.5, threshold: 50` for "
+        "`page_hinkley`, in standard deviations of a block's mean.",
+    )
+    begin: int = Field(
+        10_000,
+        ge=0,
+        description="First events of a stream (for `error`: first labels) that it does not see: a "
+        "young model changes by itself.",
+    )
+    answer: Literal["none", "faster", "reset"] = Field(
+        "none",
+        description="`none`: log and metric only. `faster`: the scaler keeps the weight of "
+        "`events` only, and each chunk of the next `events` is learnt `times` times. `reset`: the "
+        "model, or its `member`, begins anew, and the scaler keeps one chunk's weight.",
+    )
+    times: int = Field(3, ge=2, le=20, description="How often `faster` learns each chunk.")
+    events: int = Field(10_000, ge=1, description="How long `faster` lasts.")
+    member: Name | None = Field(
+        None,
+        description="What `reset` resets, of an ensemble `forest`, `loda`, `neighbours`, `fourier` "
+        "or `autoencoder`, of a classifier `network` or `trees`; default: all of the model.",
+    )
+
+    @model_validator(mode="after")
+    def _member_of_reset(self) -> DriftConfig:
+        if self.member is not None and self.answer != "reset":
+            raise ValueError("member belongs to `answer: reset`")
+        return self

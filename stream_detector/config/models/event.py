@@ -1,0 +1,182 @@
+"""The sections `event`, `features` and `windows`: what an event is, and what is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from stream_detector.config.models.base import Model, Name, human, positive
+from stream_detector.config.models.units import Duration, Size
+
+
+class EventTimeConfig(Model):
+    """Which field holds the event's own time, and how it is written."""
+
+    field: Name = Field(description="Field that holds the time.")
+    format: str = Field(
+        "auto",
+        description="`auto` (ISO 8601 text; numbers by size: seconds, ms, µs or ns since 1970), "
+        "`iso8601`, `unix_s`, `unix_ms`, or a strptime pattern (UTC where it has no zone).",
+    )
+
+
+class EventConfig(Model):
+    """How to read an event."""
+
+    id: Name | None = Field(None, description="Field that identifies an event, for alert readers.")
+    time: EventTimeConfig | None = Field(
+        None, description="The event's own time; without it the record's timestamp counts."
+    )
+    columns: list[Name] | None = Field(
+        None, description="Names of a CSV file's columns where it has no header (files only)."
+    )
+    max_bytes: Size = Field(
+        human("256 KiB"), description="A longer record goes to the dead letters undecoded."
+    )
+    max_text_length: int = Field(
+        1024, ge=1, le=65536, description="Characters of a key, id or category; longer is bad."
+    )
+    max_ahead: Duration = Field(
+        human("1d"),
+        description="An event whose time lies this far after its record's timestamp is bad.",
+    )
+    max_behind: Duration = Field(
+        human("30d"),
+        description="An event this far behind the median of the last 64 is bad (too late).",
+    )
+    max_gap: Duration = Field(
+        human("30d"),
+        description="The longest silence that is believed at once: an event further ahead of the "
+        "last 64 (by `max_ahead` at least) is bad, until most events say the same.",
+    )
+    max_step: Annotated[Duration, AfterValidator(positive)] = Field(
+        human("1h"),
+        description="How far beyond that median a single event may move the stream's time. One "
+        "further ahead is scored, and moves it when most events say the same. In a stream whose "
+        "last 64 events are spread over hours it is more.",
+    )
+
+
+class _Fields(Model):
+    missing: Literal["reject", "mean", "indicator"] = Field(
+        "reject",
+        description="What a missing or null value means: a bad record, the running mean, or the "
+        "running mean and one more feature that says so.",
+    )
+
+
+class NumericFeatureConfig(_Fields):
+    """A number of the event."""
+
+    numeric: Name = Field(description="The field.")
+    transform: Literal["none", "log", "sqrt"] = Field(
+        "none", description="`log` is sign(x) log(1 + |x|), `sqrt` is sign(x) sqrt(|x|)."
+    )
+    range: tuple[float, float] | None = Field(
+        None, description="Values outside [low, high] make the record bad."
+    )
+
+
+class BooleanFeatureConfig(_Fields):
+    """A true or false of the event (0 and 1 are taken too)."""
+
+    boolean: Name = Field(description="The field.")
+
+
+class CategoricalFeatureConfig(Model):
+    """A text (or integer code) with few values."""
+
+    categorical: Name = Field(description="The field.")
+    encoding: Literal["one_hot", "hash", "rarity"] = Field(
+        "one_hot",
+        description="`one_hot`: a column for each of the first `size` values seen, and one for "
+        "all others; `hash`: `size` columns; `rarity`: one column, how rare the value is.",
+    )
+    size: int = Field(16, ge=2, le=1024, description="Columns, or values remembered for `rarity`.")
+    missing: Literal["reject", "category"] = Field(
+        "category", description="Whether a missing value is a bad record or a category of its own."
+    )
+
+
+class TimeFeatureConfig(Model):
+    """A part of the event time, as sine and cosine, or a flag."""
+
+    time: Literal["hour_of_day", "day_of_week", "weekend", "night"] = Field(
+        description="`night` is before 6:00 UTC; hour and day become a sine and a cosine."
+    )
+    utc_offset: float = Field(0.0, ge=-14, le=14, description="Hours to add to UTC first.")
+
+
+class DifferenceFeatureConfig(_Fields):
+    """First field minus second."""
+
+    difference: tuple[Name, Name] = Field(description="Two numeric fields.")
+
+
+class RatioFeatureConfig(_Fields):
+    """First field over second; 0 where the second is 0."""
+
+    ratio: tuple[Name, Name] = Field(description="Two numeric fields.")
+
+
+def _feature_kind(value: Any) -> str | None:
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
+    found = [kind for kind in FEATURE_KINDS if kind in keys]
+    return found[0] if len(found) == 1 else None
+
+
+FEATURE_KINDS = ("numeric", "boolean", "categorical", "time", "difference", "ratio")
+
+Feature = Annotated[
+    Annotated[NumericFeatureConfig, Tag("numeric")]
+    | Annotated[BooleanFeatureConfig, Tag("boolean")]
+    | Annotated[CategoricalFeatureConfig, Tag("categorical")]
+    | Annotated[TimeFeatureConfig, Tag("time")]
+    | Annotated[DifferenceFeatureConfig, Tag("difference")]
+    | Annotated[RatioFeatureConfig, Tag("ratio")],
+    Discriminator(
+        _feature_kind,
+        custom_error_type="feature_kind",
+        custom_error_message="a feature has exactly one of the keys " + ", ".join(FEATURE_KINDS),
+    ),
+]
+
+Statistic: TypeAlias = Literal[
+    "count", "sum", "mean", "deviation", "ratio", "burst", "time_since_last", "distinct"
+]
+
+
+class WindowConfig(Model):
+    """Running statistics of the events that share a key, forgotten exponentially.
+
+    All are as of just before the event: an event is never part of its own history.
+    """
+
+    key: Name = Field(description="Field whose value tells whose history it is.")
+    half_lives: Annotated[
+        list[Annotated[Duration, AfterValidator(positive)]], Field(min_length=1, max_length=8)
+    ] = Field(
+        description="Event time after which an event counts half; a set of features for each."
+    )
+    value: Name | None = Field(None, description="Numeric field for sum, mean and deviation.")
+    distinct_of: Name | None = Field(
+        None, description="Field whose different values `distinct` counts (decayed estimate)."
+    )
+    compute: Annotated[list[Statistic], Field(min_length=1)] = Field(
+        description="`count`, `sum`, `mean`; `deviation`: the value minus the key's own mean, in "
+        "the key's own standard deviations; `ratio`: the value over the key's own mean; `burst`: a "
+        "fading sum of how far values exceeded it; `time_since_last`; `distinct`."
+    )
+    max_keys: int = Field(
+        100_000, ge=16, le=100_000_000, description="Keys remembered; least recently seen go first."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WindowConfig:
+        needs = {"sum", "mean", "deviation", "ratio", "burst"} & set(self.compute)
+        if needs and self.value is None:
+            raise ValueError(f"{', '.join(sorted(needs))} need `value`, a numeric field")
+        if ("distinct" in self.compute) != (self.distinct_of is not None):
+            raise ValueError("`distinct` and `distinct_of` go together")
+        return self

@@ -1,0 +1,121 @@
+"""The section `kafka`: broker, topics, security."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+
+from stream_detector.config.models.base import Model, Name, Topic, human
+from stream_detector.config.models.units import Duration
+
+
+class KafkaSecurityConfig(Model):
+    """How to authenticate to the broker and what to trust."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="As in Kafka's own `security.protocol`."
+    )
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism; needed with SASL_PLAINTEXT and SASL_SSL."
+    )
+    username: str | None = Field(None, description="SASL user name.")
+    password: SecretStr | None = Field(None, description="SASL password; use `${NAME}`.")
+    password_file: str | None = Field(None, description="A file that holds the SASL password.")
+    ca_file: str | None = Field(None, description="PEM file of the authorities to trust.")
+    certificate_file: str | None = Field(None, description="PEM client certificate (mutual TLS).")
+    key_file: str | None = Field(None, description="PEM private key of the client certificate.")
+    key_password: SecretStr | None = Field(None, description="Password of the private key.")
+    check_hostname: bool = Field(True, description="Whether the certificate must name the host.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> KafkaSecurityConfig:
+        if self.protocol.startswith("SASL"):
+            if self.mechanism is None or self.username is None:
+                raise ValueError(f"{self.protocol} needs mechanism and username")
+            if (self.password is None) == (self.password_file is None):
+                raise ValueError(f"{self.protocol} needs one of password and password_file")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("mutual TLS needs both certificate_file and key_file")
+        return self
+
+
+class KafkaConfig(Model):
+    """The broker and the topics."""
+
+    bootstrap_servers: str = Field(description="Brokers to ask first, `host:port,host:port`.")
+    topics: Annotated[list[Topic], Field(min_length=1)] = Field(description="Topics to read.")
+    group: Name = Field(description="Consumer group; also names the stored state.")
+    alerts: Topic = Field(description="Topic that alerts are written to.")
+    dead_letters: Topic = Field(description="Topic that records which cannot be used go to, whole.")
+    labels: Topic | None = Field(
+        None,
+        description="Topic of labels that come later: `event_id`, `label`, and `time` if it is not "
+        "the record's own. With `processing.shards` it has the partitions of the topics, and a "
+        "label goes to the partition of its event.",
+    )
+    start: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a group without a committed offset begins."
+    )
+    security: KafkaSecurityConfig = Field(
+        default_factory=KafkaSecurityConfig, description="TLS and SASL."
+    )
+    wait_for_input: Duration = Field(
+        human("60s"), description="How long to wait for broker and topics before exit code 3."
+    )
+    request_timeout: Duration = Field(
+        human("10s"), description="Deadline of every single call to the broker."
+    )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once",
+        description="Transactions, or, for brokers without them, alerts that may come twice with "
+        "the same id.",
+    )
+    journal: Topic | None = Field(
+        None,
+        description="Topic of the journal, one partition a shard; made where it is missing. "
+        "Default: the group's name and `-journal`.",
+    )
+    transaction_timeout: Duration = Field(
+        human("60s"),
+        description="After this the broker aborts a transaction; a commit gets half of it.",
+    )
+    give_up_after: Duration = Field(
+        human("10m"),
+        description="How long a broker that takes no output is sat out, input paused, before exit "
+        "code 3.",
+    )
+    lost_input: Literal["stop", "continue"] = Field(
+        "stop",
+        description="Where retention has deleted input before it was read: stop with exit code 4, "
+        "or count it and continue from the earliest.",
+    )
+    unreadable: Literal["stop", "dead_letter"] = Field(
+        "stop",
+        description="Where a batch of the input cannot be read (wrong checksum, unknown codec, a "
+        "decompression bomb): stop with exit code 3 once everything before it is committed, or "
+        "write a dead letter with its place and its first bytes and go on after it.",
+    )
+    instance_id: str | None = Field(
+        None,
+        description="Static membership: a name for this worker, its own in the group, under which "
+        "it may restart within the session timeout without a rebalance.",
+    )
+    consumer: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Any setting of kafka-python's KafkaConsumer; wins over ours, but for "
+        "those that the delivery promises depend on.",
+    )
+    producer: dict[str, Any] = Field(
+        default_factory=dict, description="Any setting of kafka-python's KafkaProducer, likewise."
+    )
+
+    @property
+    def input_topics(self) -> list[str]:
+        """Topics of events, and that of labels."""
+        return [*self.topics, *([self.labels] if self.labels is not None else [])]
+
+    @property
+    def journal_topic(self) -> str:
+        """Topic of the journal."""
+        return self.journal or f"{self.group}-journal"

@@ -1,0 +1,254 @@
+"""What a shard did, told to the metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stream_detector.alerts import iso_time
+from stream_detector.daemon.shard import Shard
+from stream_detector.drift import DriftEvent
+from stream_detector.events import TopicPartition
+from stream_detector.labels import Feedback
+from stream_detector.messages import Outgoing
+from stream_detector.pipeline import BatchResult, ShadowModel
+from stream_detector.stream_time import Shift
+from stream_detector.telemetry.label_metrics import RankingMetrics
+from stream_detector.telemetry.logs import fields
+from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.status.recent import Recent
+
+log = logging.getLogger(__name__)
+
+_QUIET_SECONDS = 60.0
+_REJECTED_SHARE = 0.05
+_NAMED = 5
+"""Features that a line of the log names."""
+
+
+class ShardReporter:
+    """Turns running totals of the shards into counters.
+
+    State: the last value of each total, a few numbers a shard, window and watch, what was reported.
+    """
+
+    def __init__(self, metrics: Metrics, recent: Recent | None = None) -> None:
+        self._metrics, self._recent = metrics, recent or Recent()
+        self._counted: dict[tuple[int, str], float] = defaultdict(int)
+        self._reported = (0, 0, 0, 0)
+        self._last_letter: Outgoing | None = None
+        self._quiet_until: dict[tuple[int, int], float] = {}
+
+    def begin(self, shard: Shard) -> None:
+        """Take a restored shard's totals as counted: they are of before this process."""
+        self._metrics.begin_shard(shard.number)
+        pipeline = shard.pipeline
+        self._increase(shard, "chunks", pipeline.chunks)
+        self._increase(shard, "learned", pipeline.rows_learned)
+        self._increase(shard, "refused", getattr(pipeline.detector, "rows_refused", 0))
+        self._increase(shard, "labels", pipeline.labels.taken)
+        self._increase(shard, "unmatched", pipeline.labels.unmatched)
+        for key, evicted in pipeline.features.keys_evicted.items():
+            self._increase(shard, f"evicted {key}", evicted)
+        if pipeline.labels.feedback is not None:
+            for case, events in pipeline.labels.feedback.cases.items():
+                self._growth(shard, f"labelled {case}", events)
+        for source in shard.merger.sources:
+            self._metrics.add_lost_records(source, 0)
+        self._metrics.add_events(dict.fromkeys(shard.merger.sources, 0))
+        self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
+        for on, feature in pipeline.champion.watched:
+            self._metrics.add_drift(on, feature or "", 0)
+        for direction in ("forward", "back"):
+            self._metrics.add_time_shift(direction, 0)
+
+    def observe_outcome(self, shard: Shard, outcome: BatchResult) -> None:
+        """Count a processed batch."""
+        self._recent.take(outcome)
+        self._metrics.add_events(shard.merger.take_released_counts())
+        if outcome.dead_letters:
+            self._last_letter = outcome.dead_letters[-1]
+        if outcome.rejections:
+            self._metrics.add_rejections(outcome.rejections)
+        scores = outcome.scores[~np.isnan(outcome.scores)]
+        self._metrics.observe_scores(scores)
+        for chunk in outcome.challenger_scores:
+            self._metrics.challenger.observe_scores(chunk)
+        severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
+        self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
+        self._observe_changes(shard, outcome.changes)
+        self._observe_shifts(shard, outcome.shifts)
+        self._metrics.add_reasons(Counter(outcome.reasons))
+        pipeline = shard.pipeline
+        chunks = self._increase(shard, "chunks", pipeline.chunks)
+        if chunks:
+            refused = getattr(pipeline.detector, "rows_refused", 0)
+            self._metrics.add_learning(
+                shard.number,
+                chunks,
+                self._increase(shard, "learned", pipeline.rows_learned),
+                self._increase(shard, "refused", refused),
+            )
+
+    def _observe_changes(self, shard: Shard, changes: Sequence[DriftEvent]) -> None:
+        """Count drifts; one line a minute for each watch, however much is in motion."""
+        by_watch: dict[int, list[DriftEvent]] = defaultdict(list)
+        for change in changes:
+            self._metrics.add_drift(change.on, change.feature or "")
+            by_watch[change.watch].append(change)
+        now = time.monotonic()
+        for watch, found in by_watch.items():
+            key = (shard.number, watch)
+            if now < self._quiet_until.get(key, 0.0):
+                continue
+            self._quiet_until[key] = now + _QUIET_SECONDS
+            names = [
+                f"{change.feature or f'the {change.on}'} (mean {change.after:.4g}, was "
+                f"{change.before:.4g})"
+                for change in found
+            ]
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            log.warning(
+                "drift of %s%s; answer: %s",
+                ", ".join(names[:_NAMED]),
+                more,
+                shard.answer_to(watch),
+                extra=fields(
+                    "drift", stage="learn", shard=shard.number, on=found[0].on, found=len(found)
+                ),
+            )
+
+    def _observe_shifts(self, shard: Shard, shifts: Sequence[Shift]) -> None:
+        """Count where the watermark was set to what most events say; the last of them, in words."""
+        if not shifts:
+            return
+        for shift in shifts:
+            back = shift.after_ms < shift.before_ms
+            self._metrics.add_time_shift("back" if back else "forward")
+        last = shifts[-1]
+        log.warning(
+            "the time of shard %d was set from %s to %s, where most of the last events are; if it "
+            "should not have been, see docs/runbook.md#the-streams-time-is-wrong",
+            shard.number,
+            iso_time(max(last.before_ms, 0)),
+            iso_time(max(last.after_ms, 0)),
+            extra=fields("time-shift", stage="order", shard=shard.number, found=len(shifts)),
+        )
+
+    def report(self, events: int, shards: int) -> None:
+        """The line of each minute; the only one as long as all is well."""
+        totals = self._recent.totals()
+        taken, alerts, suppressed, rejected = (
+            now - then for now, then in zip(totals, self._reported, strict=True)
+        )
+        self._reported = totals
+        log.info(
+            "%d events so far, %d shards; since the last such line %d events, %d alerts, %d "
+            "suppressed, %d rejected",
+            events,
+            shards,
+            taken,
+            alerts,
+            suppressed,
+            rejected,
+            extra=fields("progress", events=events, taken=taken, alerts=alerts, rejected=rejected),
+        )
+
+        if self._last_letter is not None and rejected >= _REJECTED_SHARE * taken > 0:
+            self._say_why(self._last_letter, rejected, taken)
+        self._last_letter = None
+
+    def _say_why(self, letter: Outgoing, rejected: int, taken: int) -> None:
+        """A share of the input that matters is rejected: what the last dead letter says."""
+        said = dict(letter.headers).get("__connect.errors.exception.message", b"")
+        log.warning(
+            "%d of %d events were rejected in the last minute; the last one, %s offset %d: %s. All "
+            "lie in the dead letters; see docs/runbook.md#streamdetectorrejectingevents",
+            rejected,
+            taken,
+            letter.source,
+            letter.offset,
+            said.decode("utf-8", "replace"),
+            extra=fields("rejecting", stage="decode", partition=str(letter.source)),
+        )
+
+    def observe_replay(self, shard: Shard, events: int) -> None:
+        """Count a slice of a shard's recovery."""
+        mismatches = self._increase(shard, "mismatches", shard.mismatches)
+        self._metrics.add_replay(shard.number, events, mismatches, len(shard.replay_queue))
+
+    def observe_lag(self, shard: Shard, ends: Mapping[TopicPartition, int]) -> None:
+        """Set how far behind the ends of the logs a shard is."""
+        positions = shard.positions()
+        for source in shard.merger.sources:
+            behind = max(ends.get(source, 0) - positions.get(source, 0), 0)
+            self._metrics.set_lag(source, behind, shard.merger.lag_ms(source) / 1000)
+            self._metrics.set_buffered(source, shard.merger.waiting(source))
+
+    def observe_state(self, shard: Shard) -> None:
+        """Set what a shard holds: its threshold, and the keys of its windows."""
+        number, pipeline = shard.number, shard.pipeline
+        threshold = pipeline.threshold
+        self._metrics.set_threshold(number, threshold.value, threshold.share)
+        self._metrics.set_watermark(number, pipeline.watermark_ms / 1000)
+        groups = {group.name: group.columns for group in pipeline.features.groups}
+        scaler = pipeline.scaler
+        moments = (scaler.count, scaler.mean, scaler.deviation)
+        self._recent.observe_shard(number, threshold.value, groups, moments)
+        if pipeline.labels.feedback is not None:
+            self._observe_labels(shard, pipeline.labels.feedback)
+        if pipeline.challenge is not None:
+            self._observe_challenge(shard, pipeline.challenge)
+        for key, held in pipeline.features.keys_held.items():
+            self._metrics.set_keys(number, key, held)
+        for (key, state), held in pipeline.features.risk_events.items():
+            self._metrics.labels.set_risk_events(number, key, state, held)
+        for key, evicted in pipeline.features.keys_evicted.items():
+            count = self._increase(shard, f"evicted {key}", evicted)
+            self._metrics.add_evicted_keys(number, key, count)
+
+    def _observe_challenge(self, shard: Shard, challenge: ShadowModel) -> None:
+        number, metrics = shard.number, self._metrics.challenger
+        metrics.set_threshold(number, challenge.model.threshold.value)
+        for decision, events in challenge.decisions.items():
+            metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
+        if challenge.feedback is not None:
+            _observe_ranking(number, metrics.ranking, challenge.feedback)
+
+    def _observe_labels(self, shard: Shard, feedback: Feedback) -> None:
+        number, pipeline = shard.number, shard.pipeline
+        pending = pipeline.labels.pending
+        waiting = feedback.waiting if pending is None else pending.waiting
+        self._metrics.labels.set_waiting(number, waiting)
+        taken = self._increase(shard, "labels", pipeline.labels.taken)
+        unmatched = self._increase(shard, "unmatched", pipeline.labels.unmatched)
+        self._metrics.labels.add(number, taken - unmatched, unmatched)
+        for case, events in feedback.cases.items():
+            increase = self._growth(shard, f"labelled {case}", events)
+            self._metrics.labels.add_labelled(number, *case, increase)
+        _observe_ranking(number, self._metrics.labels.ranking, feedback)
+
+    def forget(self, number: int) -> None:
+        """A shard was given up: its totals begin anew if it comes back."""
+        self._recent.forget(number)
+        self._counted = defaultdict(int, {k: v for k, v in self._counted.items() if k[0] != number})
+
+    def _increase(self, shard: Shard, name: str, total: int) -> int:
+        """Growth of a total since it was asked last."""
+        return int(self._growth(shard, name, total))
+
+    def _growth(self, shard: Shard, name: str, total: float) -> float:
+        """The same of one that need not be whole."""
+        key = (shard.number, name)
+        before = self._counted[key]
+        self._counted[key] = total
+        return max(total - before, 0)
+
+
+def _observe_ranking(shard: int, metrics: RankingMetrics, feedback: Feedback) -> None:
+    if (figures := feedback.figures()) is not None:
+        metrics.set(shard, figures.auc, figures.average_precision, figures.precision_at)

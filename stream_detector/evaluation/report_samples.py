@@ -1,0 +1,152 @@
+"""What a report shows of a back-test beside scores and labels, seen as the events pass by."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from stream_detector.drift import DriftEvent
+from stream_detector.evaluation.feature_samples import FeatureSamples
+from stream_detector.events import EventBatch, Float64, Int64
+from stream_detector.features import FeatureExtractor
+from stream_detector.pipeline import BatchResult, Pipeline
+
+TOP_ALERTS = 20
+_SETTLING_EVENTS = 10_000
+_MAX_CHANGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAlert:
+    """An alert and what was true of its event.
+
+    Attributes:
+        body: the alert as it would have been written.
+        label: 1, 0 or NaN unknown.
+        score_scale: on which it was raised; the one before while that had not settled, and -1 among
+            the events that are skipped.
+    """
+
+    body: dict[str, Any]
+    label: float
+    score_scale: int
+
+    @property
+    def rank(self) -> tuple[int, float, float, int]:
+        """Larger is rarer; of two alike the earlier one. The last score_scale counts for more."""
+        body = self.body
+        return self.score_scale, body["rarity"], body["score"], -body["receipt"]["sequence"]
+
+
+class Watch:
+    """Looks at a back-test from within, and changes nothing.
+
+    State, bounded but for twelve bytes a chunk: samples of the features, the rarest alerts,
+    counts by feature of what the alerts give as their first reason, each change of the threshold.
+
+    Attributes:
+        samples: of the features.
+        changes: the first drifts that the section `drift` has found, each with the number of events
+            at the end of its batch.
+        reasons: by feature, how often it was an alert's first reason: [label 0, 1, unknown].
+    """
+
+    def __init__(self, pipeline: Pipeline, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
+        """Watch ``pipeline``, which has seen nothing yet."""
+        self.samples = FeatureSamples(skip)
+        self.changes: list[tuple[int, DriftEvent]] = []
+        self.reasons: dict[str, list[int]] = {}
+        self._skip = skip
+        self._top = top
+        self._best: list[tuple[tuple[int, float, float, int], SeenAlert]] = []
+        self._pipeline = pipeline
+        self._extractor = pipeline.features
+        self._changed_at = array("q")
+        self._thresholds = array("d")
+        self._score_scales: list[tuple[int, int]] = [(0, 0)]
+        # As `replay` does: the pipeline takes whatever extracts.
+        pipeline.features = cast("FeatureExtractor", self)
+
+    @property
+    def features(self) -> FeatureExtractor:
+        """The pipeline's own extractor."""
+        return self._extractor
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, as the pipeline wants to know them."""
+        return list(self._extractor.names)
+
+    def extract(self, batch: EventBatch) -> Float64:
+        """Features of events that are scored next, by the state as it is now."""
+        features = self._extractor.extract(batch)
+        self.samples.add(features)
+        at, threshold = self._pipeline.sequence, self._pipeline.threshold.value
+        if not self._thresholds or self._thresholds[-1] != threshold:
+            self._changed_at.append(at)
+            self._thresholds.append(threshold)
+        score_scale = self._pipeline.detector.score_scale
+        if score_scale != self._score_scales[-1][1]:
+            self._score_scales.append((at, score_scale))
+        return features
+
+    def take_labels(self, now_ms: int) -> None:
+        """Labels that have become known, as the pipeline hands them on."""
+        self._extractor.take_labels(now_ms)
+
+    def end_chunk(self) -> None:
+        """A full chunk, as the pipeline tells it."""
+        self._extractor.end_chunk()
+
+    def see(self, batch: EventBatch, outcome: BatchResult) -> None:
+        """Take in what was made of a batch."""
+        room = _MAX_CHANGES - len(self.changes)
+        self.changes += [(self._pipeline.sequence, change) for change in outcome.changes[:room]]
+        if not outcome.alerts:
+            return
+        rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}
+        for alert in outcome.alerts:
+            body = msgspec.json.decode(alert.value or b"{}")
+            label = float(batch.label[rows[alert.offset]])
+            seen = SeenAlert(body, label, self._settled_scale(body["receipt"]["sequence"]))
+            self._count(seen)
+            entry = (seen.rank, seen)
+            if len(self._best) < self._top:
+                heapq.heappush(self._best, entry)
+            else:
+                heapq.heappushpop(self._best, entry)
+
+    def _settled_scale(self, sequence: int) -> int:
+        if sequence < self._skip:
+            return -1
+        at, score_scale = self._score_scales[-1]
+        # With few scores on the new scale, hardly anything is known of how rare one is.
+        return score_scale if not at or sequence >= at + _SETTLING_EVENTS else score_scale - 1
+
+    def _count(self, seen: SeenAlert) -> None:
+        reasons = seen.body["reasons"]
+        if not reasons or seen.body["receipt"]["sequence"] < self._skip:
+            return
+        counts = self.reasons.setdefault(reasons[0]["feature"], [0, 0, 0])
+        counts[2 if np.isnan(seen.label) else int(seen.label)] += 1
+
+    def top_alerts(self) -> list[SeenAlert]:
+        """The rarest alerts, the rarest first."""
+        return [seen for _, seen in sorted(self._best, key=lambda entry: entry[0], reverse=True)]
+
+    def thresholds(self) -> tuple[Int64, Float64]:
+        """First event of each threshold, and the threshold (infinite while none is known)."""
+        return np.array(self._changed_at, np.int64), np.array(self._thresholds, np.float64)
+
+    def score_scales(self, events: int) -> Iterator[tuple[int, int, int]]:
+        """(score_scale, first event, end) of each stretch in which scores are on one scale."""
+        ends = [at for at, _ in self._score_scales[1:]] + [events]
+        for (at, score_scale), end in zip(self._score_scales, ends, strict=True):
+            if end > at:
+                yield score_scale, at, end

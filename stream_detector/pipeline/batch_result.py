@@ -1,0 +1,53 @@
+"""What comes of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.alerts import dead_letter
+from stream_detector.drift import DriftEvent
+from stream_detector.events import EventBatch, Float64, Rejection
+from stream_detector.messages import Outgoing
+from stream_detector.stream_time import Shift
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """What ``process`` made of a batch.
+
+    Attributes:
+        scores: (events,) float64 in the order of the batch, NaN for rejected ones.
+        raised: (events,) bool, above the threshold (before suppression).
+        alerts: messages for the alert topic, in event order.
+        severities: severity of each alert.
+        reasons: the feature that contributed most to each alert that could be explained.
+        dead_letters: messages for the dead-letter topic, in event order.
+        rejections: why, one for each dead letter.
+        suppressed: alerts held back.
+        changes: drifts found.
+        shifts: where the watermark was set to what most events say.
+        challenger_scores: the challenger's, (events,) of each chunk that became full.
+    """
+
+    scores: Float64
+    raised: NDArray[np.bool_]
+    alerts: list[Outgoing] = field(default_factory=list)
+    severities: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    dead_letters: list[Outgoing] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    suppressed: int = 0
+    changes: list[DriftEvent] = field(default_factory=list)
+    shifts: list[Shift] = field(default_factory=list)
+    challenger_scores: list[Float64] = field(default_factory=list)
+
+    def put_aside(self, batch: EventBatch, rows: NDArray[np.intp], detector: str) -> None:
+        """Make dead letters of the rejected ``rows`` of a batch; ``detector``: its name."""
+        for row in rows:
+            rejection = batch.rejection[row]
+            self.rejections.append(rejection)
+            letter = dead_letter(batch.source[row], batch.record[row], rejection, detector)
+            self.dead_letters.append(letter)
