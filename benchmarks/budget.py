@@ -23,7 +23,7 @@ from quality.data import data_directory, load
 from quality.own import configuration, events
 
 from stream_detector.config.derived.fingerprint import state_fingerprint
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 STREAMS = ("shuttle", "cover", "kdd_http", "kdd_smtp", "nsl_kdd", "kdd99_thinned")
 WINDOW, STEP, FACTOR = 10_000, 1000, 1.25
@@ -33,7 +33,7 @@ def raised(rows: np.ndarray, budget: float) -> np.ndarray:
     """(rows,) which were above the threshold of their moment."""
     threshold = {"budget": f"{budget} %", "burn_in": 1000}
     config = configuration(rows.shape[1], {"threshold": threshold})
-    pipeline = Pipeline(config, state_fingerprint(config))
+    pipeline = PipelineCore(config, state_fingerprint(config))
     parts = [
         pipeline.process(events(rows[start : start + 4096], start)).raised
         for start in range(0, len(rows), 4096)

@@ -27,7 +27,7 @@ from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.files import FileSource, typed_columns
 from stream_detector.evaluation.backtest import batches
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 DAY_MS = 86_400_000
 TOP = 100
@@ -56,7 +56,7 @@ def main() -> None:
     numeric, boolean = typed_columns(config)
     path = data_directory(arguments.data) / "card_transactions.csv.gz"
     source = FileSource(str(path), numeric=numeric, boolean=boolean)
-    pipeline = Pipeline(config, state_fingerprint(config))
+    pipeline = PipelineCore(config, state_fingerprint(config))
     card = FieldPlan.of(config).text.index("CUSTOMER_ID")
     columns: list[tuple[np.ndarray, ...]] = []
     begin = time.perf_counter()

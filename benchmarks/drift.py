@@ -31,7 +31,7 @@ from sklearn.metrics import roc_auc_score
 from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.config.models.drift import DriftConfig
 from stream_detector.drift import DriftWatch
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 METHODS = ("adwin", "page_hinkley", "kswin")
 SHIFTS = (0.25, 0.5, 1.0, 2.0)
@@ -114,7 +114,7 @@ def after_a_jump(directory: Path) -> list[dict[str, Any]]:
         rows[middle:, half] += 3.0 * rows[:, half].std(axis=0)
         for title, sections in answers():
             config = configuration(rows.shape[1], sections)
-            pipeline = Pipeline(config, state_fingerprint(config))
+            pipeline = PipelineCore(config, state_fingerprint(config))
             scores, found = [], []
             for start in range(0, len(rows), CHUNK):
                 outcome = pipeline.process(events(rows[start : start + CHUNK], start))

@@ -36,7 +36,7 @@ from stream_detector.config.models.config import Config
 from stream_detector.decoding import Decoder
 from stream_detector.events import NO_TIMESTAMP, EventBatch, PlainRecord, TopicPartition
 from stream_detector.features import FeatureExtractor
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 DELAY = 100
 UNSCORED = 512
@@ -112,7 +112,7 @@ def batches(config: Config, rows: list[dict[str, Any]]) -> Iterator[EventBatch]:
 def ours(name: str, rows: list[dict[str, Any]], detector: dict[str, Any]) -> np.ndarray:
     """Our scores."""
     config = configuration(name, rows, detector)
-    pipeline = Pipeline(config, state_fingerprint(config))
+    pipeline = PipelineCore(config, state_fingerprint(config))
     return np.concatenate([pipeline.process(batch).scores for batch in batches(config, rows)])
 
 

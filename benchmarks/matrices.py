@@ -10,7 +10,7 @@ import numpy as np
 from stream_detector.config import Config, FieldPlan, state_fingerprint
 from stream_detector.config.loading.load import parse
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition, object_column
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 START_MS = 1_500_000_000_000
 SOURCE = TopicPartition("events", 0)
@@ -22,9 +22,9 @@ def numeric_config(columns: int, **sections: Any) -> Config:
     return parse(json.dumps({"name": "matrix", "features": features, **sections}), "-", {}).config
 
 
-def new_pipeline(config: Config) -> Pipeline:
+def new_pipeline(config: Config) -> PipelineCore:
     assert FieldPlan.of(config).numeric
-    return Pipeline(config, state_fingerprint(config))
+    return PipelineCore(config, state_fingerprint(config))
 
 
 def batch_of(rows: np.ndarray, first: int = 0, labels: np.ndarray | None = None) -> EventBatch:

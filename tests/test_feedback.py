@@ -17,7 +17,7 @@ from stream_detector.config.loading.load import parse
 from stream_detector.config.models.labels import LabelsConfig
 from stream_detector.labels import Feedback, Gate
 from stream_detector.labels.feedback import JUDGED_ROWS
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 HOUR_MS = 3_600_000
 
@@ -203,7 +203,7 @@ def test_labels_of_a_topic_meet_the_alerts_of_a_detector_without_labels():
     kafka |= {"dead_letters": "d", "labels": "labels"}
     topic = {name: value for name, value in LABELS.items() if name != "field"}
     config = parse(json.dumps({**SETTINGS, "labels": topic, "kafka": kafka}), "f", {}).config
-    pipeline = Pipeline(config, "f")
+    pipeline = PipelineCore(config, "f")
     outcome = pipeline.process(mixed(config, records(3000), 20))
     assert pipeline.labels.taken == 3000
     assert pipeline.labels.feedback is not None

@@ -18,7 +18,7 @@ from stream_detector.config import Config, FieldPlan, state_fingerprint
 from stream_detector.config.loading.load import parse
 from stream_detector.decoding import Decoder, LabelDecoder
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 EVENTS, LABELS = TopicPartition("events", 0), TopicPartition("labels", 0)
 LEARNING: dict[str, Any] = {
@@ -69,14 +69,14 @@ def mixed(config: Config, stream: list[PlainRecord], delay: int) -> EventBatch:
     return together.take(np.argsort(place, kind="stable"))
 
 
-def run(config: Config, batch: EventBatch, cuts: list[int]) -> tuple[Pipeline, bytes]:
-    pipeline = Pipeline(config, state_fingerprint(config))
+def run(config: Config, batch: EventBatch, cuts: list[int]) -> tuple[PipelineCore, bytes]:
+    pipeline = PipelineCore(config, state_fingerprint(config))
     scores = []
     for start, stop in zip([0, *cuts], [*cuts, len(batch)], strict=True):
         part = batch.take(slice(start, stop))
         of_events = np.array([source == EVENTS for source in part.source], dtype=bool)
         scores.append(pipeline.process(part).scores[of_events])
-        follower = Pipeline(config, state_fingerprint(config))
+        follower = PipelineCore(config, state_fingerprint(config))
         follower.restore(pipeline.state())
         pipeline = follower
     return pipeline, np.concatenate(scores).tobytes()
@@ -158,7 +158,7 @@ def test_what_is_no_label_is_a_bad_record(value: bytes | None, reason: str) -> N
     decoder = LabelDecoder(config.labels, FieldPlan.of(config))
     batch = decoder.decode(LABELS, [PlainRecord(0, 5, None, value)])
     assert batch.rejection[0].reason == reason
-    outcome = Pipeline(config, "x").process(batch)
+    outcome = PipelineCore(config, "x").process(batch)
     assert [letter.source for letter in outcome.dead_letters] == [LABELS]
 
 

@@ -23,7 +23,7 @@ from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.figures import DAY_MS
 from stream_detector.evaluation.report_samples import Watch
 from stream_detector.markup import Markup, escape, escape_lines, join, raw, short, tag
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 from stream_detector.report.analysis import Provenance, analyse
 from stream_detector.report.inside import configuration_text
 from stream_detector.report.page import page
@@ -303,7 +303,7 @@ def check(text):
 
 def watched(config, path, *, skip=0, resamples=100, see=None):
     """(scored, watch, analysis) of a file."""
-    pipeline = Pipeline(config, state_fingerprint(config))
+    pipeline = PipelineCore(config, state_fingerprint(config))
     watch = Watch(pipeline, skip=skip)
     scored = backtest(config, FileSource(str(path)), pipeline=pipeline, see=watch.see)
     return scored, watch, analyse(config, scored, watch, MADE, skip=skip, resamples=resamples)
@@ -496,7 +496,7 @@ def test_the_size_of_a_report_does_not_grow_with_the_stream():
     sizes = []
     for count in (50_000, 400_000):
         random = np.random.default_rng(0)
-        pipeline = Pipeline(config, state_fingerprint(config))
+        pipeline = PipelineCore(config, state_fingerprint(config))
         watch = Watch(pipeline)
         scores = random.normal(size=count)
         scored = Scored(

@@ -20,7 +20,7 @@ from stream_detector.config.models.config import SuppressionConfig
 from stream_detector.daemon.shard import Shard
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, TopicPartition
 from stream_detector.merge import Merger
-from stream_detector.pipeline import BatchResult, Pipeline
+from stream_detector.pipeline import BatchResult, PipelineCore
 from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.snapshots import encode
 from stream_detector.stream_time import HELD, Shift, StreamTime
@@ -365,7 +365,7 @@ def test_an_operator_sets_a_watermark() -> None:
     pipeline = new_pipeline(config)
     run_in_cuts(pipeline, config, as_records(FRAUDS[:200], False), [])
     pipeline.set_watermark(BASE)
-    restored = Pipeline(config, "x")
+    restored = PipelineCore(config, "x")
     restored.restore(pipeline.state())
     assert restored.watermark_ms == BASE
     assert int(max(*restored.features.state()["windows"]["user"]["last_time"])) == BASE

@@ -10,7 +10,7 @@ import numpy as np
 from stream_detector.config import Config, state_fingerprint
 from stream_detector.config.loading.load import parse
 from stream_detector.events import NO_TIMESTAMP, EventBatch, PlainRecord, TopicPartition
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 BATCH = 4096
 SOURCE = TopicPartition("quality", 0)
@@ -37,7 +37,7 @@ def prequential(features: np.ndarray, sections: dict[str, Any] | None = None) ->
         sections: as for ``configuration``.
     """
     config = configuration(features.shape[1], sections)
-    pipeline = Pipeline(config, state_fingerprint(config))
+    pipeline = PipelineCore(config, state_fingerprint(config))
     parts = [
         pipeline.process(events(features[start : start + BATCH], start)).scores
         for start in range(0, len(features), BATCH)

@@ -23,7 +23,7 @@ from stream_detector.config.derived.rewrite import NotRewritableError, exchange_
 from stream_detector.config.loading.load import parse
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 _ABOUT = """\
 Let the challenger take the champion's place: writes the configuration with the two exchanged.
@@ -107,7 +107,7 @@ def _verdict(config: Config, number: int) -> Iterator[str]:
                 f"shard {number}: the newest snapshot is of another configuration: "
                 + "; ".join(found.differences)
             )
-        pipeline = Pipeline(config, "")
+        pipeline = PipelineCore(config, "")
         pipeline.restore(found.snapshot.state)
         challenge = pipeline.challenge
         assert challenge is not None

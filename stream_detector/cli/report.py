@@ -16,7 +16,7 @@ from stream_detector.connectors.base import Source
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.report_samples import Watch
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 from stream_detector.report.analysis import Provenance, analyse
 from stream_detector.report.page import page
 
@@ -34,7 +34,7 @@ class Report:
         self._config = config
         self._skip = skip
         self._resamples = resamples
-        self._pipeline = Pipeline(config, state_fingerprint(config))
+        self._pipeline = PipelineCore(config, state_fingerprint(config))
         self._watch = Watch(self._pipeline, skip=skip)
 
     def backtest(self, source: Source, progress: Callable[[int], None]) -> Scored:

@@ -19,7 +19,7 @@ from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.decoding.times import read_time
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.merge import lanes_of, lanes_state
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 from stream_detector.snapshots import Snapshot, encode
 
 _ABOUT = """\
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def with_watermark(config: Config, snapshot: Snapshot, time_ms: int) -> tuple[int, Snapshot]:
     """The watermark of before, and the snapshot with another one, in its partitions too."""
-    pipeline = Pipeline(config, snapshot.meta["configuration"])
+    pipeline = PipelineCore(config, snapshot.meta["configuration"])
     pipeline.restore(snapshot.state)
     before_ms = pipeline.watermark_ms
     pipeline.set_watermark(time_ms)

@@ -25,7 +25,7 @@ from stream_detector.failpoints import failpoint
 from stream_detector.journal import JournalRecord, Range
 from stream_detector.merge import LaneTime, Merger, Step, lanes_of, lanes_state
 from stream_detector.messages import Outgoing
-from stream_detector.pipeline import BatchResult, Pipeline, promoted
+from stream_detector.pipeline import BatchResult, PipelineCore, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -67,7 +67,7 @@ class Shard:
             self._label_decoder = LabelDecoder(config.labels, FieldPlan.of(config))
         step_ms = int(config.event.max_step * 1000)
         self.merger = Merger(record_steps=True, max_step_ms=step_ms)
-        self.pipeline = Pipeline(config, self.configuration, metrics.stage)
+        self.pipeline = PipelineCore(config, self.configuration, metrics.stage)
         self._backlog = cuts.Backlog()
         self.dirty = False
         self.fetch_positions: dict[TopicPartition, int] = {}
@@ -179,7 +179,7 @@ class Shard:
             return
         state = promoted(self.pipeline.state(), self._former)
         self._former = None
-        self.pipeline = Pipeline(self._config, self.configuration, self._metrics.stage)
+        self.pipeline = PipelineCore(self._config, self.configuration, self._metrics.stage)
         self.pipeline.restore(state)
         self.pipeline.rescore()
         log.info(
@@ -330,7 +330,7 @@ class Shard:
             self._former = self._before_promotion(snapshot)
         if self._former is not None:
             former = meta["configuration"]
-            self.pipeline = Pipeline(self._former, former, self._metrics.stage)
+            self.pipeline = PipelineCore(self._former, former, self._metrics.stage)
         elif differences := state_differences(meta, self._config):
             raise StateMismatchError(
                 "the stored state was made under another configuration: "

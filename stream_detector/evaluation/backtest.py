@@ -15,7 +15,7 @@ from stream_detector.connectors.base import Source
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.messages import Outgoing
-from stream_detector.pipeline import BatchResult, Pipeline
+from stream_detector.pipeline import BatchResult, PipelineCore
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Scored:
 
 
 def batches(
-    config: Config, source: Source, pipeline: Pipeline
+    config: Config, source: Source, pipeline: PipelineCore
 ) -> Iterator[tuple[EventBatch, BatchResult]]:
     """Decode and process a finite source to its end, batch by batch.
 
@@ -69,7 +69,7 @@ def backtest(
     config: Config,
     source: Source,
     *,
-    pipeline: Pipeline | None = None,
+    pipeline: PipelineCore | None = None,
     keep_alerts: int = 1000,
     progress: Callable[[int], None] = lambda _events: None,
     see: Callable[[EventBatch, BatchResult], None] | None = None,
@@ -86,7 +86,7 @@ def backtest(
         see: called with each batch and what was made of it.
     """
     if pipeline is None:
-        pipeline = Pipeline(config, state_fingerprint(config))
+        pipeline = PipelineCore(config, state_fingerprint(config))
     none = np.empty(0, np.int64)
     result = Scored(np.empty(0), np.empty(0), np.empty(0, bool), none, none, False)
     columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64, Int64, Int64]] = []

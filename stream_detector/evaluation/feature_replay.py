@@ -28,7 +28,7 @@ from stream_detector.events import (
     object_column,
 )
 from stream_detector.features import FeatureExtractor
-from stream_detector.pipeline import Pipeline
+from stream_detector.pipeline import PipelineCore
 
 _BATCH = 5000
 _SOURCE = TopicPartition("replay", 0)
@@ -114,7 +114,7 @@ def record(
         progress: called with the number of events so far.
     """
     quiet = _without_alerts(config)
-    pipeline = Pipeline(quiet, state_fingerprint(quiet))
+    pipeline = PipelineCore(quiet, state_fingerprint(quiet))
     recorder = _Recorder(pipeline.features, file)
     pipeline.features = cast("FeatureExtractor", recorder)
     scored = backtest(quiet, source, pipeline=pipeline, keep_alerts=0, progress=progress)
@@ -145,7 +145,7 @@ def replay(
         (stop,) float64; None where it was given up.
     """
     config = recording.config.model_copy(update={"detector": detector})
-    pipeline = Pipeline(config, state_fingerprint(config))
+    pipeline = PipelineCore(config, state_fingerprint(config))
     stored = _Stored(pipeline.features.names, recording.features)
     pipeline.features = cast("FeatureExtractor", stored)
     scores = np.empty(stop)

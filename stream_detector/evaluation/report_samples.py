@@ -15,7 +15,7 @@ from stream_detector.drift import DriftEvent
 from stream_detector.evaluation.feature_samples import FeatureSamples
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.features import FeatureExtractor
-from stream_detector.pipeline import BatchResult, Pipeline
+from stream_detector.pipeline import BatchResult, PipelineCore
 
 TOP_ALERTS = 20
 _SETTLING_EVENTS = 10_000
@@ -57,7 +57,7 @@ class Watch:
         reasons: by feature, how often it was an alert's first reason: [label 0, 1, unknown].
     """
 
-    def __init__(self, pipeline: Pipeline, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
+    def __init__(self, pipeline: PipelineCore, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
         """Watch ``pipeline``, which has seen nothing yet."""
         self.samples = FeatureSamples(skip)
         self.changes: list[tuple[int, DriftEvent]] = []

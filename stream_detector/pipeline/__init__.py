@@ -1,7 +1,7 @@
 """One shard's mind: composes features, scaling, detector, threshold and alerts."""
 
 from stream_detector.pipeline.batch_result import BatchResult
-from stream_detector.pipeline.core import Pipeline
+from stream_detector.pipeline.core import PipelineCore
 from stream_detector.pipeline.shadow_model import ShadowModel, promoted
 
-__all__ = ["BatchResult", "Pipeline", "ShadowModel", "promoted"]
+__all__ = ["BatchResult", "PipelineCore", "ShadowModel", "promoted"]

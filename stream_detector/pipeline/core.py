@@ -49,8 +49,10 @@ def _untimed(_stage: str) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-class Pipeline:
+class PipelineCore:
     """Scores, explains and learns the events of one shard, in the order they are given.
+
+    Takes decoded batches; ``stream_detector.Pipeline`` is the object around it for callers.
 
     State: the windows and category tables of the features, the scaler, the detector, the
     threshold, the chunk in hand, pending labels, suppressed keys; each bounded by its own rule.

@@ -12,7 +12,7 @@ from stream_detector.config import Config, FieldPlan, state_fingerprint
 from stream_detector.config.loading.load import parse
 from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, PlainRecord, TopicPartition
-from stream_detector.pipeline import BatchResult, Pipeline
+from stream_detector.pipeline import BatchResult, PipelineCore
 
 SOURCE = TopicPartition("events", 0)
 
@@ -71,8 +71,8 @@ def records(count: int, seed: int = 0) -> list[PlainRecord]:
     return made
 
 
-def new_pipeline(config: Config) -> Pipeline:
-    return Pipeline(config, state_fingerprint(config))
+def new_pipeline(config: Config) -> PipelineCore:
+    return PipelineCore(config, state_fingerprint(config))
 
 
 def decode(config: Config, some: list[PlainRecord]) -> EventBatch:
@@ -80,7 +80,7 @@ def decode(config: Config, some: list[PlainRecord]) -> EventBatch:
 
 
 def run_in_cuts(
-    pipeline: Pipeline, config: Config, some: list[PlainRecord], cuts: list[int]
+    pipeline: PipelineCore, config: Config, some: list[PlainRecord], cuts: list[int]
 ) -> list[BatchResult]:
     """Process records in batches that end at ``cuts``."""
     edges = [0, *sorted({c for c in cuts if 0 < c < len(some)}), len(some)]
