@@ -100,6 +100,12 @@ def wait_committed(bootstrap: str, group: str, count: int) -> None:
     wait_until(committed, "everything to be committed", every=0.3)
 
 
+def wait_committed_work(daemon: DaemonProcess, bootstrap: str, group: str, count: int) -> None:
+    """Wait until this daemon has taken in so many records and its group has committed them."""
+    daemon.wait_processed(count)
+    wait_committed(bootstrap, group, count)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_partitions_added_at_random_moments_of_a_replay_double_nothing(
     kafka, tmp_path: Path, seed: int
