@@ -57,7 +57,7 @@ def json_schema(kinds: Iterable[str] = ()) -> dict[str, Any]:
     by_path = _excluding(_BY_CLASS_PATH, [kind for kind in known if ":" in kind])
     definitions["ByClassPath"] = by_path
     detectors["oneOf"].append({"$ref": "#/$defs/ByClassPath"})
-    for section in (schema, definitions["Challenger"]):
+    for section in (schema, definitions["ChallengerConfig"]):
         field = section["properties"]["detector"]
         del field[PLACEHOLDER]
         field |= detectors
