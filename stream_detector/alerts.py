@@ -1,4 +1,4 @@
-"""What leaves the pipeline: alerts, dead letters, and the suppression of repeated alerts."""
+"""Output of the pipeline: alerts, dead letters, and the suppression of repeated alerts."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def dead_letter(
 
 
 class Suppressor:
-    """One alert a key and period of the stream's time; counts what it holds back.
+    """Lets one alert through a key and period of the stream's time; counts what it holds back.
 
     A period begins at the watermark at the latest: what an event claims beyond it cannot hold back
     the alerts of others. Nor does a watermark that is a step ahead, or stands still over a gap:
@@ -149,7 +149,7 @@ class Suppressor:
         self._until: dict[str, tuple[int, int]] = {}
 
     def admit(self, key: str, time_ms: int, mark_ms: int) -> int | None:
-        """How many alerts of ``key`` were held back since its last one; None to hold back.
+        """Return how many alerts of ``key`` were held back since its last one; None to hold back.
 
         Args:
             key: what alerts are grouped by.

@@ -27,7 +27,7 @@ NO_TIMESTAMP = -1
 
 @dataclass(frozen=True, order=True, slots=True)
 class TopicPartition:
-    """Where a record came from. Files and memory use their name as topic and partition 0."""
+    """Origin of a record. Files and memory use their name as topic and partition 0."""
 
     topic: str
     partition: int
@@ -41,7 +41,7 @@ class Record(Protocol):
 
     @property
     def offset(self) -> int:
-        """Its place in its partition."""
+        """The record's place in its partition."""
 
     @property
     def timestamp(self) -> int:
@@ -61,7 +61,7 @@ class Record(Protocol):
 
 
 def record_bytes(record: Record) -> int:
-    """How many bytes a record holds, about: names of headers count as their characters."""
+    """Estimate the bytes that a record holds: names of headers count as their characters."""
     size = len(record.key or b"") + len(record.value or b"")
     for name, content in record.headers:
         size += len(name) + len(content or b"")
@@ -160,7 +160,7 @@ class EventBatch:
 
     @staticmethod
     def concatenate(batches: Sequence[EventBatch]) -> EventBatch:
-        """One batch out of several (at least one), one after the other."""
+        """Join several batches (at least one) into one, one after the other."""
         if len(batches) == 1:
             return batches[0]
         return EventBatch(

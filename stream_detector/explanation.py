@@ -17,16 +17,16 @@ class Group(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The group's name, as people call it."""
 
     @property
     def columns(self) -> tuple[int, ...]:
-        """Its columns in the feature matrix."""
+        """The group's columns in the feature matrix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One line of an explanation.
+    """A line of an explanation.
 
     Attributes:
         group: index of the feature group.
@@ -43,7 +43,7 @@ class Reason:
 def contributions(
     detector: Detector, groups: Sequence[Group], row: Rows, usual: Float64
 ) -> Float64:
-    """How much of one event's score each group of features accounts for.
+    """Return how much of one event's score each group of features accounts for.
 
     A detector that knows (``contributions``: an autoencoder's error by feature) is asked. For the
     rest each group in turn is replaced by its usual value and the fall of the score is taken:

@@ -20,7 +20,7 @@ class FailpointError(ValueError):
 
 @dataclass(slots=True)
 class Fault:
-    """What is to happen at a place.
+    """Fault that is to happen at a place.
 
     Attributes:
         after: how often the place is still to be passed unharmed, plus one.

@@ -1,4 +1,4 @@
-"""What bytes look like that are no JSON object: whose format it is, and what to do about it.
+"""Recognition of bytes that are no JSON object: whose format they are, and what to do.
 
 Judged by the first bytes alone, and only once a value could not be read as it should be.
 """
@@ -40,7 +40,7 @@ def json_of(value: bytes) -> bytes:
 
 
 def looks_like(value: bytes) -> str | None:
-    """What a value seems to be and what to do, for people; None where nothing is known."""
+    """Describe what a value seems to be and what to do, for people; None if nothing is known."""
     for start, what in _STARTS:
         if value.startswith(start):
             return what

@@ -43,7 +43,7 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One commit of one shard.
+    """Record of one commit of one shard.
 
     Attributes:
         shard: the shard's number.
@@ -113,7 +113,7 @@ def encode(record: JournalRecord) -> bytes:
 
 
 def link_of(data: bytes) -> str:
-    """What the next record names as its ``previous``."""
+    """Return what the next record names as its ``previous``."""
     return blake2b(data, digest_size=16).hexdigest()
 
 

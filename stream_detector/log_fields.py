@@ -1,4 +1,4 @@
-"""What a log line carries besides its message. On the ground floor: every room may log."""
+"""Fields of a log line besides its message. On the ground floor: every room may log."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _marked(changed: Outgoing, original: Outgoing) -> Outgoing:
 
 
 def _reasons_at(headers: Headers) -> int | None:
-    """Where a dead letter's own headers begin: a letter that was a letter before has two sets."""
+    """Find where a dead letter's own headers begin: a letter of a letter has two sets."""
     for index in range(len(headers) - 1, -1, -1):
         if headers[index][0] == f"{DEAD_LETTER}topic":
             return index
@@ -203,7 +203,7 @@ def _with_short_texts(tree: Any) -> Any:
 
 
 def digest(key: bytes | None, value: bytes | None, headers: Any) -> bytes:
-    """Of a message's content but for its record's timestamp, which older versions do not tell."""
+    """Digest a message's content without its record's timestamp, which older versions lack."""
     parts: list[bytes | None] = [key, value]
     for name, content in headers:
         if name != ORIGINAL_TIMESTAMP:

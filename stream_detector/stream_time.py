@@ -1,4 +1,4 @@
-"""What time it is in a stream: decided by many events, so that no single one can steer it.
+"""Time of a stream: decided by many events, so that no single one can steer it.
 
 Every readable event claims a time. Claims are held against the median of the last ``HELD`` of
 them, which a minority cannot move: with fewer than half of them wrong it lies among the right ones.
@@ -50,7 +50,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a sequence of claims was found to be.
+    """Outcome of reading a sequence of claims.
 
     Attributes:
         marks: (events,) the watermark after each.

@@ -145,7 +145,7 @@ def check_score_is_pure(factory: Factory, **parameters: Any) -> None:
 
 
 def check_score_changes_nothing_learnt_later(factory: Factory, **parameters: Any) -> None:
-    """What was scored in between makes no difference to what is learnt: score never learns."""
+    """Check that what is scored in between makes no difference to what is learnt."""
     one, other = factory(FEATURES, **parameters), factory(FEATURES, **parameters)
     for number in range(6):
         rows, labels = _chunk(number)

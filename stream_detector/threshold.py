@@ -1,4 +1,4 @@
-"""Which scores become alerts: a fixed score, or a budget kept by a running quantile.
+"""Threshold above which scores become alerts: fixed, or a budget kept by a running quantile.
 
 The threshold changes only when a chunk is full, like everything that learns, so a score is judged
 by a threshold that has not seen it.
@@ -187,14 +187,14 @@ class AlertThreshold:
         return self._alerts / self._events if self._events else 0.0
 
     def exceeded(self, scores: Float64, first_sequence: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which of ``scores`` alert; ``first_sequence`` counts the events before the first."""
+        """Tell which of ``scores`` alert; ``first_sequence`` counts the events before the first."""
         flags = scores > self._value
         if first_sequence < self._burn_in:
             flags[: self._burn_in - first_sequence] = False
         return flags
 
     def rarity(self, score: float) -> float:
-        """One in how many events has such a score."""
+        """Return the rarity of a score: one in so many events has it."""
         return 1.0 / self._tail.share_above(score)
 
     def learn(self, scores: Float64, flags: np.ndarray[Any, Any], pace: AlertPace) -> None:

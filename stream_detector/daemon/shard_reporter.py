@@ -1,4 +1,4 @@
-"""What a shard did, told to the metrics."""
+"""Reports a shard's work to the metrics."""
 
 from __future__ import annotations
 

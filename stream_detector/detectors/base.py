@@ -67,7 +67,7 @@ class DetectorConfig(Model):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of every random draw.")
 
     def has_member(self, member: str) -> bool:  # noqa: ARG002 - where members can be left out
-        """Whether a detector with these parameters has the member (one of its ``members``)."""
+        """Tell whether a detector with these parameters has the member (one of its ``members``)."""
         return True
 
 
@@ -166,7 +166,7 @@ class Detector(ABC):
 
     @property
     def uses_labels(self) -> bool:
-        """Whether ``learn`` of this very detector makes something of labels."""
+        """Tell whether ``learn`` of this detector, with its parameters, uses labels."""
         return self.labels != "ignored"
 
     @property
@@ -179,7 +179,7 @@ class Detector(ABC):
         return 0
 
     def contributions(self, rows: Rows) -> Float64 | None:  # noqa: ARG002 - not known here
-        """What each feature contributed to the scores; None: occlusion is to find out.
+        """Return each feature's contribution to the scores; None leaves them to occlusion.
 
         Returns:
             (events, features) float64, at least 0, larger for features that made the row stranger.

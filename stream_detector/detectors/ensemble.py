@@ -48,7 +48,7 @@ class EnsembleConfig(DetectorConfig):
     )
 
     def has_member(self, member: str) -> bool:
-        """Whether it is there: autoencoder and neighbours can be left out."""
+        """Tell whether the member is there: autoencoder and neighbours can be left out."""
         return bool(getattr(self, member, True))
 
 
@@ -209,11 +209,11 @@ class Ensemble(Detector):
         return scores
 
     def _isolation(self, distances: Float64) -> Float64:
-        """What the nearest neighbours' scores add, (events,) of either sign."""
+        """Return what the nearest neighbours' scores add, (events,), of either sign."""
         return self._added(ISOLATION_WEIGHT, distances, self._nearness_moments)
 
     def _surprise(self, scores: Float64, moments: RunningMoments) -> Float64:
-        """What a member's scores add, (events,) at least 0."""
+        """Return what a member's scores add, (events,), at least 0."""
         return np.maximum(self._added(SURPRISE_WEIGHT, scores, moments), 0.0)
 
     def _added(self, weight: float, scores: Float64, moments: RunningMoments) -> Float64:

@@ -57,7 +57,7 @@ def ambiguous(kind: str, points: Sequence[EntryPoint], *, own: bool) -> str:
 
 
 def looks_like_class_path(kind: str) -> bool:
-    """Whether a name is meant for a class path, rightly written or not."""
+    """Tell whether a name is meant as a class path, rightly written or not."""
     return ":" in kind or "." in kind
 
 
@@ -130,7 +130,7 @@ def _mistake(found: Any) -> str | None:
 
 
 def _mismatch(found: type[Detector], config: type[DetectorConfig]) -> str | None:
-    """What of a detector's declaration does not fit the rest of it."""
+    """Describe what in a detector's declaration contradicts the rest of it."""
     fields = set(config.model_fields) - {"kind"}
     if "distribution" in fields:
         return f"cannot have a parameter 'distribution' in {config.__name__}: the name is taken"

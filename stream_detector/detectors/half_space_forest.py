@@ -136,7 +136,7 @@ class HalfSpaceForest(Detector):
         self._shares = None
 
     def contributions(self, rows: Rows) -> Float64:
-        """How many nats each feature's cuts added on the way to the cell, (events, features)."""
+        """Return the nats that each feature's cuts added on the way to the cell, per event."""
         shares = np.zeros(rows.features.shape)
         if self._total == 0:
             return shares

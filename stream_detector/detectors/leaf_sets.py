@@ -1,4 +1,4 @@
-"""Which leaf of each tree a row ends in, without walking down the trees."""
+"""Find the leaf of each tree that a row ends in, without walking down the trees."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Loda(Detector):
         self._rarity = None
 
     def contributions(self, rows: Rows) -> Float64:
-        """How many nats rarer each feature made the row than its mean would, at least 0."""
+        """Return how many nats rarer each feature made the row than its mean would, at least 0."""
         shares = np.zeros(rows.standardised.shape)
         if self._total == 0:
             return shares

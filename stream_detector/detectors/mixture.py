@@ -1,4 +1,4 @@
-"""How far to trust the trees, and how far the network: by their late losses on new labels."""
+"""Weights of the trees and of the network, from their recent losses on new labels."""
 
 from __future__ import annotations
 

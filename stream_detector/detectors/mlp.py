@@ -1,4 +1,4 @@
-"""What the two scikit-learn networks share: fast forward pass, steps, state out and in."""
+"""Parts shared by the two scikit-learn networks: fast forward pass, steps, state out and in."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class OnlineNetwork:
             np.maximum(values, 0.0, out=values)
 
     def step(self, inputs: Float64, targets: Float64) -> None:
-        """One step of Adam on all rows together (at least one).
+        """Take one step of Adam on all rows together (at least one).
 
         Args:
             inputs: (rows, features) float64.

@@ -131,7 +131,7 @@ class RandomFourier(Detector):
         self._precision = None
 
     def falls(self, rows: Rows) -> Float64:
-        """How far the score falls with each feature in turn at its mean, (events, features).
+        """Return the fall of the score with each feature in turn at its mean, (events, features).
 
         Occlusion by single features, for a detector that this is a part of; rows of zeros, which
         fill a block up, get zeros.

@@ -105,7 +105,7 @@ def _adapter(models: tuple[type[DetectorConfig], ...]) -> TypeAdapter[DetectorCo
 
 
 def identity(config: DetectorConfig) -> dict[str, Any]:
-    """What a state is made under: the parameters, and of somebody else's detector its release."""
+    """Return what identifies a state: the parameters and, for a foreign detector, its release."""
     parameters = config.model_dump(mode="json")
     found = find_detector(config.kind)
     if found.distribution is None:
@@ -131,7 +131,7 @@ def read_identity(stored: Any, known: Iterable[DetectorConfig]) -> DetectorConfi
 
 
 def search_space(kind: str) -> SearchSpace:
-    """What `tune` may try.
+    """Return the values that `tune` may try.
 
     Raises ``ConfigurationError`` where a detector has none.
     """

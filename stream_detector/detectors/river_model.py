@@ -106,7 +106,7 @@ class RiverModel(Detector):
 
     @property
     def uses_labels(self) -> bool:
-        """Whether the model is a classifier."""
+        """Tell whether the model is a classifier."""
         return self._classifies
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:
@@ -158,7 +158,7 @@ class RiverModel(Detector):
         self._low, self._high = low, high
 
     def _events(self, rows: Rows) -> list[dict[int, float]]:
-        """One dict an event, column number to scaled value."""
+        """Yield one dict an event, from column number to scaled value."""
         if self._scaling == "standard":
             values = clipped(rows.standardised, CLIP)
         elif self._scaling == "none":

@@ -1,4 +1,4 @@
-"""How `tune` draws a value of a parameter: what a detector's ``search_space`` is made of."""
+"""Distributions that `tune` draws parameters from: the parts of a ``search_space``."""
 
 from __future__ import annotations
 

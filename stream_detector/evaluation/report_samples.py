@@ -1,4 +1,4 @@
-"""What a report shows of a back-test beside scores and labels, seen as the events pass by."""
+"""Samples for a report beside scores and labels, taken as a back-test's events pass by."""
 
 from __future__ import annotations
 

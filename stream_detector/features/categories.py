@@ -116,7 +116,7 @@ class HashEncoder:
 
 
 class RarityEncoder:
-    """One column: minus the log of the probability of the value, as of just before the event.
+    """Encodes a value in one column: minus the log of its probability just before the event.
 
     The probability is that of escape method C (Witten and Bell 1991, "The zero-frequency problem"):
     with n occurrences of values in the table and o times that a value was not there, a value seen

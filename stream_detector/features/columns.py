@@ -1,4 +1,4 @@
-"""What every encoder gives the extractor: named columns, groups of them, and numbers."""
+"""Interface of an encoder to the extractor: named columns, groups of them, and numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST = 1e100
 
 @dataclass(frozen=True, slots=True)
 class FeatureGroup:
-    """What one line of an explanation is about.
+    """Columns that one line of an explanation is about.
 
     Attributes:
         name: unique among the groups of an extractor.
@@ -43,11 +43,11 @@ class Encoder(Protocol):
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """How each column was made of a number in its own unit."""
+        """Return how each column was made from a number in its own unit."""
 
     @property
     def groups(self) -> tuple[FeatureGroup, ...]:
-        """Its groups; together they have every column once."""
+        """Return the groups; together they have every column once."""
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """Write (events, columns) float64 into ``out``; what it remembers moves on."""

@@ -26,7 +26,7 @@ _UNSORTED = 4096
 
 @dataclass(frozen=True)
 class Correction:
-    """What changes for one key when the label of one of its events does.
+    """Changes for one key when the label of one of its events changes.
 
     Attributes:
         slot: of the key.
@@ -162,7 +162,7 @@ class CountedEvents:
         self._columns, self._begin, self._indexed = grown, 0, 0
 
     def place_of(self, identity: int) -> int | None:
-        """Where an event is held, the newest of its id; until more events are added."""
+        """Return where an event, the newest of its id, is held until more events are added."""
         ids = self._columns["id"]
         if self._end - self._indexed > max(_UNSORTED, self.held // 8):
             places = np.arange(self._begin, self._end)
@@ -209,7 +209,7 @@ def _marks(
 
 
 def _runs(old: NDArray[np.bool_], new: NDArray[np.bool_], runs: Float64) -> tuple[float, float]:
-    """How many positives, and how many negatives, came last in a row; one of them is 0.
+    """Return how many positives, and negatives, came last in a row; one of them is 0.
 
     Args:
         old: (events,) whether each event remembered was positive before.

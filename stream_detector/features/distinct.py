@@ -1,4 +1,4 @@
-"""How many different values a key had of late: a sketch of a few slots a key."""
+"""Approximate number of different values a key had lately: a sketch of a few slots a key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sketch_slots(texts: Sequence[str | None]) -> Int64:
 
 
 def _increments() -> Float64:
-    """What the i-th most recently touched slot adds to the number of values.
+    """Return what the i-th most recently touched slot adds to the number of values.
 
     With i of m slots touched, linear counting puts the number of values at -m ln(1 - i / m)
     (Whang, Vander-Zanden and Taylor 1990, eq. 4). The last step, to infinity, is taken to a half

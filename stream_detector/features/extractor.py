@@ -113,7 +113,7 @@ class FeatureExtractor:
             remembering.end_chunk()
 
     def describe(self, group: FeatureGroup, batch: EventBatch, row: int, x: Float64) -> Any:
-        """What a person would want to see of a group, as a JSON value.
+        """Return the value of a group that a person would want to see, as a JSON value.
 
         Args:
             group: one of ``groups``.

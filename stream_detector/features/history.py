@@ -170,7 +170,7 @@ def _numbers(rows: NDArray[np.void]) -> Float64:
 
 
 def _worth_a_round(left: Int64) -> bool:
-    """Whether a round over keys with ``left`` events each is cheaper than walking along each key.
+    """Tell whether a round over keys with ``left`` events is cheaper than walking along each key.
 
     A walk uses plain floats. Both round alike (IEEE 754 addition, multiplication and division, each
     rounded once), so the choice never shows in a bit.

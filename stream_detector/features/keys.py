@@ -1,4 +1,4 @@
-"""Which keys a window remembers, in which slot of its arrays, and who is forgotten first."""
+"""Keys that a window remembers, their slots in its arrays, and the order of forgetting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the events of a key turned out to be anomalous, as far as labels are known."""
+"""Shares of a key's events that turned out to be anomalous, as far as labels are known."""
 
 from __future__ import annotations
 

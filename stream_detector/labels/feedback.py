@@ -1,4 +1,4 @@
-"""What labels say of the scores that were given before: right alerts, misses, and the order."""
+"""Judgement of earlier scores by their labels: right alerts, misses, and the order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Case = tuple[bool, bool]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How well the scores put the events of late in order; each between 0 and 1.
+    """Ranking quality of the latest labelled scores; each between 0 and 1.
 
     Attributes:
         auc: probability that an anomalous event has the higher score than a normal one.
@@ -125,7 +125,7 @@ class Feedback:
         self._queue.go_back(mark_ms)
 
     def figures(self) -> Figures | None:
-        """Of the last labelled rows; None until both kinds are among them."""
+        """Return the figures of the last labelled rows; None until both classes are among them."""
         scores, anomalous, weights = self._judged.T
         order = np.argsort(-scores, kind="stable")
         scores, weights = scores[order], weights[order]

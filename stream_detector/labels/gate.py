@@ -1,4 +1,4 @@
-"""Which rows are worth remembering until their label is known."""
+"""Choice of the rows that are kept until their label is known."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Gate:
         return np.flatnonzero(self.weigh(scores, sequence))
 
     def weigh(self, scores: Float64, sequence: int) -> Float64:
-        """How many rows each row stands for: 0 where it is not kept, 1 where it is kept for sure.
+        """Return how many rows each row stands for: 0 where it is not kept, 1 where kept for sure.
 
         One kept by chance stands for all that were not: the inverse of the probability (Horvitz
         and Thompson 1952). So sums over the rows kept estimate sums over all rows.

@@ -111,7 +111,7 @@ class LateLabels:
 
 
 def rows_of_topic(batch: EventBatch, topic: str | None) -> NDArray[np.bool_] | None:
-    """Which rows come from a topic (that of the labels); None where there are none."""
+    """Select the rows that come from a topic (that of the labels); None where there are none."""
     if topic is None:
         return None
     found = np.array([source.topic == topic for source in batch.source], dtype=bool)

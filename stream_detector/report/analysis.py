@@ -32,7 +32,7 @@ _CLASSIFIER = "classifier"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a report comes from.
+    """Provenance of a report: file, configuration, versions, time.
 
     Attributes:
         data: name of the file, without its directory.
@@ -57,7 +57,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What can be said of the scores because labels are known.
+    """Figures of the scores that need labels.
 
     Attributes:
         known: (accepted events,) bool, which events count.
@@ -203,7 +203,7 @@ def _judged(
 def _of_last_scale(
     config: Config, score_scales: list[tuple[int, int, int]], known: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], bool]:
-    """Which of the known events have scores on the last scale, and whether that is log odds.
+    """Select the known events with scores on the last scale, and tell whether that is log odds.
 
     Where none of the events is known there, all of them, on no scale in particular.
     """

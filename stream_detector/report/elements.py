@@ -115,12 +115,12 @@ def table(
 
 
 def details(summary: str, *children: Child) -> Markup:
-    """What only some want to see."""
+    """Render a part that is folded away at first."""
     return tag("details", tag("summary", summary), *children)
 
 
 def key_to(keys: Sequence[Key]) -> Markup:
-    """What the marks and colours mean."""
+    """Render the legend of marks and colours."""
     entries = []
     for glyph, class_, text in keys:
         dashed = " dashed" if glyph == "dashed" else ""

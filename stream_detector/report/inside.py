@@ -29,7 +29,7 @@ _HIDDEN = "(secret)"
 
 
 def drift_section(analysis: Analysis) -> Markup:
-    """How the features moved."""
+    """Render how the features moved."""
     drift, found = analysis.drift, _found(analysis)
     if drift is None or not drift.groups:
         too_few = note("Too few events to compare parts of them.")
@@ -79,7 +79,7 @@ def reasons_section(analysis: Analysis) -> Markup:
 
 
 def configuration_section(analysis: Analysis) -> Markup:
-    """What would have to be the same to get the same."""
+    """Render what has to be the same to get the same figures again."""
     made = analysis.provenance
     rows: list[tuple[Child, ...]] = [
         ("data", made.data),
@@ -103,7 +103,7 @@ def configuration_section(analysis: Analysis) -> Markup:
 
 
 def configuration_text(config: Config) -> str:
-    """What was set, as YAML, without secrets."""
+    """Return the settings as YAML, without secrets."""
     values = config.model_dump(mode="json", exclude_unset=True, by_alias=True)
     shown = yaml.safe_dump(_without_secrets(values), sort_keys=False, allow_unicode=True)
     return str(shown).rstrip()
@@ -199,7 +199,7 @@ def _drift_table(analysis: Analysis, drift: Drift) -> Markup:
 
 
 def _found(analysis: Analysis) -> Markup | None:
-    """What the section `drift` of the configuration has found, where there is one."""
+    """Render what the section `drift` of the configuration has found, where there is one."""
     if not analysis.config.drift:
         return None
     total = analysis.scored.drifts

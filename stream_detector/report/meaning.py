@@ -1,4 +1,4 @@
-"""Where the scores of each class lie, and what a score has meant."""
+"""Distribution of the scores of each class, and what a score has meant."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LOWEST_SHARE = 0.001
 
 
 def meaning_section(analysis: Analysis) -> Markup:
-    """Where the scores lie, and what they have meant."""
+    """Render the distribution of the scores, and what they have meant."""
     judged = analysis.judged
     histogram = figure(
         "Histogram of the scores" + (" by class" if judged else ""),

@@ -52,7 +52,7 @@ def _any_unknown(analysis: Analysis) -> bool:
 
 
 def _position(analysis: Analysis) -> tuple[Float64, Scale, str]:
-    """Where each event lies, the scale, and what the axis shows."""
+    """Return the position of each event, the scale, and the axis's title."""
     scored = analysis.scored
     if scored.has_time:
         times = scored.times_ms.astype(np.float64)
@@ -118,7 +118,7 @@ def _score_scale(
 
 
 def _counts_chart(cut: Slices, x: Scale, x_title: str, width: int) -> Markup:
-    """How many were raised in each slice, below the scores and on the same axis."""
+    """Draw the number of alerts in each slice, below the scores and on the same axis."""
     totals = cut.raised.sum(axis=1)
     y = Linear(0, max(1.0, float(totals.max()) * 1.05))
     ticks = [(0.0, "0"), (float(totals.max()), count(int(totals.max())))]

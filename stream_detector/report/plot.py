@@ -35,7 +35,7 @@ class Frame:
 
 
 class Plot:
-    """One chart. Draw from back to front, then ``render``.
+    """A chart. Draw from back to front, then ``render``.
 
     Args of the constructor: size in units, scales of the axes, what the axes mean (``y_title``
     stands above the axis; empty for none), ticks instead of the scale's own, the least room left of

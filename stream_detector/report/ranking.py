@@ -19,7 +19,7 @@ _HEIGHT = 340
 
 
 def ranking_section(analysis: Analysis) -> Markup:
-    """How well the scores rank, whatever the threshold."""
+    """Render how well the scores rank, whatever the threshold."""
     title = "Ranking: anomalous above normal"
     judged = analysis.judged
     if judged is None:
@@ -70,7 +70,7 @@ def ranking_section(analysis: Analysis) -> Markup:
 
 
 def decisions_section(analysis: Analysis) -> Markup:
-    """What the threshold made of it."""
+    """Render the decisions of the threshold."""
     title = "Decisions: raised or not"
     matrix = analysis.figures["confusion_matrix"]
     if matrix is None:

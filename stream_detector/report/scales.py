@@ -34,14 +34,14 @@ class Scale(Protocol):
 
     @property
     def low(self) -> float:
-        """What lies at the beginning."""
+        """Return the value at the beginning."""
 
     @property
     def high(self) -> float:
-        """What lies at the end."""
+        """Return the value at the end."""
 
     def part(self, values: Float64) -> Float64:
-        """Where values lie between the ends: 0 to 1."""
+        """Return the positions of values between the ends: 0 to 1."""
 
     def ticks(self, most: int) -> list[Tick]:
         """At most about ``most`` places with their labels."""
@@ -56,7 +56,7 @@ class Linear:
     per_cent: bool = False
 
     def part(self, values: Float64) -> Float64:
-        """Where values lie between the ends."""
+        """Return the positions of values between the ends."""
         return (values - self.low) / (self.high - self.low)
 
     def at(self, parts: Float64) -> Float64:
@@ -82,7 +82,7 @@ class Log:
     per_cent: bool = False
 
     def part(self, values: Float64) -> Float64:
-        """Where values lie; what is not positive lies at the lower end."""
+        """Return the positions of values; what is not positive lies at the lower end."""
         span = math.log(self.high / self.low)
         result: Float64 = np.log(np.maximum(values, self.low) / self.low) / span
         return result
@@ -107,7 +107,7 @@ class Compressed:
     unit: float
 
     def part(self, values: Float64) -> Float64:
-        """Where values lie between the ends."""
+        """Return the positions of values between the ends."""
         low, high = self._bent(np.array([self.low, self.high]))
         result: Float64 = (self._bent(values) - low) / (high - low)
         return result
@@ -149,7 +149,7 @@ class Time:
     high: float
 
     def part(self, values: Float64) -> Float64:
-        """Where values lie between the ends."""
+        """Return the positions of values between the ends."""
         return (values - self.low) / (self.high - self.low)
 
     def ticks(self, most: int) -> list[Tick]:

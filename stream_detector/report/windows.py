@@ -23,7 +23,7 @@ _HIGHEST = 3.0
 
 
 def budget_section(analysis: Analysis) -> Markup:
-    """Whether there are as many alerts as were asked for."""
+    """Render the number of alerts beside the budget."""
     windows = analysis.budget
     if windows is None:
         text = note("Too few events to count alerts by windows.")
@@ -46,7 +46,7 @@ def budget_section(analysis: Analysis) -> Markup:
 
 
 def days_section(analysis: Analysis) -> Markup:
-    """What the hundred highest scores of each day would have brought."""
+    """Render what the hundred highest scores of each day would have found."""
     title = "Precision at 100, day by day"
     if analysis.judged is None:
         return section("days", title, note(NO_LABELS))
@@ -149,7 +149,7 @@ def _about_budget(windows: BudgetWindows) -> str:
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:
-    """How many True follow one another at most."""
+    """Return the length of the longest run of True."""
     ends = np.flatnonzero(~np.append(flags, False))
     return int(np.diff(ends, prepend=-1).max()) - 1
 

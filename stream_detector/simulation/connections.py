@@ -46,7 +46,7 @@ Rows = NDArray[np.void]
 
 
 class Service(NamedTuple):
-    """How a service is normally used: sizes are log-normal, by median and sigma of the log."""
+    """Normal use of a service: sizes are log-normal, by median and sigma of the log."""
 
     name: str
     protocol: str
@@ -189,7 +189,7 @@ def _smurf(random: Generator, rows: Rows) -> float:
 
 
 def _portsweep(random: Generator, rows: Rows) -> float:
-    """One stranger tries every service of one host."""
+    """Generate a stranger that tries every service of one host."""
     tcp = np.flatnonzero(_TCP)
     rows["service"] = tcp[np.arange(len(rows)) % len(tcp)]
     flags = [_FLAG["REJ"], _FLAG["RSTR"], _FLAG["SF"]]
@@ -198,7 +198,7 @@ def _portsweep(random: Generator, rows: Rows) -> float:
 
 
 def _ipsweep(random: Generator, rows: Rows) -> float:
-    """One stranger pings host after host."""
+    """Generate a stranger that pings host after host."""
     rows["destination"] = (int(rows["destination"][0]) + np.arange(len(rows))) % SERVERS
     rows["service"] = _PLACE["eco_i"]
     rows["src_bytes"] = random.choice([8, 18])

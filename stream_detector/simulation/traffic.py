@@ -1,4 +1,4 @@
-"""What every traffic generator gives: batches of columns, and the plan of what was planted."""
+"""Interface of the traffic generators: batches of columns, and the plan of what was planted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside a state in a snapshot, checked before anything relies on it."""
+"""Metadata beside the state in a snapshot, checked before anything relies on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store of snapshots promises, and how to find the newest one that is sound."""
+"""Interface of a store of snapshots, and the search for the newest one that is sound."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream_detector.snapshots.meta import check_complete
 
 
 class SnapshotStore(Protocol):
-    """Where the snapshots of a shard are kept; positions grow and order them.
+    """Store of a shard's snapshots; positions grow and order them.
 
     Every method returns within a deadline. One that cannot be reached (a broker) raises
     ``ConnectorError`` where something is read: that is no damage, and trying again may help.

@@ -1,4 +1,4 @@
-"""Who may see the metrics: TLS with or without client certificates, and a password."""
+"""Access to the metrics: TLS with or without client certificates, and a password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Access:
-    """What the section ``metrics`` asks of a client.
+    """Requirements of the section ``metrics`` on a client.
 
     State: the TLS context, and when its files were last changed: a certificate that is renewed is
     taken up without a restart.
@@ -57,7 +57,7 @@ class Access:
         return self._context
 
     def allows(self, authorization: str | None) -> bool:
-        """Whether a request with this ``Authorization`` header may see the metrics."""
+        """Tell whether a request with this ``Authorization`` header may see the metrics."""
         if self._expected is None:
             return True
         scheme, _, encoded = (authorization or "").strip().partition(" ")

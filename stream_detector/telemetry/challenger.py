@@ -1,4 +1,4 @@
-"""What the challenger does beside the champion, told to Prometheus."""
+"""Metrics of the challenger beside the champion."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class ChallengerMetrics:
             self._series.set("challenger_threshold", score, (str(shard),))
 
     def samples(self) -> tuple[list[tuple[str, float]], float]:
-        """Of the histogram, for the client library; the lock is the caller's."""
+        """Return the histogram's samples for the client library; the caller holds the lock."""
         return self._scores.samples()

@@ -108,7 +108,7 @@ class Conditions:
                 self.over(name, about)
 
     def holds(self, name: Condition, about: object) -> bool:
-        """Whether a condition holds."""
+        """Tell whether a condition holds."""
         return (name, str(about)) in self._held
 
     def _show(self, name: Condition) -> None:

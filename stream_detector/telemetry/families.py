@@ -51,7 +51,7 @@ class Family:
     initial: tuple[Labels, ...] = ()
 
     def by(self, owner: Labels) -> bool:
-        """Whether the labels begin with ``owner``: ``PARTITION`` or ``SHARD``."""
+        """Tell whether the labels begin with ``owner``: ``PARTITION`` or ``SHARD``."""
         return self.labels[: len(owner)] == owner
 
 

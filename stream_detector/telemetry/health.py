@@ -1,4 +1,4 @@
-"""Whether the process is alive and ready, as the main loop says."""
+"""Liveness and readiness of the process, as the main loop reports them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 
 class HealthState:
-    """What the main loop last said of itself; thread-safe, a handful of values.
+    """Last report of the main loop about itself: a handful of values, thread-safe.
 
     Args:
         clock: monotonic seconds.
@@ -51,7 +51,7 @@ class HealthState:
             self._assigned = True
 
     def set_recovering(self, recovering: bool) -> None:
-        """Whether state is being rebuilt; true until first told otherwise."""
+        """Set whether state is being rebuilt; true until first told otherwise."""
         with self._lock:
             self._recovering = recovering
 
@@ -66,7 +66,7 @@ class HealthState:
             self._blocked = tuple(reasons)
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Whether events are being processed, and every reason why not."""
+        """Tell whether events are being processed, and every reason why not."""
         with self._lock:
             reasons = ["stopping"] if self._stopping else []
             if not self._assigned:
@@ -82,7 +82,7 @@ class HealthState:
         return not reasons, reasons
 
     def alive(self) -> tuple[bool, list[str]]:
-        """Whether the main loop turns, and the reason if not. Only a restart would help then."""
+        """Tell whether the main loop turns, and the reason if not: only a restart helps then."""
         with self._lock:
             silence = self._clock() - self._last_turn
         if silence > self._loop_timeout:

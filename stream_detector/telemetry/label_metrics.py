@@ -1,4 +1,4 @@
-"""What labels say, and whether they meet their events, told to Prometheus."""
+"""Metrics of labels: their values, and whether they meet their events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stream_detector.telemetry.series import Series
 
 
 class RankingMetrics:
-    """How well the scores of late put events in order, by their labels; part of ``Metrics``.
+    """Ranking quality of the latest labelled scores; part of ``Metrics``.
 
     ``prefix``: of the names of its families, for a model beside the champion.
     """

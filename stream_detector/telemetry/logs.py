@@ -84,7 +84,7 @@ def redact(text: str) -> str:
 
 
 class _PiecesFormatter(logging.Formatter):
-    """What both formats share: the pieces of a record, each safe to show."""
+    """Base of both formats: the pieces of a record, each safe to show."""
 
     def __init__(self, secrets: Secrets) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class TextFormatter(_PiecesFormatter):
 
 
 class EcsFormatter(_PiecesFormatter):
-    """One JSON object a line, with the names of the Elastic Common Schema."""
+    """Formats a record as one line of JSON, with the names of the Elastic Common Schema."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The object; JSON escapes control characters itself."""
@@ -252,6 +252,6 @@ def configure_logging(
 
 
 def logs_json() -> bool:
-    """Whether this process writes JSON lines: then also its last words are one."""
+    """Tell whether this process writes JSON lines: then its last message is one, too."""
     ours = [each for each in logging.getLogger().handlers if isinstance(each, _Handler)]
     return any(isinstance(handler.formatter, EcsFormatter) for handler in ours)

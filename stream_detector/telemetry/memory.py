@@ -1,4 +1,4 @@
-"""How much memory the process may have, for the alert that it is near the end of it."""
+"""Memory limit of the process, for the alert that it is nearly reached."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Metrics:
     def add_decisions(
         self, shard: int, scored: int, alerts: Mapping[str, int], suppressed: int
     ) -> None:
-        """Of ``scored`` events, how many alerted (by severity) and how many were held back."""
+        """Count ``scored`` events, alerts (by severity) and those that were held back."""
         with self._lock:
             for severity, count in alerts.items():
                 self._series.add("alerts_total", count, (severity,))
@@ -206,7 +206,7 @@ class Metrics:
             self._series.set("consumer_lag_seconds", seconds, _partition(source))
 
     def set_stable_offset_age(self, source: TopicPartition, seconds: float) -> None:
-        """How long an open transaction has kept a partition from being read further; 0: none."""
+        """Set how long an open transaction has kept a partition from being read; 0: none."""
         with self._lock:
             self._series.set("last_stable_offset_age_seconds", seconds, _partition(source))
 
@@ -222,7 +222,7 @@ class Metrics:
             self._series.forget(PARTITION, gone)
 
     def set_assignment(self, partitions: int, shards: int) -> None:
-        """What this worker owns."""
+        """Set what this worker owns."""
         with self._lock:
             self._series.set("partitions_assigned", partitions)
             self._series.set("shards_owned", shards)
@@ -238,7 +238,7 @@ class Metrics:
             self._series.set("paused_partitions", count)
 
     def set_waiting_for_input(self, waiting: bool) -> None:
-        """Whether everything there is has been read."""
+        """Set whether everything there is has been read."""
         with self._lock:
             self._series.set("waiting_for_input", float(waiting))
 
@@ -248,7 +248,7 @@ class Metrics:
             self._series.add("broker_errors_total", 1, (kind,))
 
     def set_conditions(self, condition: Condition, count: int) -> None:
-        """How many topics, partitions or shards are in a condition that lasts."""
+        """Set how many topics, partitions or shards are in a condition that lasts."""
         with self._lock:
             self._series.set("conditions", count, (condition,))
 
@@ -260,7 +260,7 @@ class Metrics:
             self._series.add("commits_total", 1, (result,))
 
     def set_output_failing(self, shard: int, *, failing: bool) -> None:
-        """Whether a shard's commits cannot be written just now."""
+        """Set whether a shard's commits cannot be written at present."""
         with self._lock:
             self._series.set("output_failing", float(failing), _shard(shard))
 

@@ -1,4 +1,4 @@
-"""What an HTTP request is answered with."""
+"""Answers to HTTP requests."""
 
 from __future__ import annotations
 

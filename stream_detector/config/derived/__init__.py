@@ -1,1 +1,1 @@
-"""What is computed from a configuration: fingerprint, schema, reference, fields that are read."""
+"""Values computed from a configuration: fingerprint, schema, reference, fields that are read."""

@@ -1,4 +1,4 @@
-"""Which fields of an event the pipeline reads, derived once from the configuration."""
+"""Plan of the event's fields that the pipeline reads, derived once from the configuration."""
 
 from __future__ import annotations
 

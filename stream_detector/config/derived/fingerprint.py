@@ -1,4 +1,4 @@
-"""Which parts of a configuration shape the state, so that a snapshot meets only what it fits.
+"""Fingerprint of what shapes the state, so that a snapshot meets only a configuration it fits.
 
 Left out on purpose: where events come from and results go to, what an alert costs (budget, burn-in,
 suppression), limits that only decide which records are bad from now on, and everything that serves
@@ -107,7 +107,7 @@ def state_differences(meta: Mapping[str, Any], config: Config) -> list[str]:
 
 
 def describe_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between two results of ``state_shape``, one line for each value.
+    """Describe the differences between two results of ``state_shape``, one line for each value.
 
     >>> describe_difference({"detector": {"seed": 0}}, {"detector": {"seed": 1}})
     ['detector.seed: was 0, is 1']

@@ -1,4 +1,4 @@
-"""Which configuration a state was made under, where the only change since is a promotion."""
+"""Configurations that states were made under, where the only change since is a promotion."""
 
 from __future__ import annotations
 

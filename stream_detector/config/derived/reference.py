@@ -134,7 +134,7 @@ def reference_markdown() -> str:
 
 
 def _tag(definition: dict[str, Any]) -> str:
-    """What tells a member of a union from the others: its kind, or its own key."""
+    """Return what tells a member of a union from the others: its kind, or its own key."""
     kind = definition["properties"].get("kind")
     return str(kind["const"] if kind is not None else definition["required"][0])
 

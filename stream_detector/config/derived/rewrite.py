@@ -175,7 +175,7 @@ def _item(node: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | No
 
 
 def _end(node: yaml.Node) -> int:
-    """Where a value ends. The mark of a block collection lies behind the comments after it."""
+    """Find the end of a value. The mark of a block collection lies behind the comments after it."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)

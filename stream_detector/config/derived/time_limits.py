@@ -1,4 +1,4 @@
-"""What the limits of `event` on times mean to one another."""
+"""Consistency of the limits of `event` on times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from stream_detector.config.models.units import format_duration
 
 
 def notes_on_limits(event: EventConfig) -> list[str]:
-    """What is odd about ``event``'s limits of time, one sentence each; none where nothing is.
+    """Describe what is odd about ``event``'s limits of time, a sentence each; none if nothing is.
 
     A single event ahead moves no limit of the others, whatever these are; a majority does.
     """

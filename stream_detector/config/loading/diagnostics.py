@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where: one line a mistake."""
+"""Mistakes of a configuration and their places: one line a mistake."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake.
+    """A mistake in a configuration.
 
     Attributes:
         source: the file's name as given, or the flag (``--set metrics.port``).

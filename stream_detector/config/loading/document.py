@@ -25,7 +25,7 @@ _SECRET_KEY = re.compile(r"passw|secret|token|credential|pasw|pwd", re.IGNORECAS
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value or a key stands, and how it was written.
+    """Place of a value or a key in the file, and its spelling there.
 
     Attributes:
         source: name of the file, or the flag.
@@ -75,7 +75,7 @@ class Document:
         return here
 
     def place(self, path: Path) -> Place:
-        """Of the value at ``path``, else of the nearest thing around it."""
+        """Return the place of the value at ``path``, else of the nearest thing around it."""
         while path not in self.places and path:
             path = path[:-1]
         return self.places[path]

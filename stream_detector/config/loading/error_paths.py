@@ -21,7 +21,7 @@ from stream_detector.detectors.registry import find_detector, kinds
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a ``loc`` leads to.
+    """Target of a ``loc``: the path in the data and the model there.
 
     Attributes:
         path: of the value, in the data.

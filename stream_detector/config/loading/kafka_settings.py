@@ -1,4 +1,4 @@
-"""What the `kafka` section may hold, kafka-python's settings among it. Does not import kafka."""
+"""Settings that the `kafka` section may hold, kafka-python's among them. Does not import kafka."""
 
 from __future__ import annotations
 

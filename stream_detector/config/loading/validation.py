@@ -125,7 +125,7 @@ def _got(document: Document, path: Path, kind: str) -> str:
 
 
 def _follows_from_unknown(document: Document, path: Path, kind: str) -> bool:
-    """Whether a mistake is, or may be, only the echo of a value that could not be had."""
+    """Tell whether a mistake is, or may be, only the echo of a value that could not be had."""
     return any(
         path[: len(unknown)] == unknown
         # A check of a whole section has seen None where the value should have been.

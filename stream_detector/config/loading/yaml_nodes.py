@@ -57,7 +57,7 @@ class _NodeLoader(Reader, Scanner, Parser, Composer, BaseResolver):
 
 
 def compose(text: str, source: str) -> yaml.Node | Diagnostic | None:
-    """The one document in ``text``; None where it is empty, a diagnostic where it is not YAML."""
+    """Parse the one document in ``text``: None where it is empty, a diagnostic if no YAML."""
     if match := _NOT_PRINTABLE.search(text):
         line = text.count("\n", 0, match.start()) + 1
         column = match.start() - (text.rfind("\n", 0, match.start()) + 1) + 1

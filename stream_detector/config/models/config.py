@@ -169,7 +169,7 @@ class MetricsConfig(Model):
 
     @property
     def labels_alerts(self) -> bool:
-        """Whether alerts can be labelled on the status page."""
+        """Tell whether alerts can be labelled on the status page."""
         return self.label_token is not None or self.label_token_file is not None
 
 

@@ -19,7 +19,7 @@ PLACEHOLDER = "x-detector"
 
 
 def _read(value: Any, info: ValidationInfo) -> DetectorConfig:
-    """One detector's parameters; the detector that ``kind`` names is imported."""
+    """Read one detector's parameters; the detector that ``kind`` names is imported."""
     if isinstance(value, DetectorConfig):
         return value
     kind = value.get("kind") if isinstance(value, Mapping) else None

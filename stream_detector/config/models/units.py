@@ -75,7 +75,7 @@ Size = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many alerts a reader wants: a share of the events, or a number in a period of event time.
+    """Wanted number of alerts: a share of the events, or a number in a period of event time.
 
     Exactly one of ``share`` (0 to 1) and ``per_second`` is not None.
     """

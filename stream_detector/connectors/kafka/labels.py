@@ -91,7 +91,7 @@ def write_label(
 
 
 def _partition(topic: str, partition: int | None, count: int, shards: int) -> int:
-    """Of the label: that of its event where shards go by it."""
+    """Return the label's partition: that of its event where shards go by it."""
     if shards == 1:
         return (partition or 0) % count
     if partition is None:

@@ -27,7 +27,7 @@ _REASONS_SHOWN = 2
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What this process runs, as the configuration says.
+    """Summary of what this process runs, from the configuration.
 
     Attributes:
         name: of the configuration.
@@ -186,7 +186,7 @@ def _alerts(
 
 
 def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> str:
-    """One alert with its reasons, and the way to its label where ``labelled`` is given."""
+    """Render one alert with its reasons, and the way to its label where ``labelled`` is given."""
     right = ""
     if labelled is not None:
         if (given := labelled.get(alert.id)) is not None:

@@ -1,4 +1,4 @@
-"""Which page answers which request."""
+"""Routing of requests to the pages of the status site."""
 
 from __future__ import annotations
 

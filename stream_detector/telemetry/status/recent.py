@@ -1,4 +1,4 @@
-"""What has happened of late, in bounded memory: alerts, rates, scores, and what has moved."""
+"""Recent alerts, rates, scores and shifts, in bounded memory."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RecentAlert:
 
 @dataclass(slots=True)
 class Step:
-    """What happened within ``STEP_SECONDS``.
+    """Counts and scores of one interval of ``STEP_SECONDS``.
 
     Attributes:
         began: monotonic seconds.
@@ -156,7 +156,7 @@ class Recent:
             return list(reversed(self._alerts))
 
     def find(self, alert_id: str) -> RecentAlert | None:
-        """One of them."""
+        """Return one of the alerts; None where it is not among them any more."""
         return next((alert for alert in self.alerts() if alert.id == alert_id), None)
 
     def changes(self) -> list[tuple[float, DriftEvent]]:
@@ -165,7 +165,7 @@ class Recent:
             return list(reversed(self._changes))
 
     def shifts(self) -> list[Shift]:
-        """How far each feature's mean has moved, the furthest first; a name once a shard."""
+        """Return how far each feature's mean has moved, the furthest first; a name once a shard."""
         with self._lock:
             found = [shift for watch in self._shifts.values() for shift in watch.shifts()]
         return sorted(found, key=lambda shift: -abs(shift.deviations))
@@ -198,7 +198,7 @@ class Recent:
 
 
 def _shown(value: bytes | None) -> RecentAlert | None:
-    """What is kept of an alert; None where it is none of ours."""
+    """Return what is kept of an alert; None where it is not one of this daemon's."""
     try:
         body = msgspec.json.decode(value or b"")
         return RecentAlert(

@@ -1,4 +1,4 @@
-"""How far the mean of each feature has moved within the last minutes."""
+"""Shifts of each feature's mean within the last minutes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ShiftWatch:
             self._past.popleft()
 
     def shifts(self) -> list[Shift]:
-        """Of each feature of which enough was learnt; of several columns the one that moved most.
+        """Return the shift of each feature that has learnt enough; of several columns, the largest.
 
         Empty until enough events came since the first look.
         """
