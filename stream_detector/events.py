@@ -97,12 +97,13 @@ class Rejection:
     """Why a record touches no model.
 
     ``stage`` and ``reason`` are metric labels from short fixed lists; ``message`` is for people
-    (bounded, may quote the record).
+    (bounded, may quote the record); ``field`` is the one that was looked at, where it is one.
     """
 
     stage: str
     reason: str
     message: str
+    field: str | None = None
 
 
 @dataclass(slots=True)

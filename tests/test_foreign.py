@@ -105,7 +105,7 @@ def test_the_line_of_each_minute_says_why_where_a_share_is_rejected(
     observation = ShardReporter(Metrics(), recent)
     for rejected, lines in ((1, 0), (10, 1)):
         caplog.clear()
-        observation._last_letter = outcome.dead_letters[-1]
+        observation._minute.add_all(outcome.rejections, ["events-0 offset 7"])
         monkeypatch.setattr(recent, "totals", lambda: (100, 0, 0, rejected))  # noqa: B023
         observation._reported = (0, 0, 0, 0)
         observation.report(100, 1)

@@ -32,7 +32,7 @@ FLOORS = {
     "labels": 0.75,  # features count them
     "stream_time": 0.75,  # what it is, everything else asks
     "messages": 0.75,  # alerts are made of them
-    **dict.fromkeys(("decoding", "features", "scaling"), 1.0),
+    **dict.fromkeys(("decoding", "features", "rejections", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "testing": 1.0,
     "drift": 1.5,  # it stores River's objects as the detectors do

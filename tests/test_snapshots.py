@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.streams import bytes_of, configuration, new_pipeline, records, run_in_cuts
+from support.streams import bytes_of, configuration, knowing, new_pipeline, records, run_in_cuts
 
 from stream_detector.config import state_fingerprint
 from stream_detector.daemon.recovery import open_shard
@@ -103,7 +103,7 @@ def test_the_state_that_an_older_release_wrote_goes_on() -> None:
     shard.restore(snapshot)
     assert shard.pipeline.sequence == V01_EVENTS
     stream = records(1500)
-    straight = new_pipeline(config)
+    straight = knowing(new_pipeline(config))
     first = run_in_cuts(straight, config, stream[:V01_EVENTS], [])
     assert bytes_of(first)[1], "no alert before: the comparison would say little"
     rest = stream[V01_EVENTS:]

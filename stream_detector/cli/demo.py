@@ -25,6 +25,7 @@ from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.events import PlainRecord, Record
+from stream_detector.rejections import Remedies
 from stream_detector.simulation import transactions
 from stream_detector.simulation.bad import spoil
 from stream_detector.simulation.traffic import NO_ATTACK, Traffic
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging("text", "warning")
     feed = Feed(transactions.generate(count=arguments.events, seed=arguments.seed))
     metrics, health = Metrics(severities=SEVERITIES), HealthState(broker_timeout_seconds=None)
-    recent = Recent()
+    recent = Recent(remedies=Remedies(config))
     pages = StatusPages(metrics, health, recent, running_of(config, None))
     server = MetricsServer(metrics, health, "127.0.0.1", arguments.port, pages)
     server.start()

@@ -5,15 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stream_detector.cli.alerts import readable
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.comparison_table import as_json, as_table
+from stream_detector.cli.label_check import (
+    LOOKED_AT,
+    LabelLook,
+    look_at_label,
+    refuse_absent,
+    refuse_unlabelled,
+    unread_note,
+)
 from stream_detector.cli.progress import progress_bar
+from stream_detector.cli.rejected import as_json as as_json_rejections
+from stream_detector.cli.rejected import refuse_if_all, table
 from stream_detector.cli.report import Report
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models.config import LabelsConfig
@@ -26,6 +39,7 @@ from stream_detector.evaluation.bootstrap import RESAMPLES
 from stream_detector.evaluation.figures import figures
 from stream_detector.evaluation.paired_comparison import compare
 from stream_detector.messages import Outgoing
+from stream_detector.rejections import RejectionTally
 
 AHEAD_BYTES = 2_000_000
 """A file of so many bytes, compressed or not, is worth the half second that a process takes."""
@@ -148,6 +162,8 @@ def run(arguments: argparse.Namespace) -> int:
         for path in paths
     ]
     scored, results = [], []
+    for config in configs[:1]:
+        refuse_absent(label_look(config, arguments), arguments.label)
     for number, config in enumerate(configs, start=1):
         title = "evaluating" if len(paths) == 1 else f"evaluating {number} of {len(paths)}"
         run_scored, result, shown = _evaluate(config, arguments, title)
@@ -155,13 +171,52 @@ def run(arguments: argparse.Namespace) -> int:
         results.append(result)
     if len(paths) == 1:
         print(json.dumps(results[0]) if arguments.json else f"{_table(results[0])}{shown}")
+        end_of(scored[0], configs[0], arguments)
         return 0
     comparison = compare(scored, skip=arguments.skip, resamples=arguments.resamples)
     if arguments.json:
         print(json.dumps(as_json(comparison, paths, results)))
     else:
         print(as_table(comparison, paths, results))
+    for each, config in zip(scored, configs, strict=True):
+        end_of(each, config, arguments)
     return 0
+
+
+def label_look(config: Config, arguments: argparse.Namespace) -> LabelLook | None:
+    """What the first records of ``--data`` hold of the label."""
+    limit = min(arguments.limit or LOOKED_AT, LOOKED_AT)
+    first = argparse.Namespace(**{**vars(arguments), "limit": limit})
+    if config.labels is None or not Path(arguments.data).is_file():
+        return None
+    return look_at_label(config, arguments.data, file_source(config, first))
+
+
+def end_of(scored: Scored, config: Config, arguments: argparse.Namespace) -> None:
+    """The last lines of a run over ``--data``: what was rejected, labels that were not read.
+
+    Raises ``ConfigurationError`` where nothing was accepted, or ``--label`` was found nowhere.
+    """
+    unlabelled = bool(np.isnan(scored.labels).any())
+    look = label_look(config, arguments) if unlabelled else None
+    if note := unread_note(look, config):
+        print(f"note: {note}", file=sys.stderr)
+    end_with_rejections(scored.tally, len(scored.scores), config, arguments)
+    refuse_unlabelled(look, arguments.label, scored.labels)
+
+
+def end_with_rejections(
+    tally: RejectionTally, accepted: int, config: Config, arguments: argparse.Namespace
+) -> None:
+    """What was rejected, as the last lines (of standard error, where JSON was asked for).
+
+    Raises ``ConfigurationError`` where ``accepted`` is 0.
+    """
+    events = accepted + tally.records
+    if text := table(tally, events, config):
+        beside = getattr(arguments, "json", False)
+        print(f"\n{text}", file=sys.stderr if beside else sys.stdout)
+    refuse_if_all(tally, events, str(arguments.data))
 
 
 def _evaluate(
@@ -189,6 +244,7 @@ def _evaluate(
     shown = _rarest(scored.alerts, arguments.skip, arguments.show_alerts)
     scored.alerts.clear()
     result = figures(scored, skip=arguments.skip)
+    result["rejections"] = as_json_rejections(scored.tally, config)
     result["seconds"] = round(seconds, 3)
     result["events_per_second"] = round(result["events"] / seconds) if seconds else None
     return scored, result, shown
@@ -207,7 +263,7 @@ def _rarest(alerts: Sequence[Outgoing], skip: int, count: int) -> str:
 def _table(result: dict[str, Any]) -> str:
     lines = []
     for name, value in result.items():
-        if name in ("confusion_matrix", "rejected_by_reason"):
+        if name in ("confusion_matrix", "rejected_by_reason", "rejections"):
             continue
         text = (
             "-" if value is None else f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"

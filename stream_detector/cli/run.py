@@ -37,6 +37,7 @@ from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import BrokerLimitError, StateError
+from stream_detector.rejections import Remedies
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.logs import configure_logging, fields
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     metrics, health = Metrics(severities=SEVERITIES), HealthState()
     metrics.watch_ready(lambda: health.ready()[0])
     metrics.set_config(config.name, kafka.group, config.detector.kind, kafka.delivery)
-    server, recent = None, Recent()
+    server, recent = None, Recent(remedies=Remedies(config))
     if config.metrics.enabled:
         access = Access(config.metrics)
         section = config.metrics

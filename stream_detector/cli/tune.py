@@ -19,7 +19,15 @@ from stream_detector.cli.common import (
     overrides,
 )
 from stream_detector.cli.comparison_table import NAMES
-from stream_detector.cli.evaluate import add_data, file_source, share_read, with_label
+from stream_detector.cli.evaluate import (
+    add_data,
+    end_of,
+    file_source,
+    label_look,
+    share_read,
+    with_label,
+)
+from stream_detector.cli.label_check import refuse_absent
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.tuning_evidence import Data, as_json, comments, summary, without_evidence
 from stream_detector.config import Config
@@ -85,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     config = with_label(configuration(arguments), arguments.label, arguments.label_delay)
     _refuse(config, arguments)
+    refuse_absent(label_look(config, arguments), arguments.label)
     output = Path(arguments.output) if arguments.output else None
     text = without_evidence(Path(arguments.config).read_text("utf-8-sig"))
     if output is not None:
@@ -95,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
         with progress_bar("reading", share_read(source)) as update:
             recording = record(config, source, file, update)
         source.close()
+        if not len(recording):
+            end_of(recording.scored, config, arguments)
         reading_seconds = time.monotonic() - started
         result = _search(recording, arguments, started, reading_seconds)
     data = Data(
@@ -118,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(summary(result, data))
         if output is not None:
             print(f"\nwrote {output}")
+    end_of(recording.scored, config, arguments)
     return 0
 
 

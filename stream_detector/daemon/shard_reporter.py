@@ -14,20 +14,20 @@ from stream_detector.daemon.shard import Shard
 from stream_detector.drift import DriftEvent
 from stream_detector.events import TopicPartition
 from stream_detector.labels import Feedback
-from stream_detector.messages import Outgoing
 from stream_detector.pipeline import BatchResult, ShadowModel
+from stream_detector.rejections import RejectionTally
 from stream_detector.stream_time import Shift
 from stream_detector.telemetry.label_metrics import RankingMetrics
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
-from stream_detector.telemetry.status.recent import Recent
+from stream_detector.telemetry.status.recent import Recent, place_of
 
 log = logging.getLogger(__name__)
 
 _QUIET_SECONDS = 60.0
 _REJECTED_SHARE = 0.05
 _NAMED = 5
-"""Features that a line of the log names."""
+"""Features, or kinds of rejections, that a line of the log names."""
 
 
 class ShardReporter:
@@ -40,7 +40,7 @@ class ShardReporter:
         self._metrics, self._recent = metrics, recent or Recent()
         self._counted: dict[tuple[int, str], float] = defaultdict(int)
         self._reported = (0, 0, 0, 0)
-        self._last_letter: Outgoing | None = None
+        self._minute = RejectionTally()
         self._quiet_until: dict[tuple[int, int], float] = {}
 
     def begin(self, shard: Shard) -> None:
@@ -70,9 +70,8 @@ class ShardReporter:
         """Count a processed batch."""
         self._recent.take(outcome)
         self._metrics.add_events(shard.merger.take_released_counts())
-        if outcome.dead_letters:
-            self._last_letter = outcome.dead_letters[-1]
         if outcome.rejections:
+            self._minute.add_all(outcome.rejections, map(place_of, outcome.dead_letters))
             self._metrics.add_rejections(outcome.rejections)
         scores = outcome.scores[~np.isnan(outcome.scores)]
         self._metrics.observe_scores(scores)
@@ -158,22 +157,29 @@ class ShardReporter:
             extra=fields("progress", events=events, taken=taken, alerts=alerts, rejected=rejected),
         )
 
-        if self._last_letter is not None and rejected >= _REJECTED_SHARE * taken > 0:
-            self._say_why(self._last_letter, rejected, taken)
-        self._last_letter = None
+        if rejected >= _REJECTED_SHARE * taken > 0:
+            self._say_why(rejected, taken)
+        self._minute = RejectionTally()
 
-    def _say_why(self, letter: Outgoing, rejected: int, taken: int) -> None:
-        """A share of the input that matters is rejected: what the last dead letter says."""
-        said = dict(letter.headers).get("__connect.errors.exception.message", b"")
+    def _say_why(self, rejected: int, taken: int) -> None:
+        """A share of the input that matters is rejected: why, where, and what to set."""
+        kinds = self._minute.kinds()
+        remedies = self._recent.remedies
+        said = [
+            f"{kind.records} {kind.reason}{f' at {kind.field}' if kind.field else ''}, first "
+            f"{kind.first}: {kind.message}"
+            + (f" (set: {remedies.of(kind.reason, kind.field)})" if remedies is not None else "")
+            for kind in kinds[:_NAMED]
+        ]
+        if len(kinds) > _NAMED:
+            said.append(f"{len(kinds) - _NAMED} more kinds")
         log.warning(
-            "%d of %d events were rejected in the last minute; the last one, %s offset %d: %s. All "
-            "lie in the dead letters; see docs/runbook.md#streamdetectorrejectingevents",
+            "%d of %d events were rejected in the last minute: %s. All lie in the dead letters; "
+            "see docs/runbook.md#streamdetectorrejectingevents",
             rejected,
             taken,
-            letter.source,
-            letter.offset,
-            said.decode("utf-8", "replace"),
-            extra=fields("rejecting", stage="decode", partition=str(letter.source)),
+            "; ".join(said),
+            extra=fields("rejecting", stage="decode", rejected=rejected, taken=taken),
         )
 
     def observe_replay(self, shard: Shard, events: int) -> None:

@@ -6,6 +6,7 @@ are built, types are checked while parsing, and NaN, Infinity and 1e999 are refu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from types import NoneType
@@ -55,6 +56,7 @@ LARGEST_NUMBER = 1e100
 _POSITIVE = frozenset(("1", "1.0", "true", "yes", "fraud", "anomalous"))
 _NEGATIVE = frozenset(("0", "0.0", "false", "no", "normal", "genuine"))
 
+_AT_FIELD = re.compile(r"at `\$\.(.+?)`")
 _RUNBOOK = "docs/runbook.md#streamdetectorrejectingevents"
 
 _OFFSET, _TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
@@ -172,18 +174,18 @@ class Decoder:
                 column = np.array([_number_or_nan(v) for v in values])
                 for row in np.flatnonzero(np.isnan(column)):
                     if values[row] is not None:
-                        _reject(rejection, row, "wrong_type", f"{name} is not a number")
+                        _reject(rejection, row, "wrong_type", f"{name} is not a number", name)
             columns[:, index] = column
             if name in self._plan.required:
                 for row in np.flatnonzero(np.isnan(column)):
-                    _reject(rejection, row, "missing_field", f"{name} is missing")
+                    _reject(rejection, row, "missing_field", f"{name} is missing", name)
             low, high = self._plan.ranges.get(name, (-LARGEST_NUMBER, LARGEST_NUMBER))
             for row in np.flatnonzero((column < low) | (column > high)):
                 message = f"{name} is {column[row]:g}, outside {low:g} to {high:g}"
-                _reject(rejection, row, "out_of_range", message)
+                _reject(rejection, row, "out_of_range", message, name)
             if name in self._plan.boolean:
                 for row in np.flatnonzero((column != 0) & (column != 1) & ~np.isnan(column)):
-                    _reject(rejection, row, "wrong_type", f"{name} is neither true nor false")
+                    _reject(rejection, row, "wrong_type", f"{name} is neither true nor false", name)
         return columns
 
     def _text(
@@ -199,12 +201,12 @@ class Decoder:
         if name in self._plan.required and None in values:
             for row, value in enumerate(values):
                 if value is None:
-                    _reject(rejection, row, "missing_field", f"{name} is missing")
+                    _reject(rejection, row, "missing_field", f"{name} is missing", name)
         for row in long:
             value = values[row]
             if value is not None and len(value) > limit:
                 message = f"{name} has {len(value)} characters, the limit is {limit}"
-                _reject(rejection, row, "text_too_long", message)
+                _reject(rejection, row, "text_too_long", message, name)
                 values[row] = None
         return object_column(values)
 
@@ -232,7 +234,7 @@ class Decoder:
         for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
             ahead = (times[row] - stamps[row]) / 1000
             message = f"{name} lies {ahead:g} s after the record's timestamp"
-            _reject(rejection, row, "time_ahead", message)
+            _reject(rejection, row, "time_ahead", message, name)
         return times
 
     def _read_one_by_one(self, values: Sequence[Any], rejection: Objects) -> Int64:
@@ -241,13 +243,13 @@ class Decoder:
         times = np.full(len(values), NO_TIMESTAMP, dtype=np.int64)
         for row, value in enumerate(values):
             if value is None:
-                _reject(rejection, row, "missing_field", f"{name} is missing")
+                _reject(rejection, row, "missing_field", f"{name} is missing", name)
                 continue
             try:
                 times[row] = read_time(value, pattern)
             except (ValueError, OverflowError) as error:
                 message = f"{name} is no time of format {pattern}: {str(error)[:200]}"
-                _reject(rejection, row, "time_invalid", message)
+                _reject(rejection, row, "time_invalid", message, name)
         return times
 
     def _label(self, events: list[Any]) -> Float64:
@@ -287,11 +289,19 @@ def _parse_rejection(error: Exception, value: bytes) -> Rejection:
     if isinstance(error, RecursionError):
         return Rejection("decode", "too_deep", "nested too deeply")
     if isinstance(error, msgspec.ValidationError):
-        return Rejection("decode", "wrong_type", message)
+        return Rejection("decode", "wrong_type", message, _field_at(message))
     return Rejection("decode", "malformed", message)
 
 
-def _reject(rejection: Objects, row: int | np.intp, reason: str, message: str) -> None:
+def _field_at(message: str) -> str | None:
+    """The field that msgspec names: ``Expected `float`, got `str` - at `$.a.b` ``."""
+    found = _AT_FIELD.search(message)
+    return found[1] if found is not None else None
+
+
+def _reject(
+    rejection: Objects, row: int | np.intp, reason: str, message: str, field: str | None = None
+) -> None:
     """The first reason found stands."""
     if rejection[row] is None:
-        rejection[row] = Rejection("decode", reason, message)
+        rejection[row] = Rejection("decode", reason, message, field)

@@ -16,6 +16,7 @@ from stream_detector.decoding import Decoder
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.messages import Outgoing
 from stream_detector.pipeline import BatchResult, PipelineCore
+from stream_detector.rejections import RejectionTally
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Scored:
         rows: (events,) number of the record in the file, from 0; rejected records are counted.
         has_time: whether the times are the events' own.
         rejected: records that were rejected, by reason.
+        tally: the same by reason and field, with the first of each.
         suppressed: alerts held back.
         drifts: drifts found by the section `drift`.
         alerts: the first ``keep_alerts`` alerts.
@@ -44,11 +46,18 @@ class Scored:
     rows: Int64
     has_time: bool
     rejected: dict[str, int] = field(default_factory=dict)
+    tally: RejectionTally = field(default_factory=RejectionTally)
     suppressed: int = 0
     drifts: int = 0
     alerts: list[Outgoing] = field(default_factory=list)
     alert_count: int = 0
     marks_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def take_rejections(tally: RejectionTally, result: BatchResult) -> None:
+    """Count what a batch of a file rejected; records are counted from 1."""
+    places = (f"record {letter.offset + 1:,}" for letter in result.dead_letters)
+    tally.add_all(result.rejections, places)
 
 
 def batches(
@@ -107,6 +116,7 @@ def backtest(
         )
         for rejection in outcome.rejections:
             result.rejected[rejection.reason] = result.rejected.get(rejection.reason, 0) + 1
+        take_rejections(result.tally, outcome)
         result.suppressed += outcome.suppressed
         result.drifts += len(outcome.changes)
         result.alert_count += len(outcome.alerts)

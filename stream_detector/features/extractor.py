@@ -19,6 +19,7 @@ from stream_detector.config.models.config import (
 )
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
+from stream_detector.features.calendar import Calendar, TimeEncoder
 from stream_detector.features.categories import OneHotEncoder, RarityEncoder, category_encoder
 from stream_detector.features.columns import (
     Encoder,
@@ -27,7 +28,7 @@ from stream_detector.features.columns import (
     undo_transform,
     unique_names,
 )
-from stream_detector.features.encoders import NumberEncoder, TimeEncoder
+from stream_detector.features.encoders import NumberEncoder
 from stream_detector.features.risk import RiskWindow
 from stream_detector.features.windows import KeyedWindow
 
@@ -41,6 +42,7 @@ class FeatureExtractor:
     Attributes:
         names: one for each column.
         groups: what the lines of an explanation are about; every column is in one group.
+        calendar: what stands for parts of the time whose cycle is not known yet.
     """
 
     def __init__(self, config: Config, plan: FieldPlan) -> None:
@@ -68,11 +70,23 @@ class FeatureExtractor:
             for position, encoder in enumerate(encoders)
             if isinstance(encoder, OneHotEncoder | RarityEncoder)
         }
+        self._cycles = {
+            str(position): encoder
+            for position, encoder in enumerate(encoders)
+            if isinstance(encoder, TimeEncoder)
+        }
         self.names = unique_names([name for each in self._encoders for name in each.columns])
         self._transforms = [each for encoder in self._encoders for each in encoder.transforms]
         self._spans: list[slice] = []
         self._owner: dict[str, tuple[Encoder, slice, int]] = {}
         self.groups = self._place()
+        self.calendar = Calendar(
+            [
+                (encoder, span)
+                for encoder, span in zip(self._encoders, self._spans, strict=True)
+                if isinstance(encoder, TimeEncoder)
+            ]
+        )
 
     def _place(self) -> tuple[FeatureGroup, ...]:
         """Give each encoder its columns; the groups with indices and names that are unique."""
@@ -96,7 +110,8 @@ class FeatureExtractor:
 
         Returns:
             (events, len(names)) float64: NaN where a value is missing and the policy is ``mean`` or
-            ``indicator``, finite otherwise, within ±1e100.
+            ``indicator``, and where the stream has not been through the cycle of a part of the
+            time (see ``calendar``); finite otherwise, within ±1e100.
         """
         features = np.empty((len(batch), len(self.names)))
         for encoder, span in zip(self._encoders, self._spans, strict=True):
@@ -134,7 +149,7 @@ class FeatureExtractor:
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``: what was seen later was seen now."""
-        for each in self._keyed().values():
+        for each in (*self._keyed().values(), *self._cycles.values()):
             each.go_back(mark_ms)
 
     def take_labels(self, now_ms: int) -> None:
@@ -170,12 +185,13 @@ class FeatureExtractor:
         return {**self._windows, **risks}
 
     def state(self) -> State:
-        """Windows and tables of categories, and the names of the columns they make."""
+        """Windows, tables of categories and cycles, and the names of the columns they make."""
         return {
             "names": list(self.names),
             "tables": {name: table.state() for name, table in self._tables.items()},
             "windows": {label: window.state() for label, window in self._windows.items()},
             "risks": {label: risk.state() for label, risk in self._risks.items()},
+            "cycles": {name: cycle.state() for name, cycle in self._cycles.items()},
         }
 
     def restore(self, state: State) -> None:
@@ -202,6 +218,11 @@ class FeatureExtractor:
                 raise StateMismatchError(f"the state has other {part} than the configuration")
             for name, each in remembering.items():
                 each.restore(given_part[name])
+        cycles = state.get("cycles")  # what a state of an older version has learnt is known
+        if cycles is not None and set(cycles) != set(self._cycles):
+            raise StateMismatchError("the state has other cycles than the configuration")
+        for name, cycle in self._cycles.items():
+            cycle.restore(None if cycles is None else cycles[name])
 
 
 def _encoder(feature: Feature, plan: FieldPlan, time_field: str | None) -> Encoder:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_detector import explanation
 from stream_detector.alerts import Suppressor, alert_message, iso_time, severity
 from stream_detector.config.derived.field_plan import FieldPlan
@@ -24,6 +27,7 @@ class ScoredEvent:
     Attributes:
         events: the batch that holds it.
         row: its row there.
+        neutral: (features,) which of its features have no part in the score.
         rows: its features, one row.
         score: its score.
         receipt: where in the stream and by which state it was scored.
@@ -31,6 +35,7 @@ class ScoredEvent:
 
     events: EventBatch
     row: int
+    neutral: NDArray[np.bool_]
     rows: Rows
     score: float
     receipt: dict[str, Any]
@@ -107,6 +112,9 @@ class AlertWriter:
     ) -> list[dict[str, Any]]:
         groups = self._features.groups
         parts = explanation.contributions(detector, groups, event.rows, scaler.mean)
+        for index, group in enumerate(groups):
+            if event.neutral[list(group.columns)].any():
+                parts[index] = 0.0
         reasons: list[dict[str, Any]] = []
         for reason in explanation.rank_reasons(parts, groups, event.rows):
             group = groups[reason.group]

@@ -10,6 +10,15 @@ from numpy.typing import NDArray
 from stream_detector.detectors.base import Rows
 from stream_detector.events import State
 
+EARLY_EVENTS = 2048
+EARLY_CHUNK = 32
+"""Chunks of 32 until a model has seen 2,048 events: a young one has much to gain from each."""
+
+
+def chunk_size(age: int, configured: int) -> int:
+    """Size of the next chunk of a model that has seen ``age`` events."""
+    return EARLY_CHUNK if age < EARLY_EVENTS else configured
+
 
 class Chunk:
     """Columns of a fixed number of events; rows that are not filled yet are zero."""

@@ -19,17 +19,12 @@ from numpy.typing import NDArray
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
-from stream_detector.events import (
-    EventBatch,
-    Float64,
-    Int64,
-    State,
-)
+from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.batch_result import BatchResult
-from stream_detector.pipeline.chunk import Chunk
+from stream_detector.pipeline.chunk import EARLY_CHUNK, Chunk, chunk_size
 from stream_detector.pipeline.late_labels import LateLabels, rows_of_topic
 from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.order import EventOrder
@@ -37,10 +32,6 @@ from stream_detector.pipeline.shadow_model import ShadowModel
 from stream_detector.scaling import RunningScaler
 from stream_detector.stream_time import Shift
 from stream_detector.threshold import AlertPace, AlertThreshold
-
-EARLY_EVENTS = 2048
-EARLY_CHUNK = 32
-"""Chunks of 32 until a model has seen 2,048 events: a young one has much to gain from each."""
 
 Stage = Callable[[str], AbstractContextManager[Any]]
 
@@ -73,6 +64,7 @@ class PipelineCore:
         self._stage = stage
         self.plan = FieldPlan.of(config)
         self.features = FeatureExtractor(config, self.plan)
+        self._calendar = self.features.calendar
         width = len(self.features.names)
         self.scaler = RunningScaler(width)
         self.champion = Model(config.detector, config.threshold, config.drift, self.features.names)
@@ -213,7 +205,7 @@ class PipelineCore:
         with self._stage("features"):
             raw = self.features.extract(events)
         with self._stage("scale"):
-            imputed = self.scaler.impute(raw)
+            imputed = self.scaler.impute(self._calendar.scored(raw))
             chunk.raw[first:last] = raw
             chunk.rows.features[first:last] = imputed
             chunk.rows.standardised[first:last] = self.scaler.standardise(imputed)
@@ -245,6 +237,7 @@ class PipelineCore:
         scored = ScoredEvent(
             events=events,
             row=row,
+            neutral=self._calendar.neutral(self._chunk.raw[chunk_row]),
             rows=self._chunk.rows.take(slice(chunk_row, chunk_row + 1)),
             score=score,
             receipt={
@@ -271,11 +264,12 @@ class PipelineCore:
         chunk, champion, scaler = self._chunk, self.champion, self.scaler
         first = self._config.processing.learn_first
         learns = first is None or self.sequence <= first
-        if learns:
-            scaler.learn(chunk.raw)
-            self.rows_learned += chunk.size
-        features = scaler.impute(chunk.raw)
         first_row = self.sequence - chunk.size
+        raw = self._calendar.learnt(chunk.raw, first_row)
+        if learns:
+            scaler.learn(raw)
+            self.rows_learned += chunk.size
+        features = scaler.impute(raw)
         pace, self._gaps_ms = AlertPace(now_ms, self._gaps_ms), 0
         labelled, labels = self.labels.exchange(
             chunk, features, scaler, first_row, now_ms, champion.score_scale
@@ -287,8 +281,8 @@ class PipelineCore:
         if kept is not None and learns:
             scaler.forget(kept)
             if kept == 0:  # a model begins anew, and with what it learns first
-                scaler.learn(chunk.raw)
-                features = scaler.impute(chunk.raw)
+                scaler.learn(raw)
+                features = scaler.impute(raw)
         rows = Rows(features, scaler.standardise(features)) if learns else None
         if rows is not None:
             champion.learn(rows, self.sequence)
@@ -303,8 +297,8 @@ class PipelineCore:
         self.features.end_chunk()
         self.chunks += 1
         self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
-        early = self.sequence - champion.began < EARLY_EVENTS
-        size = EARLY_CHUNK if early else self._config.processing.chunk_size
+        age = self.sequence - champion.began
+        size = chunk_size(age, self._config.processing.chunk_size)
         self._chunk = Chunk(size, chunk.raw.shape[1])
 
     def state(self) -> State:

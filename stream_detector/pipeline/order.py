@@ -24,6 +24,7 @@ class EventOrder:
 
     def __init__(self, event: EventConfig) -> None:
         """``event``: its limits."""
+        self._field = event.time.field if event.time is not None else None
         self._behind_ms = int(event.max_behind * 1000)
         self._gap_ms = int(max(event.max_gap, event.max_ahead) * 1000)
         self.time = StreamTime(int(event.max_step * 1000), self._gap_ms, self._behind_ms)
@@ -77,12 +78,14 @@ class EventOrder:
                 f"{iso_time(time_ms)} is {days:.4g} days after {held}; event.max_gap is "
                 f"{self._gap_ms / 86_400_000:.4g} days. A clock or a unit; a real gap is accepted "
                 f"once most events are beyond it. See {_SECTION}",
+                self._field,
             )
         return Rejection(
             "order",
             "time_behind",
             f"{iso_time(time_ms)} is {days:.4g} days behind {held}; event.max_behind is "
             f"{self._behind_ms / 86_400_000:.4g} days. See {_SECTION}",
+            self._field,
         )
 
     def state(self) -> State:

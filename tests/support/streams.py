@@ -75,6 +75,14 @@ def new_pipeline(config: Config) -> PipelineCore:
     return PipelineCore(config, state_fingerprint(config))
 
 
+def knowing(pipeline: PipelineCore) -> PipelineCore:
+    """The pipeline as one that has been through every cycle of the time, as older versions were."""
+    state = dict(pipeline.features.state())
+    del state["cycles"]
+    pipeline.features.restore(state)
+    return pipeline
+
+
 def decode(config: Config, some: list[PlainRecord]) -> EventBatch:
     return Decoder(config, FieldPlan.of(config)).decode(SOURCE, some)
 

@@ -103,7 +103,8 @@ class TimeFeatureConfig(Model):
     """A part of the event time, as sine and cosine, or a flag."""
 
     time: Literal["hour_of_day", "day_of_week", "weekend", "night"] = Field(
-        description="`night` is before 6:00 UTC; hour and day become a sine and a cosine."
+        description="`night` is before 6:00 UTC; hour and day become a sine and a cosine. None of "
+        "them has a part in a score before the stream has been through a whole day (or week)."
     )
     utc_offset: float = Field(0.0, ge=-14, le=14, description="Hours to add to UTC first.")
 

@@ -23,6 +23,7 @@ _ALERTS_SHOWN = 20
 _SHIFTS_SHOWN = 8
 _CHANGES_SHOWN = 5
 _REASONS_SHOWN = 2
+_KINDS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def status_page(
         _tiles(figures),
         _charts(recent.steps()),
         _drift(recent, shows_changes=True),
+        _rejected(recent, shows_messages=shows_alerts),
         _alerts(recent.alerts(), shows_alerts=shows_alerts, labelled=labelled),
         _footer(),
     ]
@@ -169,6 +171,27 @@ def _drift(recent: Recent, *, shows_changes: bool) -> str:
         )
         parts.append(f"<p>Drift found:</p><ul>{lines}</ul>")
     return "".join(parts)
+
+
+def _rejected(recent: Recent, *, shows_messages: bool) -> str:
+    """Why records were rejected, and what to set; nothing as long as none was."""
+    kinds = recent.rejected()
+    if not kinds:
+        return ""
+    rows = []
+    for kind in kinds[:_KINDS_SHOWN]:
+        remedy = recent.remedies.of(kind.reason, kind.field) if recent.remedies else ""
+        said = f"<br><small>{escape(kind.message)}</small>" if shows_messages else ""
+        rows.append(
+            f"<tr><td>{escape(kind.reason)}</td><td>{name_of(kind.field or '')}</td>"
+            f'<td class="number">{number(kind.records)}</td>'
+            f"<td>{escape(kind.first)}{said}</td><td>{escape(remedy)}</td></tr>"
+        )
+    return (
+        '<h2>Rejected records</h2><div class="card"><table><thead><tr><th>reason</th>'
+        "<th>field</th><th>records</th><th>first</th><th>what to set</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _alerts(

@@ -6,14 +6,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from stream_detector.drift import DriftEvent
+from stream_detector.messages import Outgoing
 from stream_detector.pipeline import BatchResult
+from stream_detector.rejections import RejectedKind, RejectionTally, Remedies
 from stream_detector.telemetry.status.shifts import Moments, Shift, ShiftWatch
 
 ALERTS_KEPT = 50
@@ -93,12 +95,14 @@ class Recent:
     Args:
         clock: wall clock, seconds since 1970.
         monotonic: monotonic clock, seconds.
+        remedies: what to set against rejected records; None: nothing is known of it.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        remedies: Remedies | None = None,
     ) -> None:
         self._clock, self._monotonic = clock, monotonic
         self._lock = threading.Lock()
@@ -106,6 +110,8 @@ class Recent:
         self._changes: deque[tuple[float, DriftEvent]] = deque(maxlen=CHANGES_KEPT)
         self._steps: deque[Step] = deque(maxlen=STEPS_KEPT)
         self._totals = _Totals()
+        self._rejected = RejectionTally()
+        self.remedies = remedies
         self._shifts: dict[int, ShiftWatch] = {}
         self.began = monotonic()
 
@@ -114,6 +120,7 @@ class Recent:
         scores = outcome.scores[~np.isnan(outcome.scores)]
         shown = [_shown(alert.value) for alert in outcome.alerts[-ALERTS_KEPT:]]
         with self._lock:
+            self._rejected.add_all(outcome.rejections, map(place_of, outcome.dead_letters))
             self._alerts.extend(alert for alert in shown if alert is not None)
             self._changes.extend((self._clock(), change) for change in outcome.changes)
             totals = self._totals
@@ -143,6 +150,11 @@ class Recent:
                 self._totals.thresholds[shard] = threshold
             watch = self._shifts.setdefault(shard, ShiftWatch())
             watch.observe(self._monotonic(), groups, *moments)
+
+    def rejected(self) -> list[RejectedKind]:
+        """What was rejected since the process began, the most frequent kind first."""
+        with self._lock:
+            return [replace(kind) for kind in self._rejected.kinds()]
 
     def forget(self, shard: int) -> None:
         """A shard was given up."""
@@ -237,3 +249,8 @@ def _event(event: Any) -> str:
 def _text(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
+
+
+def place_of(letter: Outgoing) -> str:
+    """Where the record of a dead letter lies."""
+    return f"{letter.source} offset {letter.offset}"
