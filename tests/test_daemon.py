@@ -80,7 +80,9 @@ def test_alerts_of_a_backlog_are_the_same_bytes_whatever_the_polls(
         changed = {**section, "alerts": alerts, "group": unique_name("group")}
         processing = {"max_poll_records": max_poll, "max_buffered_records": buffered}
         config = settings(changed, tmp_path / str(max_poll), processing=processing)
-        with DaemonProcess(tmp_path / str(max_poll), config) as daemon:
+        other_seed = max_poll == 7  # of hashes: the forks of this process share theirs
+        place = tmp_path / str(max_poll)
+        with DaemonProcess(place, config, interpreter=other_seed) as daemon:
             daemon.wait_ready().wait_processed(4000)
             assert daemon.stop() == 0, daemon.text()
         values.append([r.value for r in consume_all(kafka.bootstrap, alerts)])
@@ -93,7 +95,9 @@ def test_a_stop_and_a_restart_give_the_alerts_of_one_run(kafka, tmp_path: Path) 
     stream = messages(records(6000), 4)
     produce(kafka.bootstrap, section["topics"][0], stream)
     with DaemonProcess(
-        tmp_path / "one", settings(section, tmp_path / "one", detector=DEFAULT)
+        tmp_path / "one",
+        settings(section, tmp_path / "one", detector=DEFAULT),
+        interpreter=True,
     ) as daemon:
         daemon.wait_ready().wait_processed(6000)
         assert daemon.stop() == 0
@@ -355,7 +359,8 @@ def test_after_kills_the_alerts_are_those_of_one_run(kafka, tmp_path: Path, deli
     quick = {"session_timeout_ms": 1500, "heartbeat_interval_ms": 300}
     section = {**topics(kafka.bootstrap, 4), "delivery": delivery, "consumer": quick}
     produce(kafka.bootstrap, section["topics"][0], messages(records(6000), 4))
-    with DaemonProcess(tmp_path / "one", settings(section, tmp_path / "one")) as daemon:
+    config = settings(section, tmp_path / "one")
+    with DaemonProcess(tmp_path / "one", config, interpreter=True) as daemon:
         daemon.wait_ready().wait_processed(6000)
         assert daemon.stop() == 0
     expected = [r.value for r in consume_all(kafka.bootstrap, section["alerts"])]

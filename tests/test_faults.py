@@ -87,7 +87,8 @@ def scene(kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             events = itertools.islice(stream.events(7), EVENTS)
             produce(broker.bootstrap, made.topic, events)
             settings, place = made.settings()
-            with DaemonProcess(place, settings) as daemon:
+            # An interpreter with a hash seed of its own, which none of the others has.
+            with DaemonProcess(place, settings, interpreter=True) as daemon:
                 daemon.wait_ready().wait_processed(EVENTS)
                 assert daemon.stop() == 0, daemon.text()
             made.expected = made.written(settings)
@@ -306,7 +307,7 @@ def test_a_stop_while_the_broker_is_away_ends_in_time(scene: Scene, signals: int
 def test_a_signal_at_any_moment_of_the_start_ends_it(scene: Scene) -> None:
     """36: while importing, joining, replaying."""
     settings, place = scene.settings()
-    with DaemonProcess(place, settings) as daemon:
+    with DaemonProcess(place, settings, interpreter=True) as daemon:
         daemon.wait_ready().wait_processed(2000)
         daemon.kill()
         for delay in (0.1, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0):

@@ -386,7 +386,7 @@ def test_keys_without_end_are_held_within_the_limit(kafka, tmp_path: Path) -> No
         event = json.loads(stream[number % 1000].value or b"") | {"user": f"flood{number}"}
         event["time"] = stream[-1].timestamp_ms + number
         flood.append(Message(json.dumps(event).encode(), 0, None, event["time"]))
-    with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+    with DaemonProcess(tmp_path, settings(section, tmp_path), interpreter=True) as daemon:
         produce(kafka.bootstrap, section["topics"][0], [*stream, *flood[:20_000]])
         daemon.wait_ready().wait_processed(21_000)
         before = resident_bytes(daemon.pid)

@@ -97,7 +97,13 @@ class Run:
         self._lives += 1
         name = f"worker{self._lives}"
         environment = {"FAILPOINT": failpoints}
-        worker = Worker(self.directory, self.settings, environment=environment, name=name)
+        worker = Worker(
+            self.directory,
+            self.settings,
+            environment=environment,
+            name=name,
+            interpreter=self._lives == 1,  # `make chaos` never forks, the tests do: see `warm`
+        )
         self.workers.append(worker.start())
         return worker
 

@@ -165,7 +165,7 @@ class _Controller:
         self.add(getattr(node, "workeroutput", {}).get("costs", {}))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        if not self._config.option.costs:
+        if not self._config.option.costs or not self._costs:
             return
         terminalreporter.section("costs of files: wall clock and processor seconds")
         for name, (wall, processor) in sorted(self._costs.items(), key=lambda it: -it[1][1]):

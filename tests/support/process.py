@@ -18,6 +18,8 @@ from typing import Any, Self
 import yaml
 from kafka_broker.clients import consume_all
 
+from support import warm
+
 TIMEOUT_SECONDS = 60.0
 
 
@@ -36,7 +38,9 @@ def wait_until(
 class DaemonProcess:
     """``stream-detector run`` on a configuration; its log goes to a file.
 
-    Always ended by ``kill`` at the latest: use it as a context manager.
+    Always ended by ``kill`` at the latest: use it as a context manager. It is forked from a process
+    that has imported everything (see ``warm``) where ``interpreter`` is not asked for and the
+    environment does not need one of its own.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class DaemonProcess:
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         name: str = "daemon",
+        interpreter: bool = False,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / f"{name}.yaml"
@@ -54,7 +59,8 @@ class DaemonProcess:
         self.log = directory / f"{name}.log"
         self._arguments = arguments
         self._environment = {**os.environ, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._forked = not interpreter and warm.can_fork(self._environment)
+        self._process: subprocess.Popen[bytes] | warm.Fork | None = None
         self._log_start = 0
 
     def __enter__(self) -> Self:
@@ -65,16 +71,14 @@ class DaemonProcess:
 
     def start(self) -> Self:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        words = ["run", str(self.config), *self._arguments]
+        if self._forked:
+            self.log.touch()  # it opens it when it gets there
+            self._process = warm.fork(words, self._environment, self.log)
+            return self
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "stream_detector",
-                    "run",
-                    str(self.config),
-                    *list(self._arguments),
-                ],
+                [sys.executable, "-m", "stream_detector", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
