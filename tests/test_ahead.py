@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from stream_detector.__main__ import main
-from stream_detector.cli import evaluate
+from stream_detector.connectors import ahead as ahead_module
 from stream_detector.connectors.ahead import ReadAhead
 from stream_detector.connectors.base import Source
 from stream_detector.connectors.files import FileSource
@@ -93,7 +93,7 @@ def test_evaluate_says_the_same_of_it(
     config.write_text("name: t\nfeatures: [{numeric: x}]\ndetector: {kind: autoencoder}\n")
     figures = []
     for least in (10**9, 1):
-        monkeypatch.setattr(evaluate, "AHEAD_BYTES", least)
+        monkeypatch.setattr(ahead_module, "AHEAD_BYTES", least)
         monkeypatch.setattr("os.cpu_count", lambda: 2)
         assert main(["evaluate", str(config), "--data", str(path), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)

@@ -23,7 +23,6 @@ from kafka_broker.groups import join_group
 from support.commands import call, run
 from support.process import DaemonProcess
 
-from stream_detector.cli.start_position import standing
 from stream_detector.config import load_config
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.kafka.inspection import inspect, judge
@@ -40,6 +39,7 @@ from stream_detector.connectors.kafka.inspection.facts import (
     Broker as BrokerFact,
 )
 from stream_detector.connectors.kafka.inspection.findings import Finding
+from stream_detector.daemon.start_position import standing
 from stream_detector.events import TopicPartition as Source
 from stream_detector.journal import JournalRecord, Range, encode
 

@@ -14,7 +14,7 @@ from support.process import DaemonProcess
 from support.streams import SETTINGS, records
 
 from stream_detector.cli import build_parser
-from stream_detector.cli.alerts import readable
+from stream_detector.report.alert_text import readable
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from support.commands import call, run
 from support.streams import SETTINGS, records
 
-from stream_detector.cli.comparison_table import shown_names
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation import bootstrap
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.bootstrap import RankCounts, Units, draw_weights, interval
 from stream_detector.evaluation.figures import DAY_MS, precision_per_day
 from stream_detector.evaluation.paired_comparison import Events, compare, compare_scores
+from stream_detector.report.comparison_table import shown_names
 
 FIGURES = ["roc_auc", "average_precision", "precision_at_100_per_day"]
 

@@ -42,9 +42,10 @@ FLOORS = {
     **dict.fromkeys(("daemon", "evaluation", "simulation"), 4.0),
     "inference": 4.5,  # proposes a configuration from a sample
     "report": 4.5,  # draws what evaluation has computed
+    "api": 4.75,  # what callers use, the command line among them
     "cli": 5.0,
     "__main__": 5.5,  # nothing but the call of cli
-    "": 0.0,  # the package itself: its version
+    "": 0.0,  # the package itself: its version, and names that it imports when they are asked for
 }
 """Floor of each room (a module or package directly below the package); imports go strictly down."""
 
@@ -103,7 +104,8 @@ def test_every_room_has_a_floor():
 
 
 def test_imports_go_strictly_down_the_floors():
-    rooms = [path for path in SOURCES if room_of(path) in FLOORS]
+    # The package names what it has only for type checkers: tests/test_api.py holds it to that.
+    rooms = [path for path in SOURCES if room_of(path) in FLOORS.keys() - {""}]
     assert [finding for path in rooms for finding in climbing_imports(path)] == []
 
 

@@ -15,7 +15,6 @@ from support.commands import call, run
 from support.streams import SETTINGS, SOURCE, bytes_of, configuration, new_pipeline, run_in_cuts
 from support.streams import records as strange_records
 
-from stream_detector.cli.tuning_evidence import Data, summary
 from stream_detector.config.derived.rewrite import NotRewritableError, rewrite_detector
 from stream_detector.config.loading.load import parse
 from stream_detector.config.models.config import DetectorConfig
@@ -29,6 +28,7 @@ from stream_detector.evaluation.paired_comparison import Estimate
 from stream_detector.evaluation.search_space import changes, draw_detector
 from stream_detector.evaluation.tuning import tune
 from stream_detector.events import PlainRecord
+from stream_detector.report.tuning_evidence import Data, summary
 
 LABELS = {"field": "label", "delay": "1m"}
 SLOW = {"kind": "classifier", "trees": False, "learning_rate": 1e-06, "min_positives": 5}

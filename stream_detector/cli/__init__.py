@@ -1,4 +1,4 @@
-"""The commands. The only room that reads the environment, and whose frame catches everything."""
+"""The commands. Only here is everything caught; only here and in `api` is the environment read."""
 
 from __future__ import annotations
 

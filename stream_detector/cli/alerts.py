@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -15,6 +14,7 @@ from stream_detector.cli.common import (
     kafka_section,
 )
 from stream_detector.connectors.kafka.follow import follow
+from stream_detector.report.alert_text import readable
 
 
 def add_parser(subparsers: Any) -> None:
@@ -48,32 +48,3 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.count is not None and printed >= arguments.count:
                 break
     return 0
-
-
-def readable(value: bytes) -> str:
-    """An alert as a few lines of text; control characters of its event are escaped."""
-    try:
-        alert = json.loads(value)
-        score = f"score {alert['score']:.2f} (threshold {alert['threshold']:.2f})"
-        level = alert["severity"].upper()
-        lines = [
-            (
-                f"{alert['event_time']}  {level:<8}  {alert['id']}  {score}"
-                f"  1 in {alert['rarity']:,.0f}"
-            ),
-        ]
-        for reason in alert["reasons"]:
-            usual = reason.get("usual")
-            beside = f"  usual {usual[0]:g} to {usual[1]:g}" if usual else ""
-            lines.append(
-                f"    {reason['share']:>4.0%}  {plain(reason['feature'])} = "
-                f"{plain(reason['value'])}{beside}"
-            )
-    except (ValueError, KeyError, TypeError, IndexError):
-        return f"not an alert: {value[:200]!r}"
-    return "\n".join(lines)
-
-
-def plain(value: Any) -> str:
-    """Text that cannot move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))

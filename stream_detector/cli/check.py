@@ -13,13 +13,13 @@ from stream_detector.cli.common import (
     configuration,
     kafka_section,
 )
-from stream_detector.cli.start_position import standing
 from stream_detector.cli.state_store import plain
 from stream_detector.config import FieldPlan
 from stream_detector.config.derived.fingerprint import models_of, state_fingerprint
 from stream_detector.config.derived.time_limits import notes_on_limits
 from stream_detector.connectors.kafka.inspection import inspect
 from stream_detector.connectors.kafka.inspection.findings import Finding
+from stream_detector.daemon.start_position import standing
 from stream_detector.daemon.stores import snapshot_topic
 from stream_detector.detectors.registry import check_parameters
 from stream_detector.drift import DriftWatch

@@ -14,7 +14,6 @@ from typing import Any
 from zlib import crc32
 
 from stream_detector.alerts import SEVERITIES
-from stream_detector.cli.alerts import readable
 from stream_detector.cli.common import Stop, add_command
 from stream_detector.cli.live import LiveView
 from stream_detector.cli.status import running_of
@@ -26,6 +25,7 @@ from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.events import PlainRecord, Record
 from stream_detector.rejections import Remedies
+from stream_detector.report.alert_text import readable
 from stream_detector.simulation import transactions
 from stream_detector.simulation.bad import spoil
 from stream_detector.simulation.traffic import NO_ATTACK, Traffic

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.cli.alerts import readable
+from stream_detector.api import backtest
 from stream_detector.cli.common import add_command, add_configuration, configuration
-from stream_detector.cli.comparison_table import as_json, as_table
 from stream_detector.cli.label_check import (
     LOOKED_AT,
     LabelLook,
@@ -25,24 +23,22 @@ from stream_detector.cli.label_check import (
     unread_note,
 )
 from stream_detector.cli.progress import progress_bar
-from stream_detector.cli.rejected import as_json as as_json_rejections
-from stream_detector.cli.rejected import refuse_if_all, table
 from stream_detector.cli.report import Report
-from stream_detector.config import Config, FieldPlan
-from stream_detector.config.models.config import LabelsConfig
-from stream_detector.config.models.units import parse_duration
-from stream_detector.connectors.ahead import ReadAhead
-from stream_detector.connectors.files import FileSource, typed_columns
+from stream_detector.config import Config
+from stream_detector.connectors.ahead import ReadAhead, open_file
+from stream_detector.connectors.files import FileSource
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation.backtest import Scored, backtest
+from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.bootstrap import RESAMPLES
 from stream_detector.evaluation.figures import figures
+from stream_detector.evaluation.labelling import with_label
 from stream_detector.evaluation.paired_comparison import compare
 from stream_detector.messages import Outgoing
 from stream_detector.rejections import RejectionTally
-
-AHEAD_BYTES = 2_000_000
-"""A file of so many bytes, compressed or not, is worth the half second that a process takes."""
+from stream_detector.report.alert_text import readable
+from stream_detector.report.comparison_table import as_json, as_table
+from stream_detector.report.rejected_text import as_json as as_json_rejections
+from stream_detector.report.rejected_text import refuse_if_all, table
 
 _KEPT = 1000
 """Alerts among which the rarest are looked for."""
@@ -100,42 +96,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def file_source(config: Config, arguments: argparse.Namespace) -> FileSource | ReadAhead:
     """The file of ``--data``, read as the configuration's fields need it; a large one ahead."""
-    numeric, boolean = typed_columns(config)
-    options: dict[str, Any] = {
-        "numeric": numeric,
-        "boolean": boolean,
-        "limit": arguments.limit,
-        "columns": config.event.columns,
-    }
-    source = FileSource(arguments.data, **options)
-    if (source.size_hint() or 0) < AHEAD_BYTES or (os.cpu_count() or 1) == 1:
-        return source
-    return ReadAhead(source, arguments.data, options)
-
-
-def with_label(config: Config, column: str | None, delay: str | None) -> Config:
-    """The configuration with ``--label`` and ``--label-delay`` over its own ``labels``.
-
-    Raises ``ConfigurationError`` where the label is a feature, or the delay is none.
-    """
-    changes: dict[str, Any] = {}
-    if column is not None:
-        changes["field"] = column
-    if delay is not None:
-        try:
-            changes["delay"] = parse_duration(delay)
-        except ValueError as error:
-            raise ConfigurationError(f"--label-delay {delay}: {error}") from error
-    plan = FieldPlan.of(config)
-    if column is not None and column in {*plan.numeric, *plan.text}:
-        raise ConfigurationError(f"--label {column}: the configuration uses it as a feature")
-    if config.labels is not None:
-        labels = config.labels.model_copy(update=changes)
-    elif column is not None:
-        labels = LabelsConfig(field=column, delay=delay or "0s")
-    else:
-        return config
-    return config.model_copy(update={"labels": labels})
+    return open_file(config, arguments.data, arguments.limit)
 
 
 def share_read(source: FileSource | ReadAhead) -> Callable[[], float | None]:
@@ -236,7 +197,7 @@ def _evaluate(
         else:
             # Reasons take a scoring each: none where nobody looks.
             kept = _KEPT if arguments.show_alerts > 0 and not arguments.json else 0
-            scored = backtest(config, source, keep_alerts=kept, progress=update)
+            scored = backtest(config, source, keep_alerts=kept, progress=update).scored
     seconds = time.perf_counter() - started
     source.close()
     if report is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO, cast
 
-from stream_detector.cli.alerts import plain
+from stream_detector.report.alert_text import plain
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.status.figures import Figures, figures

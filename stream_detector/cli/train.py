@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from stream_detector.alerts import SEVERITIES
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.evaluate import (
     add_data,
@@ -17,21 +13,14 @@ from stream_detector.cli.evaluate import (
     file_source,
     label_look,
     share_read,
-    with_label,
 )
 from stream_detector.cli.label_check import refuse_absent, refuse_unlabelled
 from stream_detector.cli.progress import progress_bar
-from stream_detector.config import FieldPlan
-from stream_detector.connectors.base import Source
-from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
-from stream_detector.decoding import Decoder
 from stream_detector.errors import ConfigurationError
-from stream_detector.evaluation.backtest import take_rejections
-from stream_detector.events import Float64
-from stream_detector.rejections import RejectionTally
-from stream_detector.snapshots import encode
-from stream_detector.telemetry.metrics import Metrics
+from stream_detector.evaluation.labelling import with_label
+from stream_detector.evaluation.training import train
+from stream_detector.snapshots import encode, snapshot_of
 
 
 def add_parser(subparsers: Any) -> None:
@@ -74,51 +63,32 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{place} already holds snapshots of {group}: use --replace to delete them, or "
                 "another state.directory"
             )
-    # The pipeline alone shapes the snapshot, so it is made with the configuration of `run`.
-    shard = Shard(0, configured, Metrics(severities=SEVERITIES))
-    decoder = Decoder(config, FieldPlan.of(config))
     source = file_source(config, arguments)
     with progress_bar("training", share_read(source)) as update:
-        tally, labels = _learn(shard, decoder, source, update, normal_only=arguments.normal_only)
+        # The pipeline alone shapes the snapshot, so it is made with the configuration of `run`.
+        trained = train(
+            configured,
+            source,
+            reading=config,
+            normal_only=arguments.normal_only,
+            progress=update,
+        )
     source.close()
-    accepted = len(labels) - tally.records
-    if accepted == 0:
-        end_with_rejections(tally, accepted, config, arguments)
-    refuse_unlabelled(look, arguments.label, labels)
-    if shard.pipeline.sequence == 0:
+    pipeline = trained.pipeline
+    if trained.accepted == 0:
+        end_with_rejections(trained.tally, trained.accepted, config, arguments)
+    refuse_unlabelled(look, arguments.label, trained.labels)
+    if pipeline.sequence == 0:
         raise ConfigurationError(f"{arguments.data}: no event has a label that says normal")
+    extra = {"written_at": time.time(), "trained": True}
     for number in shards:
         stores(number).delete_all()
-        shard.number = number
-        data = encode(shard.snapshot({"written_at": time.time(), "trained": True}))
-        stores(number).write(shard.pipeline.sequence, data)
-    learned = shard.pipeline.rows_learned
-    print(f"learnt {learned:,} of {len(labels):,} events; snapshot in {place}")
+        data = encode(snapshot_of(pipeline, configured, number, extra))
+        stores(number).write(pipeline.sequence, data)
+    learned, events = pipeline.rows_learned, len(trained.labels)
+    print(f"learnt {learned:,} of {events:,} events; snapshot in {place}")
     if arguments.normal_only:
-        others = accepted - shard.pipeline.sequence
+        others = trained.accepted - pipeline.sequence
         print(f"{others:,} events were left out, whose label does not say normal")
-    end_with_rejections(tally, accepted, config, arguments)
+    end_with_rejections(trained.tally, trained.accepted, config, arguments)
     return 0
-
-
-def _learn(
-    shard: Shard,
-    decoder: Decoder,
-    source: Source,
-    update: Callable[[int], None],
-    *,
-    normal_only: bool,
-) -> tuple[RejectionTally, Float64]:
-    """Run a file through a shard; what was rejected, and the labels of all events, (events,)."""
-    events, tally, labels = 0, RejectionTally(), [np.empty(0)]
-    while not source.exhausted():
-        for fetched in source.poll(1.0):
-            batch = decoder.decode(fetched.source, fetched.records)
-            labels.append(batch.label)
-            events += len(batch)
-            if normal_only:
-                rejected = batch.rejection != None  # noqa: E711 - elementwise
-                batch = batch.take(np.flatnonzero(rejected | (batch.label == 0)))
-            take_rejections(tally, shard.pipeline.process(batch))
-            update(events)
-    return tally, np.concatenate(labels)

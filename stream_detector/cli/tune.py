@@ -18,18 +18,15 @@ from stream_detector.cli.common import (
     file_fingerprint,
     overrides,
 )
-from stream_detector.cli.comparison_table import NAMES
 from stream_detector.cli.evaluate import (
     add_data,
     end_of,
     file_source,
     label_look,
     share_read,
-    with_label,
 )
 from stream_detector.cli.label_check import refuse_absent
 from stream_detector.cli.progress import progress_bar
-from stream_detector.cli.tuning_evidence import Data, as_json, comments, summary, without_evidence
 from stream_detector.config import Config
 from stream_detector.config.derived.rewrite import NotRewritableError, rewrite_detector
 from stream_detector.config.loading.load import parse
@@ -37,6 +34,7 @@ from stream_detector.config.models.config import DetectorConfig
 from stream_detector.detectors.registry import search_space
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.feature_replay import Recording, record
+from stream_detector.evaluation.labelling import with_label
 from stream_detector.evaluation.search_space import changes
 from stream_detector.evaluation.tuning import (
     BRACKET,
@@ -44,6 +42,14 @@ from stream_detector.evaluation.tuning import (
     SEARCH_SHARE,
     Tuning,
     tune,
+)
+from stream_detector.report.comparison_table import NAMES
+from stream_detector.report.tuning_evidence import (
+    Data,
+    as_json,
+    comments,
+    summary,
+    without_evidence,
 )
 
 _DEFAULT_MINUTES = 10.0

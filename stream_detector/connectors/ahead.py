@@ -7,6 +7,7 @@ at a time do such work.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import struct
 from collections.abc import Mapping
@@ -17,12 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
-from stream_detector.connectors.files import FileSource, plain_records
+from stream_detector.connectors.files import FileSource, plain_records, typed_columns
 from stream_detector.errors import ConnectorError
 
 _HEAD = struct.Struct("<?qq")
 """Whether that was all; bytes of the file read so far, -1 unknown; records that follow."""
+
+AHEAD_BYTES = 2_000_000
+"""A file of so many bytes, compressed or not, is worth the half second that a process takes."""
 
 _POLLED, _FAILED = b"polled", b"failed"
 _END_SECONDS = 5.0
@@ -91,6 +96,24 @@ class ReadAhead:
         if self._process.is_alive():
             self._process.terminate()
         self._process.join(_END_SECONDS)
+
+
+def open_file(config: Config, path: str, limit: int | None = None) -> FileSource | ReadAhead:
+    """The file, read as the configuration's fields need it; a large one ahead.
+
+    Raises ``ConnectorError`` where it cannot be read.
+    """
+    numeric, boolean = typed_columns(config)
+    options: dict[str, Any] = {
+        "numeric": numeric,
+        "boolean": boolean,
+        "limit": limit,
+        "columns": config.event.columns,
+    }
+    source = FileSource(path, **options)
+    if (source.size_hint() or 0) < AHEAD_BYTES or (os.cpu_count() or 1) == 1:
+        return source
+    return ReadAhead(source, path, options)
 
 
 def _serve(connection: Connection, path: str, options: dict[str, Any]) -> None:

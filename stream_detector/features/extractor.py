@@ -45,7 +45,9 @@ class FeatureExtractor:
         calendar: what stands for parts of the time whose cycle is not known yet.
     """
 
-    def __init__(self, config: Config, plan: FieldPlan) -> None:
+    def __init__(self, config: Config, plan: FieldPlan, *, by_id: bool = False) -> None:
+        """``by_id``: labels come by the id of their event, as they do with `kafka.labels`."""
+        by_id = by_id or (config.kafka is not None and config.kafka.labels is not None)
         time_field = config.event.time.field if config.event.time is not None else None
         encoders = [_encoder(feature, plan, time_field) for feature in config.features]
         labels = _window_labels(config.windows)
@@ -53,7 +55,6 @@ class FeatureExtractor:
             label: KeyedWindow(window, plan.numeric, plan.text, label)
             for window, label in zip(config.windows, labels, strict=True)
         }
-        by_id = config.kafka is not None and config.kafka.labels is not None
         risks = config.labels.risk if config.labels is not None else []
         self._risks = {
             label: RiskWindow(risk, config.labels, plan.text, by_id=by_id)

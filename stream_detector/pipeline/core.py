@@ -7,11 +7,9 @@ result does not depend on how polls cut the stream, and no event is learnt befor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
-from stream_detector.events import EventBatch, Float64, Int64, State
+from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
@@ -29,15 +27,10 @@ from stream_detector.pipeline.late_labels import LateLabels, rows_of_topic
 from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.pipeline.shadow_model import ShadowModel
+from stream_detector.pipeline.stage import Stage, untimed
 from stream_detector.scaling import RunningScaler
 from stream_detector.stream_time import Shift
 from stream_detector.threshold import AlertPace, AlertThreshold
-
-Stage = Callable[[str], AbstractContextManager[Any]]
-
-
-def _untimed(_stage: str) -> AbstractContextManager[Any]:
-    return nullcontext()
 
 
 class PipelineCore:
@@ -52,25 +45,29 @@ class PipelineCore:
         explains: whether alerts are given their reasons; no part of the state.
     """
 
-    def __init__(self, config: Config, fingerprint: str, stage: Stage = _untimed) -> None:
+    def __init__(
+        self, config: Config, fingerprint: str, stage: Stage = untimed, *, by_id: bool = False
+    ) -> None:
         """Build the stages.
 
         Args:
             config: the configuration.
             fingerprint: of the parts of it that shape state; stands in every alert.
             stage: gives a context manager that times a named stage.
+            by_id: remember ids, since labels come by them, as they do with `kafka.labels`.
         """
         self._config = config
         self._stage = stage
         self.plan = FieldPlan.of(config)
-        self.features = FeatureExtractor(config, self.plan)
+        self._labels_topic = config.kafka.labels if config.kafka is not None else None
+        self._by_id = by_id or self._labels_topic is not None
+        self.features = FeatureExtractor(config, self.plan, by_id=self._by_id)
         self._calendar = self.features.calendar
         width = len(self.features.names)
         self.scaler = RunningScaler(width)
         self.champion = Model(config.detector, config.threshold, config.drift, self.features.names)
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self.explains = True
-        self._labels_topic = config.kafka.labels if config.kafka is not None else None
         self.challenge: ShadowModel | None = None
         models = [self.champion]
         if config.challenger is not None:
@@ -183,12 +180,13 @@ class PipelineCore:
                 continue
             stretch = events.take(slice(start, stop))
             if of_labels[start]:
-                self._take_labels(identities(stretch.event_id.tolist()), stretch.label)
+                self.take_labels(stretch.event_id.tolist(), stretch.label)
             else:
                 self._process_events(stretch, rows[start:stop], outcome)
 
-    def _take_labels(self, ids: Int64, labels: Float64) -> None:
-        """Labels of earlier events: those of the chunk in hand, those that wait, those learnt."""
+    def take_labels(self, event_ids: Sequence[str | None], labels: Float64) -> None:
+        """Take in (labels,) 1 or 0 of earlier events: of the chunk in hand, waiting, learnt."""
+        ids = identities(event_ids)
         found = self.features.set_labels(ids, labels)
         found |= self.labels.set(ids, labels, self._chunk)
         found |= self.champion.correct(ids, labels)
@@ -219,7 +217,7 @@ class PipelineCore:
         chunk.raised[first:last] = raised
         chunk.times_ms[first:last] = events.counted_ms
         chunk.labels[first:last] = events.label
-        if self._labels_topic is not None:
+        if self._by_id:
             chunk.ids[first:last] = identities(events.event_id.tolist())
         outcome.scores[batch_rows] = scores
         outcome.raised[batch_rows] = raised

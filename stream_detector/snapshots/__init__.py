@@ -2,6 +2,7 @@
 
 from stream_detector.snapshots.directory import DirectoryStore
 from stream_detector.snapshots.format import MAX_SNAPSHOT_BYTES, Snapshot, decode, encode
+from stream_detector.snapshots.making import snapshot_of
 from stream_detector.snapshots.meta import check_complete
 from stream_detector.snapshots.store import SnapshotStore, newest_sound
 
@@ -14,4 +15,5 @@ __all__ = [
     "decode",
     "encode",
     "newest_sound",
+    "snapshot_of",
 ]

@@ -77,9 +77,14 @@ def parse(
     environment: Mapping[str, str],
     overrides: Mapping[str, Any] = _NO_OVERRIDES,
     kafka_settings: KafkaSettings | None = None,
+    *,
+    lines: bool = True,
 ) -> LoadedConfig:
-    """As ``load``, out of ``text``; ``source`` is what messages call it."""
-    document = read_document(text, source, environment)
+    """As ``load``, out of ``text``.
+
+    ``source`` is what messages call it; ``lines``: whether it has lines that a reader can go to.
+    """
+    document = read_document(text, source, environment, lines=lines)
     if () not in document.unknown:
         apply_overrides(document, overrides, environment)
         if document.data is None:

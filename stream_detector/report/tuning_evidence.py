@@ -12,16 +12,16 @@ from importlib.metadata import version
 from typing import Any
 
 from stream_detector import __version__
-from stream_detector.cli.comparison_table import (
+from stream_detector.evaluation.paired_comparison import Comparison, Estimate
+from stream_detector.evaluation.search_space import changes
+from stream_detector.evaluation.tuning import FOLDS, RUNGS, Trial, Tuning
+from stream_detector.report.comparison_table import (
     NAMES,
     described,
     difference,
     estimates,
     how_resampled,
 )
-from stream_detector.evaluation.paired_comparison import Comparison, Estimate
-from stream_detector.evaluation.search_space import changes
-from stream_detector.evaluation.tuning import FOLDS, RUNGS, Trial, Tuning
 
 _SHOWN = 5
 _LABEL_WIDTH = 30

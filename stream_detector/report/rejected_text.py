@@ -1,4 +1,4 @@
-"""What was rejected of a file and why: the last lines of `init`, `evaluate`, `train`, `tune`."""
+"""What was rejected of a file and why, as a table and as JSON."""
 
 from __future__ import annotations
 
