@@ -15,11 +15,16 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
 import pytest  # noqa: E402 - see above
+from hypothesis import HealthCheck, settings  # noqa: E402 - see above
 from kafka_broker.broker import Broker, why_unavailable  # noqa: E402 - see above
 from kafka_broker.clients import create_topic, unique_name  # noqa: E402 - see above
 from kafka_broker.cluster import Cluster  # noqa: E402 - see above
 
 pytest_plugins = ["support.limits"]
+
+# An example may take as long as the machine needs: 200 ms (the default) are over soon on a busy one.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NO_BROKER = "no Kafka broker: "

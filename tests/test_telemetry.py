@@ -797,6 +797,31 @@ def test_stopping_gives_the_port_back_cuts_connections_and_may_be_repeated(start
     again.stop()
 
 
+def test_who_has_connected_before_the_stop_is_answered_and_not_reset(start, monkeypatch):
+    running = start()
+    inner = running.server._server
+    busy, stopping = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        """A busy machine: the thread that accepts gets no time until the stop was asked for."""
+        busy.set()
+        assert stopping.wait(20)
+
+    def shutdown() -> None:
+        inner._BaseServer__shutdown_request = True  # as the method itself, before it waits
+        stopping.set()
+
+    monkeypatch.setattr(inner, "service_actions", stuck)
+    monkeypatch.setattr(inner, "shutdown", shutdown)
+    assert busy.wait(20)
+    with closing(connect(running)) as early, closing(connect(running)) as late:
+        early.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        late.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        running.server.stop()
+        for client in (early, late):
+            assert read_all(client).startswith(b"HTTP/1.0 200 OK\r\n")
+
+
 # --- the memory's limit --------------------------------------------------------------------------
 
 

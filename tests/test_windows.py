@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -108,60 +108,62 @@ def same_state(left: Any, right: Any) -> bool:
 # --- what the numbers mean -----------------------------------------------------------------------
 
 
-def reference_row(
-    history: list[tuple[float, float, str | None]], now: float, amount: float, half_lives: list[int]
-) -> list[float]:
-    """The definitions, from a key's whole history of (time, amount, shop)."""
+class Seen(NamedTuple):
+    """An event of a key's history; ``excess`` is how far it stood above the history of then."""
+
+    time: float
+    amount: float
+    shop: str | None
+    excess: float
+
+
+def reference_row(history: list[Seen], now: Seen, half_lives: list[int]) -> list[float]:
+    """The definitions, from a key's whole history."""
     columns: dict[str, list[float]] = {name: [] for name in EVERYTHING}
     for half_life in half_lives:
-        weights = [2.0 ** (-(now - time) / half_life) for time, _, _ in history]
+        weights = [2.0 ** (-(now.time - seen.time) / half_life) for seen in history]
         total = math.fsum(weights)
-        weighted_sum = math.fsum(w * a for w, (_, a, _) in zip(weights, history, strict=True))
+        weighted_sum = math.fsum(w * s.amount for w, s in zip(weights, history, strict=True))
         columns["count"].append(math.log(1 + total))
         columns["sum"].append(math.copysign(math.log(1 + abs(weighted_sum)), weighted_sum))
-        mean = weighted_sum / total if history else amount
+        mean = weighted_sum / total if history else now.amount
         columns["mean"].append(mean)
         deviation = 0.0
         number = total**2 / math.fsum(w * w for w in weights) if history else 0.0
         if number > 1.5:
-            squares = (w * (a - mean) ** 2 for w, (_, a, _) in zip(weights, history, strict=True))
+            squares = (w * (s.amount - mean) ** 2 for w, s in zip(weights, history, strict=True))
             variance = math.fsum(squares) / (total - total / number)
             scale = max(math.sqrt(variance), 1e-6 * abs(mean), 1e-300)
-            deviation = max(-100.0, min(100.0, (amount - mean) / scale))
+            deviation = max(-100.0, min(100.0, (now.amount - mean) / scale))
             deviation *= math.sqrt((number - 1) / (number + 1))
         columns["deviation"].append(deviation)
-        columns["ratio"].append(max(-100.0, min(100.0, amount / mean if history else 1.0)))
-        bursts = 0.0
-        for place, (time, one, _) in enumerate([*history, (now, amount, None)]):
-            excess = max(reference_ratio(history[:place], one, max(half_lives)) - 1, 0.0)
-            bursts += 2.0 ** (-(now - time) / half_life) * excess
+        columns["ratio"].append(max(-100.0, min(100.0, now.amount / mean if history else 1.0)))
+        bursts = now.excess + math.fsum(
+            weight * seen.excess for weight, seen in zip(weights, history, strict=True)
+        )
         columns["burst"].append(math.log(1 + bursts))
-        columns["distinct"].append(math.log(1 + reference_distinct(history, now, half_life)))
+        columns["distinct"].append(math.log(1 + reference_distinct(history, now.time, half_life)))
     longest = 10 * max(half_lives) / 1000
-    gap = (now - history[-1][0]) / 1000 if history else math.inf
+    gap = (now.time - history[-1].time) / 1000 if history else math.inf
     columns["time_since_last"] = [math.log(1 + min(gap, longest))]
     return [number for name in EVERYTHING for number in columns[name]]
 
 
-def reference_ratio(
-    history: list[tuple[float, float, str | None]], amount: float, half_life: int
-) -> float:
-    """The amount over the mean of the history, as it was then."""
+def reference_excess(history: list[Seen], amount: float, half_life: int) -> float:
+    """How far the amount stands above the mean of the history, as it was then."""
     if not history:
-        return 1.0
-    weights = [2.0 ** (-(history[-1][0] - time) / half_life) for time, _, _ in history]
-    total = sum(w * a for w, (_, a, _) in zip(weights, history, strict=True))
-    return max(-100.0, min(100.0, amount / (total / sum(weights))))
+        return 0.0
+    weights = [2.0 ** (-(history[-1].time - seen.time) / half_life) for seen in history]
+    total = sum(w * seen.amount for w, seen in zip(weights, history, strict=True))
+    return max(max(-100.0, min(100.0, amount / (total / sum(weights)))) - 1, 0.0)
 
 
-def reference_distinct(
-    history: list[tuple[float, float, str | None]], now: float, half_life: int
-) -> float:
+def reference_distinct(history: list[Seen], now: float, half_life: int) -> float:
     """Linear counting within each horizon, weighted by how the decay falls between horizons."""
     last_seen = {}
-    for time, _, shop in history:
-        if shop is not None:
-            last_seen[int(hash_texts([shop])[0]) % 32] = time
+    for seen in history:
+        if seen.shop is not None:
+            last_seen[int(hash_texts([seen.shop])[0]) % 32] = seen.time
     horizons = sorted(now - time for time in last_seen.values())
     total = 0.0
     for index, horizon in enumerate(horizons):
@@ -178,16 +180,17 @@ def test_windows_agree_with_their_definition_event_by_event(max_keys: int) -> No
     extractor = extractor_of(max_keys=max_keys)
     given = np.frombuffer(run(extractor, batch, set(range(0, 700, 23)))).reshape(700, -1)
 
-    histories: dict[str, list[tuple[float, float, str | None]]] = {}
+    histories: dict[str, list[Seen]] = {}
     last_used: dict[str, int] = {}
     expected = []
     for index in range(700):
         card, shop = batch.text[0][index], batch.text[1][index]
         amount = float(batch.numeric[index, 0])
         history = histories.setdefault(card, [])
-        now = max([float(batch.time_ms[index])] + [time for time, _, _ in history[-1:]])
-        expected.append(reference_row(history, now, amount, [HOUR, 24 * HOUR]))
-        history.append((now, amount, shop))
+        time = max([float(batch.time_ms[index])] + [seen.time for seen in history[-1:]])
+        now = Seen(time, amount, shop, reference_excess(history, amount, 24 * HOUR))
+        expected.append(reference_row(history, now, [HOUR, 24 * HOUR]))
+        history.append(now)
         last_used[card] = index
         if (index + 1) % CHUNK == 0 and len(histories) > max_keys:
             keep = sorted(histories, key=last_used.__getitem__)[-(max_keys - max_keys // 16) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -33,6 +34,7 @@ MAX_CONNECTIONS = 16
 REQUEST_DEADLINE_SECONDS = 10.0
 SOCKET_TIMEOUT_SECONDS = 5.0
 SHUTDOWN_POLL_SECONDS = 0.25
+FAREWELL_SECONDS = 0.5
 
 OPEN_TO_ALL = ("/healthz", "/readyz")
 """Paths that need no password: what starts and watches the process seldom has one."""
@@ -102,11 +104,16 @@ class MetricsServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving and give the port back; open connections are cut. May be called twice."""
+        """Stop serving and give the port back. May be called twice.
+
+        Who is connected already is answered first, for ``FAREWELL_SECONDS`` at most; then open
+        connections are cut.
+        """
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
         self._thread.join()
+        self._server.finish(FAREWELL_SECONDS)
         self._server.server_close()
         self._server = self._thread = None
 
@@ -273,6 +280,19 @@ class _Server(ThreadingMixIn, WSGIServer):
             for request, accepted in self._open.items():
                 if accepted < overdue:
                     _cut(request)
+
+    def finish(self, seconds: float) -> None:
+        """Answer the requests that came before the end of the accepting thread.
+
+        Closing the listening socket resets every connection that the kernel has made and nobody
+        has accepted: on a busy machine a probe or a scrape saw that instead of an answer.
+        """
+        deadline = time.monotonic() + seconds
+        self.timeout = 0.0  # a client may have given up since: nothing here waits for another
+        while select.select([self.socket], [], [], 0)[0] and time.monotonic() < deadline:
+            self.handle_request()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, max(deadline - time.monotonic(), 0))
 
     def server_close(self) -> None:
         """Close the listening socket and cut open connections."""

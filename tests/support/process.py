@@ -110,20 +110,16 @@ class DaemonProcess:
         return wait_until(find, "the metrics server")
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and text of a page; asked once more where the connection was reset under load."""
-        try:
-            return self._get_once(path)
-        except urllib.error.URLError as error:
-            if not isinstance(error.reason, ConnectionResetError):
-                raise
-        return self._get_once(path)
-
-    def _get_once(self, path: str) -> tuple[int, str]:
+        """Status and text of a page."""
         try:
             with urllib.request.urlopen(self.url() + path, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+        except OSError as error:
+            # The server closes before the process is gone: the log says why it ended.
+            error.add_note(f"the daemon's log ends:\n{self.text()[-3000:]}")
+            raise
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples that have these labels."""
