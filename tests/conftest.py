@@ -22,7 +22,7 @@ from kafka_broker.cluster import Cluster  # noqa: E402 - see above
 
 pytest_plugins = ["support.limits"]
 
-# An example may take as long as the machine needs: 200 ms (the default) are over soon on a busy one.
+# An example takes as long as the machine needs: 200 ms (the default) are soon over on a busy one.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
