@@ -412,6 +412,11 @@ def test_a_back_test_reads_well():
     assert compared._repr_html_().startswith("<pre>")
 
 
+def test_a_label_that_no_event_has_is_said():
+    with pytest.warns(UserWarning, match="no event has a label in 'lable'"):
+        assert backtest(settings(), EVENTS[:100], label="lable").figures["roc_auc"] is None
+
+
 # --- labels --------------------------------------------------------------------------------------
 
 LABELLED = {"labels": {"field": "label", "delay": "6h", "risk": [{"key": "user"}]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import datetime as dt
 import enum
@@ -13,12 +14,14 @@ import warnings
 from collections import OrderedDict
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pydantic
 import pytest
 
 from stream_detector import FrameError, Pipeline, backtest
@@ -55,6 +58,15 @@ def refused(events: Any, config: dict[str, Any] = CONFIG) -> str:
 
 
 @dataclasses.dataclass
+class Login:
+    id: str
+    time: str
+    amount: float
+    kind: str
+    flag: bool
+
+
+@dataclasses.dataclass
 class Place:
     country: str
 
@@ -62,6 +74,14 @@ class Place:
 class Row(NamedTuple):
     a: int
     b: int
+
+
+class Model(pydantic.BaseModel):
+    amount: float
+
+
+async def asynchronous():
+    yield EVENT
 
 
 class Kind(enum.Enum):
@@ -161,7 +181,8 @@ def test_a_moment_of_any_library_is_the_events_time(given, pattern):
 def test_a_value_that_cannot_be_meant_names_its_field_and_what_to_give(field, given, says):
     message = refused([{**EVENT, field: given}])
     assert says in message
-    assert message.endswith(")")  # with advice
+    assert message.startswith("event 0: ")
+    assert "; give or set: " in message
 
 
 def test_an_event_that_holds_itself_is_rejected():
@@ -175,7 +196,7 @@ def test_an_event_that_holds_itself_is_rejected():
     [
         OrderedDict(EVENT), MappingProxyType(EVENT), {np.str_(k): v for k, v in EVENT.items()},
         json.dumps(EVENT), json.dumps(EVENT).encode(), bytearray(json.dumps(EVENT).encode()),
-        memoryview(json.dumps(EVENT).encode()), json.dumps(EVENT) + "\n",
+        memoryview(json.dumps(EVENT).encode()), Login(**EVENT), json.dumps(EVENT) + "\n",
     ],
 )  # fmt: skip
 def test_an_event_may_be_any_mapping_or_json(event):
@@ -209,8 +230,16 @@ def test_nested_values_are_read_by_their_path_and_so_are_keys_with_dots():
         ([[1.0, 2.0]], "values need names"),
         ([({"amount": 1.0}, 0)], r"River's \(x, y\) pairs"),
         (np.zeros((3, 2)), "no names of fields: give a frame"),
-        (pd.Series([1.0]), "no names of fields"),
-        (pl.Series([1.0]), "no names of fields"),
+        (pd.Series([1.0]), "its value needs a name"),
+        (pl.Series([1.0]), "its value needs a name"),
+        (np.array([(1.0, "x")], dtype=[("amount", "f8"), ("kind", "U1")]), "from_records"),
+        (pd.DataFrame([EVENT]).iterrows(), "give the frame itself"),
+        (pd.DataFrame([EVENT]).itertuples(), r"_asdict\(\)"),
+        ({"amount": [1.0, 2.0], "kind": ["x", "y"]}, r"pandas.DataFrame\(columns\)"),
+        (json.dumps([EVENT, EVENT]).encode(), r"give json.loads\(data\)"),
+        (Path("events.csv"), "a path or JSON"),
+        ([Model(amount=1.0)], r"event.model_dump\(\)"),
+        (asynchronous(), "asynchronously"),
         (Row(1, 2), "its value needs a name"),
         ([Row(1, 2)], r"_asdict\(\)"),
         ([pd.Series({"amount": 1.0})], r"row.to_dict\(\)"),
@@ -233,6 +262,24 @@ def test_nothing_gives_nothing(events):
 def test_a_dict_is_one_event_an_empty_one_too():
     assert len(Pipeline(CONFIG).process(EVENT)) == 1
     assert "is missing" in refused({})
+
+
+def test_one_object_over_several_lines_is_one_event():
+    expected = Pipeline(CONFIG).process([EVENT]).scores.tobytes()
+    assert (
+        Pipeline(CONFIG).process(json.dumps(EVENT, indent=1).encode()).scores.tobytes() == expected
+    )
+
+
+@pytest.mark.parametrize("make", [pd.Series, pl.Series, lambda v: np.array(v, dtype=object), iter])
+def test_a_column_of_json_is_events(make):
+    lines = [json.dumps({**EVENT, "id": str(number)}) for number in range(3)]
+    assert len(Pipeline(CONFIG).process(make(lines)).alerts) == 3
+
+
+def test_text_where_a_number_is_expected_is_told_how_to_become_one():
+    assert "float(value)" in refused(csv.DictReader(["id,time,amount", f"a,{TIMES[0]},1.5"]))
+    assert "int(value), or read the field as `boolean`" in refused([{**EVENT, "amount": True}])
 
 
 def test_lines_of_an_open_file_are_events():
@@ -327,6 +374,9 @@ def test_ids_that_pandas_has_made_floats_are_whole_numbers_and_it_is_said():
     assert [alert["event"]["kind"] for alert in result.alerts] == [17, 18, None]
     assert result.scores.tobytes() == scores_of(rows(kind=["17", "18", None]))
     assert scores_of(frame.astype({"kind": "Int64"})) == result.scores.tobytes()
+    categories = frame.astype({"kind": "category"})
+    with pytest.warns(FrameWarning, match="kind"):
+        assert Pipeline(CONFIG).process(categories).scores.tobytes() == result.scores.tobytes()
     really = pd.DataFrame(columns(kind=[17.5, 18, None]))
     assert Pipeline(CONFIG).process(really).alerts[0]["event"]["kind"] == 17.5
 
@@ -349,6 +399,7 @@ def test_ids_that_pandas_has_made_floats_are_whole_numbers_and_it_is_said():
         (pd.DataFrame(columns(amount=["1,5", "2", "3"])), "amount holds text"),
         (pl.DataFrame(columns(amount=["1,5", "2", "3"])), "amount holds text"),
         (pd.DataFrame(columns(amount=pd.to_datetime(TIMES))), "amount holds times"),
+        (pd.DataFrame(columns(amount=[True, False, True])), "amount holds true and false"),
         (pd.DataFrame(columns(amount=pd.to_timedelta([1, 2, 3], "s"))), "total_seconds"),
         (pl.DataFrame(columns()).lazy(), r"frame.collect\(\)"),
     ],

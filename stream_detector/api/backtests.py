@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -63,6 +64,11 @@ def backtest(
     made = with_label(configuration_of(config), label, label_delay)
     with one_thread(), closing(_source(made, source, limit)) as opened:
         scored = evaluation.backtest(made, opened, keep_alerts=keep_alerts, progress=progress)
+    if label is not None and len(scored.labels) and np.isnan(scored.labels).all():
+        warnings.warn(
+            f"no event has a label in {label!r}: there are scores, and no figures of their quality",
+            stacklevel=2,
+        )
     return BacktestResult(made, scored, skip)
 
 

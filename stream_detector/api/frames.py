@@ -63,7 +63,7 @@ class FrameReader:
         self._check_columns(table, frame)
         whole = [name for name in table.columns if name in self._text and _whole(table[name])]
         if whole:
-            warnings.warn(_WHOLE.format(_listed(whole), whole[0]), FrameWarning, stacklevel=2)
+            warnings.warn(_WHOLE.format(_listed(whole), whole[0]), FrameWarning, stacklevel=4)
         for start in range(0, len(table), rows):
             yield self._encoded(table[start : start + rows], frozenset(whole))
 
@@ -136,6 +136,11 @@ class FrameReader:
                     "convert it (pandas.to_numeric, Polars' cast), or read the field as "
                     "`categorical`"
                 )
+            if kind == nw.Boolean:
+                raise FrameError(
+                    f"the column {name} holds true and false, and the configuration reads a "
+                    f'number; read it as `boolean`, or give frame["{name}"].astype(int)'
+                )
             if kind in (nw.Datetime, nw.Date):
                 raise FrameError(
                     f"the column {name} holds times ({kind}), and the configuration reads a "
@@ -149,7 +154,9 @@ class FrameReader:
         for name in table.columns:
             values = table[name].to_list()
             if name in whole:
-                values = [v if v is None or math.isnan(v) else int(v) for v in values]
+                values = [
+                    int(v) if isinstance(v, float) and not math.isnan(v) else v for v in values
+                ]
             columns.append(self._column(name, values, bad))
         made: Values = list(RowEncoder(table.columns, (), ()).encode_json(columns))
         for row, error in bad.items():
@@ -183,12 +190,10 @@ class FrameWarning(UserWarning):
 
 def _whole(column: Any) -> bool:
     """Whether it has floats and all of them are whole: ids and keys with gaps, out of pandas."""
-    if not column.dtype.is_float():
-        return False
-    numbers = [value for value in column.to_list() if value is not None and not math.isnan(value)]
-    return bool(numbers) and all(
-        math.isfinite(number) and number == int(number) and abs(number) <= _LARGEST_WHOLE
-        for number in map(float, numbers)
+    numbers = [value for value in column.to_list() if isinstance(value, float)]
+    known = [float(number) for number in numbers if not math.isnan(number)]
+    return bool(known) and all(
+        number.is_integer() and abs(number) <= _LARGEST_WHOLE for number in known
     )
 
 

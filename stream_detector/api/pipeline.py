@@ -151,7 +151,7 @@ class Pipeline:
                     row = self._events.next_offset - first
                     batch = self._decoder.decode(self._events.source, self._events.number(values))
                     parts.append(self._process(batch))
-                    rejected += rejected_of(row, batch.rejection.tolist(), self._remedies)
+                    rejected += rejected_of(row, values, batch.rejection.tolist(), self._remedies)
             except (TypeError, ValueError, LookupError, OSError) as error:
                 if (count := self._events.next_offset - first) and not self._in_doubt:
                     error.add_note(f"the {count:,} events before were processed and learnt")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from itertools import islice
+from os import PathLike
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 
 from stream_detector.api.frames import FrameReader, is_frame
+from stream_detector.api.refusals import no_event, no_events
 from stream_detector.api.values import EventWriter, UnusableValueError
 from stream_detector.config import Config, FieldPlan
 from stream_detector.connectors.base import Fetched
@@ -22,8 +26,6 @@ from stream_detector.events import (
 
 CHUNK_ROWS = 5000
 """Events that are turned into records at a time, so that a generator is never held whole."""
-
-_SHOWN_BYTES = 200
 
 Values: TypeAlias = Sequence["bytes | UnusableValueError | None"]
 """JSON of events, None for a record without a value, or why there is none."""
@@ -39,8 +41,9 @@ class EventReader:
         fields |= {name for name in (config.event.id, time and time.field) if name}
         if config.labels is not None and config.labels.field is not None:
             fields.add(config.labels.field)
+        self._fields = frozenset(fields)
         name, pattern = (time.field, time.format) if time is not None else (None, "auto")
-        self._writer = EventWriter(name, pattern, frozenset(fields))
+        self._writer = EventWriter(name, pattern, self._fields)
         self._frames = FrameReader(config, self._writer)
 
     def read(self, events: Any) -> Iterator[Values]:
@@ -51,30 +54,39 @@ class EventReader:
         if is_frame(events):
             yield from self._frames.read(events, CHUNK_ROWS)
         elif isinstance(events, Mapping):
+            self._refuse_columns(events)
             yield [self._event(events)]
         elif isinstance(events, bytes | bytearray | memoryview):
-            lines = (line for line in bytes(events).splitlines() if line.strip())
-            yield from _chunks(lines)
-        elif isinstance(events, Iterable) and not isinstance(events, str | np.ndarray):
-            if hasattr(events, "dtype"):
-                raise TypeError(_no_events(events))
+            yield from _chunks(_documents(bytes(events)))
+        elif _is_iterable(events):
             yield from _chunks(map(self._event, events))
         else:
-            raise TypeError(_no_events(events))
+            raise TypeError(no_events(events))
 
     def _event(self, event: Any) -> bytes | UnusableValueError | None:
-        if isinstance(event, Mapping):
-            try:
+        try:
+            if isinstance(event, Mapping):
                 return self._writer.write(event)
-            except UnusableValueError as error:
-                return error
+            if is_dataclass(event) and not isinstance(event, type):
+                return self._writer.write_object(event)
+        except UnusableValueError as error:
+            return error
         if isinstance(event, bytes | bytearray | memoryview):
             return bytes(event)
         if isinstance(event, str):
             return event.encode("utf-8", "surrogatepass")  # decoding refuses what is no UTF-8
         if event is None:
             return None
-        raise TypeError(_no_event(event))
+        raise TypeError(no_event(event))
+
+    def _refuse_columns(self, event: Mapping[Any, Any]) -> None:
+        """A dict is one event; one of whole columns is meant as a frame."""
+        for name in self._fields:
+            if isinstance(event.get(name), list | tuple | np.ndarray):
+                raise TypeError(
+                    f"a dict is one event, and {name} is {type(event[name]).__name__} in it: for "
+                    "columns give a frame, pandas.DataFrame(columns)"
+                )
 
 
 class RecordCounter:
@@ -125,33 +137,26 @@ def _chunks(values: Iterator[bytes | UnusableValueError | None]) -> Iterator[Val
         yield chunk
 
 
-def _no_events(given: object) -> str:
-    kind = f"{type(given).__module__.split('.')[0]}.{type(given).__name__}"
-    if isinstance(given, str):
-        return (
-            "events are given as text, which may be a path or JSON. A file: Path(name).read_bytes()"
-            " for JSON Lines, pandas.read_csv(name) for CSV, or backtest(config, name). JSON "
-            "Lines: text.encode()"
-        )
-    if hasattr(given, "dtype"):
-        return (
-            f"{kind} has no names of fields: give a frame, for example pandas.DataFrame(array, "
-            "columns=[...]), or dicts"
-        )
-    return f"{kind} holds no events: give dicts, bytes of JSON Lines or a frame"
+def _documents(data: bytes) -> Iterator[bytes]:
+    """The objects of JSON Lines; a single one may be spread over lines."""
+    first = data.lstrip()[:1]
+    lines: Iterator[bytes] = (line for line in data.splitlines() if line.strip())
+    if first == b"[" or data.split(b"\n", 1)[0].strip() == b"{":
+        try:
+            whole = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            whole = None
+        if isinstance(whole, list) and all(isinstance(each, dict) for each in whole):
+            raise TypeError("the bytes are one JSON array, not JSON Lines: give json.loads(data)")
+        if isinstance(whole, dict):
+            lines = iter([data])
+    return lines
 
 
-def _no_event(given: object) -> str:
-    kind = f"{type(given).__module__.split('.')[0]}.{type(given).__name__}"
-    if hasattr(given, "_asdict"):
-        return f"an event is a dict, not {kind} (a named tuple): give row._asdict()"
-    if hasattr(given, "to_dict"):
-        return f"an event is a dict, not {kind}: give row.to_dict(), or the whole frame at once"
-    if isinstance(given, tuple | list):
-        return (
-            f"an event is a dict, not {kind}: its values need names, dict(zip(names, row)); a "
-            "stream of River's (x, y) pairs: (x for x, y in stream)"
-        )
-    if isinstance(given, float | int):
-        return f"an event is a dict, not {kind}: its value needs a name, {{'value': {given!r}}}"
-    return f"an event is a dict or bytes of JSON, not {kind}"
+def _is_iterable(events: Any) -> bool:
+    """Whether its elements may be events: no text, and of arrays those of one dimension only."""
+    if isinstance(events, str | PathLike) or not isinstance(events, Iterable):
+        return False
+    if not hasattr(events, "dtype"):
+        return True
+    return len(getattr(events, "shape", ())) == 1 and not getattr(events.dtype, "names", None)

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.api.records import Values
+from stream_detector.api.values import UnusableValueError
 from stream_detector.events import Float64, Rejection
 from stream_detector.markup import Markup, escape_lines, tag, visible
 from stream_detector.messages import Outgoing
@@ -19,6 +21,12 @@ from stream_detector.rejections import Remedies
 from stream_detector.report.alert_text import alert_lines
 
 _SHOWN = 5
+_ANOTHER = "another value, or leave the field out"
+_INSTEAD = {
+    "str": "a number: float(value)",
+    "bool": "a number: int(value), or read the field as `boolean`",
+}
+"""What to give in the place of a type, where that is a mistake of Python more than of the data."""
 
 
 class RejectedEventsWarning(UserWarning):
@@ -34,7 +42,7 @@ class Rejected:
         reason: one of the reasons that dead letters carry.
         field: the field that was looked at, where it is one.
         message: what is wrong.
-        remedy: what to set, or do, so that such events are taken.
+        remedy: what to give, set or do, so that such events are taken.
     """
 
     row: int
@@ -44,7 +52,7 @@ class Rejected:
     remedy: str
 
     def __str__(self) -> str:
-        return f"event {self.row}: {self.message} ({self.reason}; to set: {self.remedy})"
+        return f"event {self.row}: {self.message} ({self.reason}; give or set: {self.remedy})"
 
 
 @dataclass(eq=False)
@@ -172,20 +180,31 @@ class Result:
 
 
 def rejected_of(
-    first_row: int, found: Sequence[Rejection | None], remedies: Remedies
+    first_row: int, values: Values, found: Sequence[Rejection | None], remedies: Remedies
 ) -> list[Rejected]:
-    """The rejected rows of a batch whose first event is ``first_row``."""
+    """The rejected rows of a batch.
+
+    Args:
+        first_row: number of its first event.
+        values: what was given, as JSON or as the reason why it is none.
+        found: (events,) what the pipeline has rejected.
+        remedies: under the configuration.
+    """
     return [
-        Rejected(
-            first_row + row,
-            each.reason,
-            each.field,
-            each.message,
-            remedies.of(each.reason, each.field),
-        )
-        for row, each in enumerate(found)
+        _rejected(first_row + row, value, each, remedies)
+        for row, (value, each) in enumerate(zip(values, found, strict=True))
         if each is not None
     ]
+
+
+def _rejected(row: int, value: object, found: Rejection, remedies: Remedies) -> Rejected:
+    if isinstance(value, UnusableValueError):
+        return Rejected(row, "wrong_type", value.field or None, str(value), _ANOTHER)
+    remedy = remedies.of(found.reason, found.field)
+    for given, instead in _INSTEAD.items():
+        if found.reason == "wrong_type" and f"got `{given}`" in found.message:
+            remedy = f"{instead}; or {remedy}"
+    return Rejected(row, found.reason, found.field, found.message, remedy)
 
 
 def rarest(alerts: Sequence[dict[str, Any]]) -> list[str]:

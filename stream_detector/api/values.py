@@ -21,6 +21,7 @@ import numpy as np
 MAX_DEPTH = 64
 """Lists and mappings inside each other; deeper ones refer to themselves, or might as well."""
 
+_LONGEST_PATH = 100
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MISSING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 _encode = msgspec.json.Encoder().encode
@@ -38,7 +39,16 @@ TimeWriter: TypeAlias = Callable[[dt.datetime], str | int | float]
 
 
 class UnusableValueError(ValueError):
-    """A value that no event can hold; the message names the field and says what to give."""
+    """A value that no event can hold.
+
+    Attributes:
+        field: path of the field; empty where it is the event itself.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        """``message``: what is wrong, and what to give."""
+        self.field = field[:_LONGEST_PATH]
+        super().__init__(f"{self.field or 'the event'}: {message}")
 
 
 def time_writer(pattern: str) -> TimeWriter:
@@ -91,14 +101,18 @@ class EventWriter:
         try:
             return _encode(made)
         except UnicodeEncodeError as error:
-            raise UnusableValueError(f"a text holds half a character: {error}") from error
+            raise UnusableValueError("", f"a text holds half a character: {error}") from error
+
+    def write_object(self, event: Any) -> bytes:
+        """JSON of a dataclass's fields. Raises ``UnusableValueError``."""
+        return self.write(_shallow(event))
 
     def cell(self, value: Any, field: str) -> str:
         """JSON of one value of a field. Raises ``UnusableValueError``."""
         try:
             return _encode(self._value(value, field, 0)).decode()
         except UnicodeEncodeError as error:
-            raise UnusableValueError(f"{field}: holds half a character: {error}") from error
+            raise UnusableValueError(field, f"holds half a character: {error}") from error
 
     def _nested(self, event: dict[str, Any]) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -115,13 +129,13 @@ class EventWriter:
 
     def _mapping(self, mapping: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         if depth > MAX_DEPTH:
-            raise UnusableValueError(f"{path[:80]}: nested deeper than {MAX_DEPTH}")
+            raise UnusableValueError(path, f"nested deeper than {MAX_DEPTH}")
         made: dict[str, Any] = {}
         for key, value in mapping.items():
             if not isinstance(key, str):
                 raise UnusableValueError(
-                    f"{path or 'the event'}: the key {key!r:.80} is {type(key).__name__}; names of "
-                    "fields are text"
+                    path,
+                    f"the key {key!r:.80} is {type(key).__name__}; names of fields are text",
                 )
             name = str(key)
             made[name] = self._value(value, f"{path}.{name}" if path else name, depth + 1)
@@ -137,7 +151,7 @@ class EventWriter:
             return self._mapping(value, path, depth)
         if isinstance(value, list | tuple):
             if depth > MAX_DEPTH:
-                raise UnusableValueError(f"{path[:80]}: nested deeper than {MAX_DEPTH}")
+                raise UnusableValueError(path, f"nested deeper than {MAX_DEPTH}")
             return [self._value(inner, path, depth + 1) for inner in value]
         return None if kind.__name__ in _MISSING else self._other(value, path, depth)
 
@@ -156,7 +170,7 @@ class EventWriter:
             return self._value(value.tolist(), path, depth)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return self._mapping(_shallow(value), path, depth)
-        raise UnusableValueError(f"{path}: {_advice(value)}")
+        raise UnusableValueError(path, _advice(value))
 
     def _moment(self, value: dt.date, path: str) -> str | int | float:
         if not isinstance(value, dt.datetime):
@@ -164,7 +178,7 @@ class EventWriter:
         try:
             return self._time(value) if path == self._time_field else _iso(value)
         except (ValueError, OverflowError) as error:
-            raise UnusableValueError(f"{path}: {value!r:.80} cannot be written: {error}") from error
+            raise UnusableValueError(path, f"{value!r:.80} cannot be written: {error}") from error
 
     def _scalar(self, value: np.generic, path: str, depth: int) -> Any:
         if isinstance(value, np.datetime64):
@@ -173,9 +187,9 @@ class EventWriter:
             moment = value.astype("datetime64[us]").item()
             if isinstance(moment, dt.date):
                 return self._moment(moment, path)
-            raise UnusableValueError(f"{path}: {value!r:.80} lies outside of the calendar")
+            raise UnusableValueError(path, f"{value!r:.80} lies outside of the calendar")
         if isinstance(value, np.timedelta64 | np.complexfloating | np.void | np.bytes_):
-            raise UnusableValueError(f"{path}: {_advice(value.item())}")
+            raise UnusableValueError(path, _advice(value.item()))
         if isinstance(value, np.longdouble):
             return _number(float(value), path)
         return self._value(value.item(), path, depth)
@@ -187,8 +201,9 @@ def _number(value: float, path: str) -> float | None:
     if math.isnan(value):
         return None
     raise UnusableValueError(
-        f"{path}: {value} is no number that can be learnt from; give the largest that can occur, "
-        "or None where it is not known"
+        path,
+        f"{value} is no number that can be learnt from; give the largest that can occur, "
+        "or None where it is not known",
     )
 
 
@@ -212,4 +227,7 @@ def _advice(value: Any) -> str:
         return f"{kind} has no order; give a list: sorted(value)"
     if isinstance(value, complex):
         return f"{kind} is no number that can be ordered; give its parts, or abs(value)"
-    return f"{kind} is no value of an event; give text, a number, True, False, None or a datetime"
+    return (
+        f"{kind} is no value of an event; give text (str(value)), a number, True, False, None or "
+        "a datetime"
+    )
