@@ -5,9 +5,11 @@ Judged by the first bytes alone, and only once a value could not be read as it s
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 
+_NOT_FINITE = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b')
 _UTF8_MARK = b"\xef\xbb\xbf"
 _REGISTRY_BYTES = 5
 _APICURIO_BYTES = 9
@@ -27,16 +29,24 @@ def json_of(value: bytes) -> bytes:
     """The JSON inside of a value: without a byte order mark, or a registry's prefix before JSON.
 
     Confluent's JSON Schema serializer writes a zero byte and the schema's id of four bytes (in
-    Apicurio of eight), and then the event as it is.
+    Apicurio of eight), and then the event as it is. NaN and Infinity, which Python and others write
+    and JSON does not have, become null.
     """
-    if value.startswith(_UTF8_MARK):
-        return value[len(_UTF8_MARK) :]
+    value = value.removeprefix(_UTF8_MARK)
     if value.startswith(b"\0"):
         for size in (_REGISTRY_BYTES, _APICURIO_BYTES):
             rest = value[size:].lstrip(_SPACE)
             if rest.startswith(b"{") and rest.rstrip(_SPACE).endswith(b"}"):
-                return rest
+                value = rest
+                break
+    if b"NaN" in value or b"Infinity" in value:
+        cleared = _NOT_FINITE.sub(_null_or_text, value)
+        return value if cleared == value else cleared
     return value
+
+
+def _null_or_text(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else b"null"
 
 
 def looks_like(value: bytes) -> str | None:

@@ -73,7 +73,7 @@ class Remedies:
     def __init__(self, config: Config) -> None:
         plan = FieldPlan.of(config)
         time = config.event.time
-        self._time = time.field if time is not None else None
+        self._time = " ".join(time.names) if time is not None else None
         self._id = config.event.id
         self._numbers = frozenset(plan.numeric) - plan.boolean
         self._booleans = plan.boolean
@@ -93,8 +93,8 @@ class Remedies:
             return "each record must be one JSON object"
         if field in self._numbers:
             return (
-                f"words that mean missing go into event.missing_values; if {field} is no number, "
-                f"use `categorical: {field}`"
+                f"how its numbers are written: event.numbers or event.fields; words for missing: "
+                f"event.missing_values; if {field} is no number, use `categorical: {field}`"
             )
         if field in self._booleans:
             return f"use `numeric: {field}` or `categorical: {field}` instead of `boolean`"
@@ -123,7 +123,7 @@ _PLAIN = {
     "too_deep": "let the producer nest less deeply",
     "out_of_range": "`range` of the feature",
     "text_too_long": "event.max_text_length",
-    "time_invalid": "event.time.format",
+    "time_invalid": "event.time.format and event.time.zone",
     "time_ahead": "the unit in event.time.format; event.max_gap and event.max_ahead",
     "time_behind": "event.max_behind, or sort the data by time",
 }

@@ -131,7 +131,7 @@ def test_bad_records_go_to_the_dead_letters_and_change_no_alert(kafka, tmp_path:
         b"{",
         b"",
         None,
-        b'{"id":"x","time":1600000000000,"user":"u1","amount":"12","kind":"a"}',
+        b'{"id":"x","time":1600000000000,"user":"u1","amount":"twelve","kind":"a"}',
         b'{"id":"x","time":1600000000000,"user":"u1","kind":"a"}',
         b'{"id":"x","time":1600000000000,"user":"u1","amount":NaN,"kind":"a"}',
         b'{"id":"x","time":1600000000000,"user":"u1","amount":Infinity,"kind":"a"}',

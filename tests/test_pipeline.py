@@ -134,7 +134,7 @@ BAD = [
     b'{"id": "x", "time":',
     b"",
     None,
-    b'{"id":"x","time":1600000000000,"user":"u1","amount":"12","kind":"a"}',
+    b'{"id":"x","time":1600000000000,"user":"u1","amount":"twelve","kind":"a"}',
     b'{"id":"x","time":1600000000000,"user":"u1","kind":"a"}',
     b'{"id":"x","time":1600000000000,"user":"u1","amount":NaN,"kind":"a"}',
     b'{"id":"x","time":1600000000000,"user":"u1","amount":Infinity,"kind":"a"}',

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.cells.loose_times import Order, read_loose
 from stream_detector.cells.zones import local_to_utc_ms, to_utc
@@ -36,6 +37,8 @@ _HIGHEST = np.frombuffer(_LAYOUT.replace("0", "9").encode(), np.uint8)
 _WIDTHS = (19, 23, 26)
 _ZONES = ("", "Z", "+00:00")
 _YEAR_LAST_WIDTHS = (10, 16, *_WIDTHS)
+_LEAST_NUMBER = 1e8
+_HOUR_MS = 3_600_000
 _EXCEL_EPOCH_DAYS = 25_569
 _PER_MILLISECOND = {"unix_us": 1000, "unix_ns": 1_000_000, "filetime": 10_000}
 _FILETIME_EPOCH_MS = 11_644_473_600_000
@@ -90,8 +93,6 @@ def read_times(  # noqa: PLR0911 - whatever is not of the layout
     if not text.isascii():
         return None
     if pattern not in ("auto", "iso8601"):
-        if length not in _YEAR_LAST_WIDTHS:
-            return None
         turned = _year_in_front(text, len(values), length, pattern == "day_first")
         return None if turned is None else _as_utc(turned, zone)
     named = next((z for z in _ZONES if length - len(z) in _WIDTHS and values[0].endswith(z)), None)
@@ -116,14 +117,36 @@ def read_times(  # noqa: PLR0911 - whatever is not of the layout
 
 
 def _year_in_front(text: str, count: int, length: int, day_first: bool) -> Int64 | None:
-    """Milliseconds of texts like ``01/04/2018 00:00:31``, all of one length."""
+    """Milliseconds of texts like ``01/04/2018 00:00:31``, all of one length; AM and PM too."""
     letters = np.frombuffer(text.encode(), np.uint8).reshape(count, length)
+    if text.endswith("M"):
+        halves, length = letters[:, -2], length - 3
+        morning = _year_in_front_plain(letters[:, :length], day_first)
+        if morning is None or not (
+            (letters[:, -3] == ord(" ")).all()
+            and (letters[:, -1] == ord("M")).all()
+            and np.isin(halves, (ord("A"), ord("P"))).all()
+        ):
+            return None
+        hours = morning // _HOUR_MS % 24
+        if length < 16 or hours.min() < 1 or hours.max() > 12:  # noqa: PLR2004 - a clock of 12 hours
+            return None
+        shift = (halves == ord("P")) * 12 - (hours == 12) * 12  # noqa: PLR2004 - noon is hour 12
+        result: Int64 = morning + shift * _HOUR_MS
+        return result
+    return _year_in_front_plain(letters, day_first)
+
+
+def _year_in_front_plain(letters: NDArray[np.uint8], day_first: bool) -> Int64 | None:
+    length = letters.shape[1]
+    if length not in _YEAR_LAST_WIDTHS:
+        return None
     first = (letters[:, 0:2], letters[:, 3:5])
     day, month = first if day_first else first[::-1]
     marks, between = letters[:, (2, 5)], letters[:, 10:11]
     if not (np.isin(marks, (ord("/"), ord("."), ord("-"))).all() and (between == ord(" ")).all()):
         return None
-    dash = np.full((count, 1), ord("-"), np.uint8)
+    dash = np.full((len(letters), 1), ord("-"), np.uint8)
     turned = np.hstack((letters[:, 6:10], dash, month, dash, day, letters[:, 10:]))
     if not ((turned >= _LOWEST[:length]) & (turned <= _HIGHEST[:length])).all():
         return None
@@ -207,6 +230,8 @@ def _read_other(value: str, zone: str | None) -> int:
     """A text under ``auto`` that is no ISO 8601: a number, or what ``read_loose`` reads."""
     text = value.strip().strip("\"'").strip()
     if (number := _number_of(text)) is not None:
+        if abs(number) < _LEAST_NUMBER:
+            raise ValueError("a number this small tells no time after 1973")
         return _read_number_time(number, "auto", zone)
     if (wrapped := _WRAPPED.fullmatch(text)) is not None:
         return int(wrapped["ms"])

@@ -111,8 +111,8 @@ def _units_of(tails: Counter[str], count: int) -> tuple[tuple[tuple[str, float],
     for whole, family in _FAMILIES:
         if found <= family.keys() and (whole or len(found) > 1 or share < 1):
             kept = family if whole else {word: family[word] for word in sorted(found)}
-            example = max(found, key=lambda word: tails[word])
-            said = f"units are read{some}: '1 {example}' as {family[example]:g}"
+            shown = ", ".join(f"'1 {word}' as {family[word]:g}" for word in sorted(found))
+            said = f"units are read{some}: {shown}"
             return tuple(kept.items()), [said]
     if len(found) == 1:
         (word,) = found

@@ -12,7 +12,7 @@ import numpy as np
 from stream_detector.config.loading.diagnostics import quoted, suggestion
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Source
-from stream_detector.decoding.decoder import read_label
+from stream_detector.decoding.label_values import read_label
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import Float64
 from stream_detector.inference.profiles import flatten

@@ -7,11 +7,14 @@ from itertools import repeat
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from stream_detector.cells.times import NUMBER_FORMATS
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
+from stream_detector.connectors.json_documents import JsonDocuments, holds_documents
 from stream_detector.connectors.lines import STANDARD_INPUT, LineReader
 from stream_detector.connectors.tables import ArrayRows, CsvRows
+from stream_detector.decoding.spellings import number_spellings
 from stream_detector.errors import ConnectorError
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, TopicPartition
 
@@ -22,7 +25,8 @@ _ZIP_MAGIC = b"PK\x03\x04"
 class FileSource:
     """The records of one file, each a JSON object in bytes.
 
-    - JSON Lines: each line untouched; blank lines are no records.
+    - JSON Lines: each line untouched; blank lines are no records. One array of objects, and objects
+      that are spread over several lines, are taken apart.
     - CSV: each row an object. Cells of ``numeric`` fields become numbers, of ``boolean`` fields
       true or false, all others strings; empty cells become null. What does not fit its kind stays
       a string and a row of another width stays as it is: decoding rejects both.
@@ -74,6 +78,7 @@ class FileSource:
         self._lines = LineReader(path)
         self._begun = False
         self._csv: CsvRows | None = None
+        self._documents: JsonDocuments | None = None
         self._arrays: ArrayRows | None = None
         if format == "npz" and self._lines.size_bytes is None:
             raise ConnectorError("npz cannot be read from a pipe: give a file")
@@ -105,10 +110,14 @@ class FileSource:
                 self._begin()
             elif self._csv is not None:
                 values += self._csv.read(count - len(values))
+            elif self._documents is not None:
+                values += self._documents.read(count - len(values))
             else:
                 lines = self._lines.take(count - len(values))
                 values += [line for line in lines if line and not line.isspace()]
         self._lines.fill(0)  # so that `exhausted` knows of the end
+        if self._documents is not None and len(values) < count:
+            values += self._documents.read(count - len(values))
         return values
 
     def _begin(self) -> None:
@@ -125,7 +134,10 @@ class FileSource:
             return
         self._begun = True
         if self._format is None:
-            self._format = "jsonl" if line.lstrip().startswith(b"{") else "csv"
+            jsonl = line.lstrip().startswith(b"{") or holds_documents(line)
+            self._format = "jsonl" if jsonl else "csv"
+        if self._format == "jsonl" and holds_documents(line):
+            self._documents = JsonDocuments(self._lines)
         if self._format == "csv":
             self._csv = CsvRows(self._lines, self._numeric, self._boolean, self._columns)
 
@@ -163,7 +175,7 @@ class FileSource:
             return True
         if self._arrays is not None:
             return self._arrays.taken == len(self._arrays)
-        return self._lines.ended
+        return self._lines.ended and not (self._documents is not None and self._documents.waiting)
 
     def close(self) -> None:
         """Close the file."""
@@ -180,10 +192,11 @@ def plain_records(values: list[bytes], start: int) -> list[PlainRecord]:
 def typed_columns(config: Config) -> tuple[frozenset[str], frozenset[str]]:
     """The ``numeric`` and ``boolean`` of a ``FileSource`` that is read under a configuration."""
     plan = FieldPlan.of(config)
-    numeric = set(plan.numeric) - plan.boolean
+    # Elsewhere a cell that looks like a plain number may mean another one: 1.234 is 1234 there.
+    numeric = set(plan.numeric) - plan.boolean - number_spellings(config, plan).keys()
     time = config.event.time
-    if time is not None and time.format in ("auto", "unix_s", "unix_ms"):
-        numeric.add(time.field)  # a time that is no number stays text
+    if time is not None and time.format in ("auto", *NUMBER_FORMATS):
+        numeric |= {*time.names}  # a time that is no number stays text
     return frozenset(numeric), plan.boolean
 
 

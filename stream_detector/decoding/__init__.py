@@ -1,7 +1,8 @@
 """From bytes to columns."""
 
-from stream_detector.decoding.decoder import LARGEST_NUMBER, REASONS, Decoder, read_label
+from stream_detector.decoding.decoder import LARGEST_NUMBER, REASONS, Decoder
 from stream_detector.decoding.label_decoder import LabelDecoder
+from stream_detector.decoding.label_values import read_label
 from stream_detector.decoding.times import LATEST_TIME_MS, read_time
 
 __all__ = [

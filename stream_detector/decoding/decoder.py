@@ -1,7 +1,9 @@
 """From bytes to columns. A record that cannot be used becomes a ``Rejection``, never an exception.
 
 JSON is read by msgspec into a ``Struct`` made for the configuration: only the fields that are used
-are built, types are checked while parsing, and NaN, Infinity and 1e999 are refused by the parser.
+are built, and types are checked while parsing. Numbers in quotes, words for missing values and the
+like do not fit those types: from the first on, a batch is read into a second ``Struct`` that takes
+texts too, and these are read by the column's spelling.
 """
 
 from __future__ import annotations
@@ -15,10 +17,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from stream_detector.cells import (
+    PLAIN,
+    is_missing,
+    join_parts,
+)
+from stream_detector.cells.times import LATEST_TIME_MS, TimeFormat
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config, EventConfig, LabelsConfig
+from stream_detector.decoding.columns import boolean_column, holds_text, number_column
+from stream_detector.decoding.envelopes import EnvelopeError, open_envelope
+from stream_detector.decoding.label_values import read_label, text_of
+from stream_detector.decoding.spellings import missing_values, number_spellings
 from stream_detector.decoding.structs import struct_of
-from stream_detector.decoding.times import LATEST_TIME_MS, read_time, read_times
 from stream_detector.events import (
     NO_TIMESTAMP,
     EventBatch,
@@ -53,45 +64,41 @@ REASONS = (
 LARGEST_NUMBER = 1e100
 """A number beyond this is refused: its square must stay finite in every running moment."""
 
-_POSITIVE = frozenset(("1", "1.0", "true", "yes", "fraud", "anomalous"))
-_NEGATIVE = frozenset(("0", "0.0", "false", "no", "normal", "genuine"))
-
 _AT_FIELD = re.compile(r"at `\$\.(.+?)`")
 _RUNBOOK = "docs/runbook.md#streamdetectorrejectingevents"
 
 _OFFSET, _TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
-_NUMBER = float | None
+_NUMBER, _WIDE_NUMBER = float | None, float | str | None
+_BOOLEAN, _WIDE_BOOLEAN = bool | int | None, bool | int | float | str | None
+_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _TEXT = str | int | float | bool | None
-
-
-def _text_of(value: str | float | bool | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 class Decoder:
     """Decodes the records of one source at a time into an ``EventBatch``. Holds no state."""
 
     def __init__(self, config: Config, plan: FieldPlan) -> None:
-        """Raises ``ValueError`` where two fields contradict (one inside the other)."""
         self._plan = plan
         self._event: EventConfig = config.event
         self._labels: LabelsConfig | None = config.labels
+        self._spellings = number_spellings(config, plan)
+        self._missing = missing_values(config)
+        self._time_names = config.event.time.names if config.event.time is not None else ()
+        self._label_field = config.labels.field if config.labels else None
         fields: dict[str, Any] = {}
         for name in plan.numeric:
-            fields[name] = (bool | int | None) if name in plan.boolean else _NUMBER
-        wide = [*plan.text, config.event.id]
-        wide.append(config.event.time.field if config.event.time else None)
-        self._label_field = config.labels.field if config.labels else None
-        wide.append(self._label_field)
-        for wide_name in wide:
-            if wide_name is not None:
-                fields[wide_name] = _TEXT
-        struct, self._getters = struct_of(fields)
+            own = _NUMBER if name not in self._spellings else _WIDE_NUMBER
+            fields[name] = _BOOLEAN if name in plan.boolean else own
+        wide = {
+            name: _WIDE_BOOLEAN if name in plan.boolean else _WIDE_NUMBER for name in plan.numeric
+        }
+        for other in (*plan.text, config.event.id, *self._time_names, self._label_field):
+            if other is not None:
+                fields[other] = wide[other] = _TEXT
+        self._about = any(name.startswith("@") for name in fields)
+        struct, self._columns = struct_of(fields)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
+        self._decode_wide: Callable[[bytes], Any] = msgspec.json.Decoder(struct_of(wide)[0]).decode
         self._blank = struct()
 
     def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
@@ -103,6 +110,8 @@ class Decoder:
             message = f"{sizes[row]} bytes, the limit is {self._event.max_bytes}"
             rejection[row] = Rejection("decode", "too_large", message)
             values[row] = b""
+        if self._event.envelope is not None:
+            self._open(records, values, rejection)
         events = self._parse(records, values, rejection)
         # A record shorter than the limit cannot hold a longer text.
         long = np.flatnonzero(sizes > self._event.max_text_length).tolist()
@@ -130,6 +139,20 @@ class Decoder:
             label=self._label(events),
         )
 
+    def _open(self, records: Sequence[Record], values: list[bytes], rejection: Objects) -> None:
+        """Put the event inside of its envelope in the place of each value."""
+        assert self._event.envelope is not None
+        for row, value in enumerate(values):
+            if not value:
+                continue
+            try:
+                values[row] = open_envelope(
+                    value, self._event.envelope, records[row].headers or (), about=self._about
+                )
+            except EnvelopeError as error:
+                rejection[row] = error.rejection
+                values[row] = b""
+
     def _parse(
         self, records: Sequence[Record], values: list[bytes], rejection: Objects
     ) -> list[Any]:
@@ -142,15 +165,14 @@ class Decoder:
         while len(events) < len(values):
             try:
                 events.extend(rest)  # as far as the next bad one, which is passed then
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except _ERRORS as error:
                 row = len(events)
-                inside, found = json_of(values[row]), error
-                if inside is not values[row]:
-                    try:
-                        events.append(self._decode(inside))
-                        continue
-                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as of_inside:
-                        found, values[row] = of_inside, inside
+                event, found = self._read_again(values, row, error)
+                if event is not None:
+                    events.append(event)
+                    # Where one number is in quotes, more will be: one type less to fail on.
+                    rest = map(self._decode_wide, values[row + 1 :])
+                    continue
                 events.append(self._blank)
                 if isinstance(record := records[row], UnreadableRecord):
                     rejection[row] = Rejection("decode", "unreadable", record.problem)
@@ -164,17 +186,29 @@ class Decoder:
                     rejection[row] = Rejection("decode", "empty", "the value is empty")
         return events
 
+    def _read_again(self, values: list[bytes], row: int, error: Exception) -> tuple[Any, Exception]:
+        """The event of a value that the quick way has refused, or None and why not."""
+        try:
+            return self._decode(values[row]), error
+        except _ERRORS as narrow:
+            error = narrow  # the same reason, whichever type has refused the value first
+        inside = json_of(values[row])
+        if inside is not values[row]:
+            try:
+                return self._decode(inside), error
+            except _ERRORS as of_inside:
+                error, values[row] = of_inside, inside
+        if isinstance(error, msgspec.ValidationError):
+            try:
+                return self._decode_wide(inside), error
+            except _ERRORS:
+                pass
+        return None, error
+
     def _numeric(self, events: list[Any], rejection: Objects) -> Float64:
         columns = np.empty((len(events), len(self._plan.numeric)))
         for index, name in enumerate(self._plan.numeric):
-            values = list(map(self._getters[name], events))
-            try:
-                column = np.array(values, dtype=np.float64)
-            except (ValueError, TypeError, OverflowError):  # text where a key is a number too
-                column = np.array([_number_or_nan(v) for v in values])
-                for row in np.flatnonzero(np.isnan(column)):
-                    if values[row] is not None:
-                        _reject(rejection, row, "wrong_type", f"{name} is not a number", name)
+            column = self._number_column(events, name, rejection)
             columns[:, index] = column
             if name in self._plan.required:
                 for row in np.flatnonzero(np.isnan(column)):
@@ -188,15 +222,35 @@ class Decoder:
                     _reject(rejection, row, "wrong_type", f"{name} is neither true nor false", name)
         return columns
 
+    def _number_column(self, events: list[Any], name: str, rejection: Objects) -> Float64:
+        values = self._columns[name](events)
+        missing = self._missing.get(name, self._missing[""])
+        if not missing and not holds_text(values):
+            try:
+                column: Float64 = np.array(values, dtype=np.float64)
+            except (ValueError, TypeError, OverflowError):  # an integer of 400 digits
+                pass
+            else:
+                return column
+        if name in self._plan.boolean:
+            column, faults = boolean_column(values, missing)
+        else:
+            column, faults = number_column(values, self._spellings.get(name, PLAIN), missing)
+        for row, why in faults:
+            _reject(rejection, row, "wrong_type", f"{name}: {why}", name)
+        return column
+
     def _text(
         self, events: list[Any], name: str, rejection: Objects, long: Sequence[int]
     ) -> Objects:
-        values = list(map(self._getters[name], events))
+        values = self._columns[name](events)
         kinds = set(map(type, values))
         if kinds == {int}:
             values = list(map(str, values))
         elif not kinds <= {str}:
-            values = list(map(_text_of, values))
+            values = list(map(text_of, values))
+        if missing := self._missing.get(name, self._missing[""]):
+            values = [None if value in missing else value for value in values]
         limit = self._event.max_text_length
         if name in self._plan.required and None in values:
             for row, value in enumerate(values):
@@ -226,10 +280,14 @@ class Decoder:
                     message += ", and this one would lie after the year 2200: microseconds, say"
                 _reject(rejection, row, "time_invalid" if early else "time_ahead", message)
             return times
-        name, pattern = self._event.time.field, self._event.time.format
-        values = list(map(self._getters[name], events))
-        read = read_times(values, pattern)
-        times = read if read is not None else self._read_one_by_one(values, rejection)
+        name = " ".join(self._time_names)
+        columns = [self._columns[each](events) for each in self._time_names]
+        values = (
+            columns[0] if len(columns) == 1 else list(map(join_parts, zip(*columns, strict=True)))
+        )
+        layout = TimeFormat(self._event.time.format, self._event.time.zone)
+        read = layout.read_many(values)
+        times = read if read is not None else self._read_one_by_one(values, layout, rejection)
         limit_ms = int(self._event.max_ahead * 1000)
         for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
             ahead = (times[row] - stamps[row]) / 1000
@@ -237,48 +295,33 @@ class Decoder:
             _reject(rejection, row, "time_ahead", message, name)
         return times
 
-    def _read_one_by_one(self, values: Sequence[Any], rejection: Objects) -> Int64:
-        assert self._event.time is not None
-        name, pattern = self._event.time.field, self._event.time.format
+    def _read_one_by_one(
+        self, values: Sequence[Any], layout: TimeFormat, rejection: Objects
+    ) -> Int64:
+        name = " ".join(self._time_names)
+        missing = self._missing.get(name, self._missing[""])
         times = np.full(len(values), NO_TIMESTAMP, dtype=np.int64)
         for row, value in enumerate(values):
-            if value is None:
+            if value is None or (isinstance(value, str) and is_missing(value, missing)):
                 _reject(rejection, row, "missing_field", f"{name} is missing", name)
                 continue
             try:
-                times[row] = read_time(value, pattern)
+                times[row] = layout.read(value)
             except (ValueError, OverflowError) as error:
-                message = f"{name} is no time of format {pattern}: {str(error)[:200]}"
+                said = f"{str(error)[:200]} (got {str(value)[:60]!r})"
+                message = f"{name} is no time of format {layout.pattern}: {said}"
                 _reject(rejection, row, "time_invalid", message, name)
         return times
 
     def _label(self, events: list[Any]) -> Float64:
         if self._labels is None or self._label_field is None:
             return np.full(len(events), np.nan)
-        values = list(map(self._getters[self._label_field], events))
+        values = self._columns[self._label_field](events)
         if set(map(type, values)) <= {str, NoneType}:  # elsewhere 1 and True are one key
             labels = self._labels
             known = {value: read_label(value, labels) for value in set(values)}
             return np.array(list(map(known.__getitem__, values)), dtype=np.float64)
         return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
-
-
-def read_label(value: Any, labels: LabelsConfig) -> float:
-    """1.0 anomalous, 0.0 normal, NaN unknown."""
-    if value is None or value == "":
-        return np.nan
-    if labels.positive is not None:
-        return 1.0 if _text_of(value) in labels.positive else 0.0
-    if labels.negative is not None:
-        return 0.0 if _text_of(value) in labels.negative else 1.0
-    text = str(_text_of(value)).lower()
-    if text in _POSITIVE:
-        return 1.0
-    return 0.0 if text in _NEGATIVE else np.nan
-
-
-def _number_or_nan(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else np.nan
 
 
 def _parse_rejection(error: Exception, value: bytes) -> Rejection:

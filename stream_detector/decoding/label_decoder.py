@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import LabelsConfig
-from stream_detector.decoding.decoder import read_label
+from stream_detector.decoding.label_values import read_label
 from stream_detector.decoding.times import read_time
 from stream_detector.events import (
     NO_TIMESTAMP,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream_detector.config.models.config import LabelsConfig
-from stream_detector.decoding.decoder import read_label
+from stream_detector.decoding.label_values import read_label
 from stream_detector.errors import ConfigurationError
 
 FRAUD, NORMAL = "fraud", "normal"

@@ -24,7 +24,7 @@ class EventOrder:
 
     def __init__(self, event: EventConfig) -> None:
         """``event``: its limits."""
-        self._field = event.time.field if event.time is not None else None
+        self._field = " ".join(event.time.names) if event.time is not None else None
         self._behind_ms = int(event.max_behind * 1000)
         self._gap_ms = int(max(event.max_gap, event.max_ahead) * 1000)
         self.time = StreamTime(int(event.max_step * 1000), self._gap_ms, self._behind_ms)

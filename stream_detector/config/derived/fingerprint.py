@@ -31,7 +31,7 @@ def state_shape(config: Config) -> dict[str, Any]:
     first = {} if processing.learn_first is None else {"learn_first": processing.learn_first}
     answers = [drift for drift in parts["drift"] if drift["answer"] != "none"]
     return {
-        "event": {"time": parts["event"]["time"]},
+        "event": {"time": _time_shape(parts["event"]["time"])},
         "features": parts["features"],
         "windows": parts["windows"],
         "detector": identity(config.detector),
@@ -45,6 +45,13 @@ def state_shape(config: Config) -> dict[str, Any]:
             **first,
         },
     }
+
+
+def _time_shape(time: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Without what is not set: states made before there were such settings fit as they are."""
+    if time is None:
+        return None
+    return {key: value for key, value in time.items() if value is not None}
 
 
 def _uses_labels(config: Config) -> bool:

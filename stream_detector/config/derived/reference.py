@@ -34,8 +34,11 @@ file that begins with
 - **Durations** are a number and a unit (`500ms`, `30s`, `15m`, `2h`, `7d`, `4w`), **sizes**
   likewise (`256 KiB`, `1 MB`), **budgets** a share of the events or a rate of event time
   (`0.1 %`, `100 per day`).
-- **Field names** with dots are paths into nested objects: `card.country` reads
-  `{"card": {"country": ...}}`.
+- **Field names** with dots are paths: `card.country` reads `{"card": {"country": ...}}` and
+  `{"card.country": ...}` alike (where an event has both, the object counts; where `card` is itself
+  a field that is read, only the key with the dot). `tags[0]` and `tags[-1]` are the first and the
+  last of an array, `tags[count]` says how many there are, `name[length]` how long a text is; a key
+  that is written like that is read as well.
 - **The environment** is read where a value refers to it:
 
   | written | means |
@@ -81,6 +84,8 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("`kafka.security`", "KafkaSecurityConfig", ()),
     ("`event`", "EventConfig", ()),
     ("`event.time`", "EventTimeConfig", ()),
+    ("`event.numbers`", "NumbersConfig", ()),
+    ("`event.fields`", "FieldConfig", ()),
     (
         "`features`",
         "",

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from stream_detector.cells.times import NAMED_FORMATS
 from stream_detector.config.loading.diagnostics import Path, format_path, suggestion
 from stream_detector.config.loading.document import Document
 from stream_detector.config.models.config import FEATURE_KINDS, NOTHING_TO_SEE, needs_labels
 from stream_detector.detectors.registry import BUILT_IN
-
-_TIME_FORMATS = ("auto", "iso8601", "unix_s", "unix_ms")
 
 
 def check_document(document: Document) -> None:
@@ -28,7 +27,6 @@ def check_document(document: Document) -> None:
     uses = list(_field_uses(document))
     _check_leaks(document, uses)
     _check_roles(document, uses)
-    _check_nesting(document, uses)
     _check_feature_repeats(document)
     _check_window_repeats(document)
     _check_ranges(document)
@@ -75,6 +73,8 @@ def _field_uses(document: Document) -> Iterator[_Use]:
     yield from use("category", "suppression", "key")
     yield from use("id", "event", "id")
     yield from use("time", "event", "time", "field")
+    for index in range(len(document.get("event", "time", "fields") or ())):
+        yield from use("time", "event", "time", "fields", index)
     yield from use("label", "labels", "field")
 
 
@@ -113,17 +113,6 @@ def _check_roles(document: Document, uses: list[_Use]) -> None:
                 where = f"line {elsewhere.line}" if elsewhere.line else elsewhere.source
                 message = f"{document.shown(use.path)} is used {what} ({where})"
                 document.report(use.path, message)
-
-
-def _check_nesting(document: Document, uses: list[_Use]) -> None:
-    """A name with dots is a path into objects; what is a number cannot be an object as well."""
-    fields = {use.field for use in uses}
-    for use in uses:
-        parts = use.field.split(".")
-        parents = {".".join(parts[:count]) for count in range(1, len(parts))}
-        if parents & fields:
-            message = f"{document.shown(use.path)} reads inside a field that is read itself"
-            document.report(use.path, message)
 
 
 def _report_repeat(document: Document, path: Path, first: Path, what: str) -> None:
@@ -206,13 +195,13 @@ def _check_ranges(document: Document) -> None:
 def _check_time_format(document: Document) -> None:
     path = ("event", "time", "format")
     pattern = document.get(*path)
-    if not isinstance(pattern, str) or pattern in _TIME_FORMATS:
+    if not isinstance(pattern, str) or pattern in NAMED_FORMATS:
         return
     message = None
     if "%" not in pattern:
         referred = document.place(path).referred
-        hint = "" if referred else suggestion(pattern, _TIME_FORMATS)
-        message = f"expected {', '.join(_TIME_FORMATS)} or a strptime pattern{hint}"
+        hint = "" if referred else suggestion(pattern, NAMED_FORMATS)
+        message = f"expected {', '.join(NAMED_FORMATS)} or a strptime pattern{hint}"
     else:
         try:
             datetime.strptime("", pattern)  # noqa: DTZ007 - only the pattern is looked at

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from stream_detector.cells import NumberFormat
+from stream_detector.cells.zones import zone_of
 from stream_detector.config.models.base import Model, Name, human, positive
 from stream_detector.config.models.units import Duration, Size
 
@@ -13,11 +16,81 @@ from stream_detector.config.models.units import Duration, Size
 class EventTimeConfig(Model):
     """Which field holds the event's own time, and how it is written."""
 
-    field: Name = Field(description="Field that holds the time.")
+    field: Name | None = Field(None, description="Field that holds the time.")
+    fields: Annotated[list[Name], Field(min_length=2, max_length=7)] | None = Field(
+        None,
+        description="Instead of `field`: fields that are read together, with a blank between them: "
+        "`[Date, Time]`, `[Year, Month, Day, Time]`.",
+    )
     format: str = Field(
         "auto",
-        description="`auto` (ISO 8601 text; numbers by size: seconds, ms, µs or ns since 1970), "
-        "`iso8601`, `unix_s`, `unix_ms`, or a strptime pattern (UTC where it has no zone).",
+        description="`auto` (ISO 8601, the year in front, a month by its name, numbers by size: "
+        "seconds, ms, µs or ns since 1970), `day_first` or `month_first` (`4/3/2024 8:05 PM`), "
+        "`iso8601`, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, `unix_days`, `excel` (days since "
+        "1899-12-30), `filetime` (Windows), or a strptime pattern.",
+    )
+    zone: str | None = Field(
+        None,
+        description="Zone of times that name none, such as `Europe/Berlin`; default UTC. Of an "
+        "hour that comes twice the first is meant.",
+    )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that make up the time, one or several."""
+        return tuple(self.fields) if self.fields is not None else (self.field or "",)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EventTimeConfig:
+        if (self.field is None) == (self.fields is None):
+            raise ValueError("give one of field and fields")
+        if self.zone is not None:
+            zone_of(self.zone)
+        return self
+
+
+class NumbersConfig(Model):
+    """How numbers are written where they are text: in tables, or in quotes in JSON."""
+
+    decimal: Literal[".", ","] = Field(".", description="Sign before the decimals.")
+    thousands: Literal["", ".", ",", " ", "'", "_"] = Field(
+        "", description="Sign between groups of digits; a blank stands for all kinds of blanks."
+    )
+    units: dict[Annotated[str, Field(min_length=1, max_length=20)], float] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Texts before or after a number, and the factor of each: `{K: 1000, M: "
+        "1000000}`, `{'%': 1}`. Signs and codes of currencies need not be named.",
+    )
+    base64_scale: int | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="The numbers are decimals whose bytes are in base64 (`AfQ=`), as Kafka Connect "
+        "and Debezium write them, with so many digits after the point.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NumbersConfig:
+        if self.decimal == self.thousands:
+            raise ValueError("decimal and thousands are the same sign")
+        if any(not math.isfinite(factor) or factor == 0 for factor in self.units.values()):
+            raise ValueError("units: a factor is a finite number other than 0")
+        return self
+
+    def spelling(self) -> NumberFormat:
+        """What reads such numbers."""
+        return NumberFormat(
+            self.decimal, self.thousands, tuple(self.units.items()), self.base64_scale
+        )
+
+
+class FieldConfig(Model):
+    """How one field is written, where it differs from the others."""
+
+    numbers: NumbersConfig | None = Field(None, description="Instead of `event.numbers`.")
+    missing_values: list[str] | None = Field(
+        None, max_length=100, description="Instead of `event.missing_values`."
     )
 
 
@@ -27,6 +100,27 @@ class EventConfig(Model):
     id: Name | None = Field(None, description="Field that identifies an event, for alert readers.")
     time: EventTimeConfig | None = Field(
         None, description="The event's own time; without it the record's timestamp counts."
+    )
+    numbers: NumbersConfig | None = Field(
+        None,
+        description="How numbers are written. Default: plainly (`-1234.5`, `1e3`), in quotes or "
+        "not; `1,234.56`, `$5` and `(5)` are understood besides, since they mean one number only.",
+    )
+    missing_values: list[str] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Further texts that mean a missing value, in any field. For numbers, booleans "
+        "and times these always do: nothing, `-`, `?`, `NA`, `N/A`, `NULL`, `None`, `\\N`, "
+        "`(empty)`, `NaN`, `Infinity` and the like.",
+    )
+    fields: dict[Name, FieldConfig] = Field(
+        default_factory=dict, max_length=1000, description="Fields that are written differently."
+    )
+    envelope: Literal["debezium", "connect", "cloudevents"] | None = Field(
+        None,
+        description="What the event is wrapped in: a change of Debezium (its row `after` is the "
+        "event), the schema and payload of Kafka Connect, or a CloudEvent (in structured or binary "
+        "mode). What the envelope itself says is read as `@op`, `@source.table`, `@time`.",
     )
     columns: list[Name] | None = Field(
         None, description="Names of a CSV file's columns where it has no header (files only)."
