@@ -41,6 +41,11 @@ def is_frame(events: object) -> bool:
     return type(events).__name__ == _LAZY or hasattr(events, "columns")
 
 
+def _outer(name: str) -> str:
+    """The column that a path begins in: ``tags`` of ``tags[0]``."""
+    return name.split(".")[0].split("[")[0]
+
+
 class FrameReader:
     """Reads frames under a configuration. Holds no state."""
 
@@ -52,7 +57,8 @@ class FrameReader:
         self._id = config.event.id
         self._text = frozenset({*plan.text, *([self._id] if self._id is not None else [])})
         wanted = [*plan.numeric, *plan.text]
-        wanted += [name for name in (self._id, self._time) if name is not None]
+        times = config.event.time.names if config.event.time is not None else ()
+        wanted += [name for name in (self._id, *times) if name is not None]
         self._wanted = tuple(dict.fromkeys(wanted))
 
     def read(self, frame: Any, rows: int) -> Iterator[Values]:
@@ -95,7 +101,7 @@ class FrameReader:
     def _check_columns(self, table: Any, frame: Any) -> None:
         names = set(table.columns)
         # A column `card` of structures has `card.country` inside.
-        missing = [n for n in self._wanted if n not in names and n.split(".")[0] not in names]
+        missing = [n for n in self._wanted if n not in names and _outer(n) not in names]
         if missing:
             raise FrameError(self._missing(missing, table.columns, frame))
         for name in self._wanted:

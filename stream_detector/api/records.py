@@ -38,7 +38,7 @@ class EventReader:
         plan = FieldPlan.of(config)
         time = config.event.time
         fields = {*plan.numeric, *plan.text}
-        fields |= {name for name in (config.event.id, time and time.field) if name}
+        fields |= {name for name in (config.event.id, *(time.names if time else ())) if name}
         if config.labels is not None and config.labels.field is not None:
             fields.add(config.labels.field)
         self._fields = frozenset(fields)

@@ -233,7 +233,8 @@ def _check_columns(document: Document, uses: list[_Use]) -> None:
     check_repeats(document, ("event", "columns"), "the same column")
     for use in uses:
         # A nested field is a column of its whole name, or inside one that holds JSON.
-        if use.field not in columns and use.field.partition(".")[0] not in columns:
+        outer = use.field.partition(".")[0].partition("[")[0]
+        if use.field not in columns and outer not in columns and not use.field.startswith("@"):
             referred = document.place(use.path).referred
             hint = "" if referred else suggestion(use.field, columns)
             message = f"{document.shown(use.path)} is not among event.columns{hint}"
