@@ -43,7 +43,7 @@ def is_frame(events: object) -> bool:
 
 def _outer(name: str) -> str:
     """The column that a path begins in: ``tags`` of ``tags[0]``."""
-    return name.split(".")[0].split("[")[0]
+    return name.partition(".")[0].partition("[")[0]
 
 
 class FrameReader:

@@ -58,13 +58,13 @@ _YEAR_NAME_DAY = re.compile(
 )
 _NAME_DAY = re.compile(r"(?P<n>[^\W\d_]{3,})\.? (?P<d>\d{1,2})(?![\d:])")
 _DAY_NAME = re.compile(r"(?<![\d:])(?P<d>\d{1,2})[-/. ](?P<n>[^\W\d_]{3,})")
-_ORDINAL = re.compile(r"^(?P<y>\d{4})[-.]?(?P<n>\d{3})(?!\d)")
+_ORDINAL = re.compile(r"^(?P<y>\d{4})[-./]?(?P<n>\d{3})(?!\d)")
 _LAST_YEAR = re.compile(r"(?<![\d+:-])(?P<y>\d{4})$")
 _CLOCK = re.compile(
-    r"(?<!\d)(?P<h>\d{1,2})(?P<s>[:.h])(?P<m>\d{2})(?:(?P=s)(?P<sec>\d{2})(?:[.,:](?P<f>\d{1,12}))?)?"
-    r"(?![\d:])(?:\s*(?P<p>[AaPp])\.?[Mm]\b\.?)?"
+    r"(?<!\d)(?P<h>\d{1,2})(?P<s>[:.h])(?P<m>\d{2}|(?<=:)\d)(?:(?P=s)(?P<sec>\d{2}|(?<=:)\d)(?:[.,:](?P<f>\d{1,12}))?)?"
+    r"(?![\d:])(?:\s*(?P<p>[AaPp])\.?\s?[Mm]\b\.?)?"
 )
-_HOUR_ONLY = re.compile(r"(?<!\d)(?P<h>\d{1,2})\s*(?P<p>[AaPp])\.?[Mm]\b\.?")
+_HOUR_ONLY = re.compile(r"(?<!\d)(?P<h>\d{1,2})\s*(?P<p>[AaPp])\.?\s?[Mm]\b\.?")
 _CLOCK_DIGITS = re.compile(
     r"(?<![\d+-])(?P<h>\d{1,2})(?P<m>\d{2})(?P<sec>\d{2})?(?:\.(?P<f>\d+))?(?!\d)"
 )
@@ -79,6 +79,9 @@ _OFFSET = re.compile(
 _ZONE_ID = re.compile(r"[\[(]?(?P<id>[A-Z][A-Za-z_]+/[A-Za-z_/+-]+)[\])]?")
 _WORD = re.compile(r"[^\W\d_][\w'.]*|\d+")
 _EAST = str.maketrans("年月日时時分秒\u3000\u00a0\u202f\u2009\t", "-- ::: " + 5 * " ")
+_HALVES = {"上午": " AM", "午前": " AM", "오전": " AM", "下午": " PM", "午後": " PM", "오후": " PM"}
+_NAMED_UTC = re.compile(r"\[(?:UTC|GMT|Z)\]$")
+_POINTS_AND_BLANKS = re.compile(r"(?<=\d)\. (?=\d)")
 _PIVOT = 69
 _LONGEST = 80
 
@@ -101,11 +104,28 @@ def read_loose(text: str, order: Order, zone: str | None) -> datetime:
     """
     if len(text) > _LONGEST:
         raise ValueError("too long for a time")
-    rest = " ".join(text.translate(_EAST).strip("\"' \r\n").split())
+    rest = _tidied(text)
     year, month, day, rest, blank = _take_date(rest, order)
     clock, extra, rest = _take_clock(rest, blank)
     moment = datetime(year, month, day) + clock  # noqa: DTZ001 - the zone is found below
     return _with_zone(moment, rest, zone) + extra
+
+
+def _tidied(text: str) -> str:
+    """The text with single blanks, and without what says nothing of the time."""
+    if not text.isascii():
+        text = text.translate(_EAST)
+        for word, half in _HALVES.items():
+            if word in text:
+                text = text.replace(word, " ") + half
+    text = " ".join(text.strip("\"' \r\n").split())
+    if text[-1:] == "]":  # an Apache log's, or a zone beside its offset
+        text = _NAMED_UTC.sub("", text)
+        if text[:1] == "[":
+            text = text[1:-1]
+    if " m=" in text:  # Go's own clock
+        text = text[: text.index(" m=")]
+    return _POINTS_AND_BLANKS.sub(".", text) if ". " in text else text
 
 
 def _take_date(text: str, order: Order) -> tuple[int, int, int, str, bool]:
@@ -147,11 +167,11 @@ def _take_named(text: str) -> tuple[int, int, int, str, bool] | None:
 def _take_clock(rest: str, blank: bool) -> tuple[timedelta, timedelta, str]:
     """Time of day, what a second 60 or an hour 24 adds, and what is left of the text."""
     rest = rest.strip(" ,;:_")
-    found = _CLOCK.search(rest) or _HOUR_ONLY.search(rest)
+    found = _CLOCK_BLANKS.match(rest) if blank else None
+    found = found or _CLOCK.search(rest) or _HOUR_ONLY.search(rest)
     if found is None and (rest[:1].isdigit() or rest[:1] in "Tt"):
         inner = rest.lstrip("Tt ")
-        found = _CLOCK_BLANKS.match(inner) if blank else None
-        found = found or _CLOCK_DIGITS.match(inner) or _CLOCK_HOUR.match(inner)
+        found = _CLOCK_DIGITS.match(inner) or _CLOCK_HOUR.match(inner)
         if found is not None:
             rest = inner
     if found is None:

@@ -32,6 +32,7 @@ _BASE64 = re.compile(
     r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})"
 )
 _LONGEST_BASE64 = 24
+_ENOUGH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ def guess_number_format(
             fits = [pair for pair in _CANDIDATES if scores[pair] == most]
             best, said = _decide(fits, bodies, either, like)
             notes += said
+    elif _round(either) and len(either) == len(bodies):
+        notes.append(_in_doubt(either[0]))
     elif either and _all_grouped(bodies, "."):
         best, why = _point(bodies, either)
         notes.append(why)
@@ -161,7 +164,7 @@ def _readable(bodies: list[str], decimal: str, thousands: str) -> int:
     return sum(pattern.fullmatch(body) is not None for body in bodies)
 
 
-def _decide(
+def _decide(  # noqa: PLR0911 - a piece of evidence after the other
     fits: list[tuple[str, str]],
     bodies: list[str],
     either: list[str],
@@ -190,6 +193,8 @@ def _decide(
         return as_thousands, [_said(example, as_thousands, name, "as in the columns beside it")]
     if like is not None and like.decimal == mark and mark == ",":
         return as_decimal, [_said(example, as_decimal, name, "as in the columns beside it")]
+    if _round(either):
+        return as_thousands, [_said(example, as_thousands, name, "most of them are round")]
     if not _all_grouped(bodies, mark):
         why = "numbers of four digits have none"
         if all(mark in body for body in bodies):
@@ -205,10 +210,19 @@ def _point(bodies: list[str], either: list[str]) -> tuple[tuple[str, str], str]:
     if round_one is not None and len(either) + sum("." not in b for b in bodies) == len(bodies):
         why = f"since decimals that end in 0 would be written shorter ({round_one!r})"
         return (",", "."), _said(either[0], (",", "."), "point", why)
-    return (".", ""), (
-        f"{either[0]!r} is read as {_shown(float(either[0]))}; where the point separates "
+    return (".", ""), _in_doubt(either[0])
+
+
+def _in_doubt(example: str) -> str:
+    return (
+        f"{example!r} is read as {_shown(float(example))}; where the point separates "
         'thousands, set `numbers: {decimal: ",", thousands: "."}`'
     )
+
+
+def _round(either: list[str]) -> bool:
+    """Whether most end in 0, as one in ten does where three decimals are written."""
+    return len(either) >= _ENOUGH and 2 * sum(body.endswith("0") for body in either) > len(either)
 
 
 def _shown(number: float) -> str:

@@ -28,6 +28,7 @@ _SIGNS = dict.fromkeys(map(ord, "\u2212\u2012\u2013\ufe63\uff0d"), "-") | {ord("
 _TICKS = dict.fromkeys(map(ord, "\u2019\u02bc\u00b4`"), "'")
 _TIDY = _SPACES | _NOTHING | _SIGNS | _TICKS
 _QUOTED = re.compile(r"""^=?"(.*)"$|^'(.*)'$|^'(.*)$""")
+_NO_CENTS = re.compile(r"[.,] ?-{1,2}$")
 _LONGEST = 100
 
 
@@ -112,6 +113,8 @@ def parse_number(text: str, format: NumberFormat = PLAIN) -> float:  # noqa: A00
 def tidied(text: str) -> str:
     """A cell without quotes and blanks around it, all blanks, minus signs and ticks alike."""
     text = text.translate(_TIDY).strip()
+    if text[-1:] == "-" and text[:1].isdigit():
+        text = _NO_CENTS.sub("", text)
     if text[:1] in "=\"'":
         found = _QUOTED.match(text)
         if found is not None:

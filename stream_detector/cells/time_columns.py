@@ -156,11 +156,13 @@ def _of_numbers(values: Sequence[Any], numbers: Sequence[float]) -> TimeColumn |
     whole = all(number == int(number) for number in numbers)
     lengths = {len(str(int(number))) for number in numbers}
     for digits, pattern in _DIGITS:
-        if whole and lengths == {digits} and (digits != 10 or len(set(numbers)) > 2):  # noqa: PLR2004 - seconds since 1970 have ten
-            column = _column(values, TimeFormat(pattern))
-            plausible = (column.times >= _YEAR_1990_MS)[column.times != NO_TIMESTAMP]
-            if not column.unreadable_count and plausible.all():
-                return column
+        if not whole or lengths != {digits} or (digits == _OF_SECONDS and len(set(numbers)) < _FEW):
+            continue
+        column = _column(values, TimeFormat(pattern))
+        # Of few digits, so many are a date by chance that an old one is rather none.
+        recent = (column.times >= _YEAR_1990_MS)[column.times != NO_TIMESTAMP]
+        if not column.unreadable_count and (digits > _OF_SECONDS or recent.all()):
+            return column
     low, high = min(numbers), max(numbers)
     for least, most, pattern in _SINCE_1970:
         if least <= low and high < most:
@@ -169,6 +171,8 @@ def _of_numbers(values: Sequence[Any], numbers: Sequence[float]) -> TimeColumn |
 
 
 _YEAR_1990_MS = 631_152_000_000
+_OF_SECONDS = 10  # digits of seconds since 1970
+_FEW = 3
 
 
 def _read(values: Sequence[Any], layout: TimeFormat) -> Int64:

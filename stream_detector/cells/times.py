@@ -29,6 +29,7 @@ _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times without a zone are U
 _ORDERS: dict[str, Order] = {"auto": "ymd", "day_first": "dmy", "month_first": "mdy"}
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:[eE]\+?\d{1,2})?", re.ASCII)
 _COMPACT = re.compile(r"(?:19|2[01])\d\d[01]\d[0-3]\d[0-2]\d[0-5]\d(?:[0-6]\d(?:\d{3}|\d{6})?)?")
+_COMMA_NUMBER = re.compile(r"\d{9,11},\d{1,9}")
 _WRAPPED = re.compile(r"/Date\((?P<ms>-?\d+)(?:[+-]\d{4})?\)/")
 
 _LAYOUT = "0000-00-00T00:00:00.000000"
@@ -229,6 +230,8 @@ def _milliseconds(moment: datetime) -> int:
 def _read_other(value: str, zone: str | None) -> int:
     """A text under ``auto`` that is no ISO 8601: a number, or what ``read_loose`` reads."""
     text = value.strip().strip("\"'").strip()
+    if _COMMA_NUMBER.fullmatch(text):
+        text = text.replace(",", ".")
     if (number := _number_of(text)) is not None:
         if abs(number) < _LEAST_NUMBER:
             raise ValueError("a number this small tells no time after 1973")

@@ -23,7 +23,10 @@ _FAMILIES: tuple[tuple[bool, dict[str, float]], ...] = (
     (True, {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}),
     (True, {"ns": 1e-9, "us": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}),
     (False, {"msec": 1e-3, "sec": 1, "secs": 1, "mins": 60, "hrs": 3600}),
-    (False, {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}),
+    (
+        False,
+        {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "day": 86400, "hour": 3600},
+    ),
     (False, {"s": 1, "m": 60, "h": 3600, "d": 86400}),
     (False, {"W": 1, "kW": 1e3, "MW": 1e6, "GW": 1e9}),
     (False, {"Wh": 1, "kWh": 1e3, "MWh": 1e6, "GWh": 1e9}),
@@ -49,6 +52,8 @@ _ALONE = frozenset(
 )
 """Units that are dropped where the whole column has the same one."""
 
+_ENOUGH = 3
+_BOUND = re.compile(r"(?P<sign><=|>=|[<>≤≥~≈]) ?(?=[\d.,+-])")
 _TAIL = re.compile(r"^(?P<body>.*?[\d.,])\s*(?P<unit>[^\d\s.,()+'_-][^\d()]{0,14}|[m]³/h|[m]3/h)$")
 
 
@@ -59,8 +64,12 @@ def without_units(
     money: Counter[str] = Counter()
     tails: Counter[str] = Counter()
     bodies = []
+    bounds: Counter[str] = Counter()
     for cell in cells:
         body = cell
+        if (bound := _BOUND.match(body)) is not None:
+            bounds[bound["sign"]] += 1
+            body = body[bound.end() :]
         if body[:1] == "(" and body[-1:] == ")":
             body = "-" + body[1:-1].strip()
         body = _without_money(body, money)
@@ -70,10 +79,14 @@ def without_units(
             bodies.append((found["body"].strip(), found["unit"].strip(), body))
         else:
             bodies.append((body, "", body))
-    units, notes = _units_of(tails, len(cells))
+    units, notes = _units_of(tails, cells)
     known = {word for word, _ in units}
     plain = [body if not unit or unit in known else whole for body, unit, whole in bodies]
     plain = [_front_sign(body) for body in plain]
+    if bounds:
+        units += tuple((sign, 1.0) for sign in sorted(bounds))
+        shown = ", ".join(sorted(bounds))
+        notes.append(f"bounds ({shown} in {bounds.total():,} cells) are read as the number itself")
     if len(money) > 1:
         shown = ", ".join(sorted(money))
         notes.append(f"amounts in several currencies ({shown}) are read as plain numbers")
@@ -102,10 +115,12 @@ def _front_sign(body: str) -> str:
     return "-" + body[:-1].rstrip() if body[-1:] == "-" and body[:1].isdigit() else body
 
 
-def _units_of(tails: Counter[str], count: int) -> tuple[tuple[tuple[str, float], ...], list[str]]:
+def _units_of(
+    tails: Counter[str], cells: list[str]
+) -> tuple[tuple[tuple[str, float], ...], list[str]]:
     if not tails:
         return (), []
-    found = set(tails)
+    found, count = set(tails), len(cells)
     share = tails.total() / count
     some = "" if tails.total() == count else f" in {tails.total():,} of {count:,} cells"
     for whole, family in _FAMILIES:
@@ -116,6 +131,10 @@ def _units_of(tails: Counter[str], count: int) -> tuple[tuple[tuple[str, float],
             return tuple(kept.items()), [said]
     if len(found) == 1:
         (word,) = found
-        if word in _ALONE or any(word in family for _, family in _FAMILIES):
+        known = word in _ALONE or any(word in family for _, family in _FAMILIES)
+        # A word of one's own, behind a blank in every cell, is a unit too.
+        if known or (
+            share == 1 and count >= _ENOUGH and all(c.endswith(" " + word) for c in cells)
+        ):
             return ((word, 1.0),), [f"the unit {word!r} is dropped{some}"]
     return (), []
