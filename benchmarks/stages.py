@@ -28,7 +28,7 @@ from kafka.structs import TopicPartition as ClientPartition
 
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
-from stream_detector.connectors.kafka.batches import BatchRecords
+from stream_detector.connectors.kafka.client.batches import BatchRecords
 from stream_detector.connectors.tables import RowEncoder
 from stream_detector.decoding import Decoder
 from stream_detector.detectors.base import Detector, Rows

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka_broker.clients import Message, produce
 
-from stream_detector.connectors.kafka.consumer import look_again
+from stream_detector.connectors.kafka.client.consumer import look_again
 
 
 def _consumer(bootstrap: str, topic: str, partitions: int) -> KafkaConsumer:
@@ -32,7 +32,7 @@ def test_a_resumed_partition_stands_still_when_the_others_are_at_their_end(
 ) -> None:
     """Defect: parked records come back only where ``_next_partition_records`` is None.
 
-    ``KafkaSource._unpark`` sets it so.
+    ``Consumer.poll`` sets it so.
     """
     topic = topic_factory("parked", partitions=2)
     produce(kafka.bootstrap, topic, [Message(b"x", 0) for _ in range(20)])

@@ -297,7 +297,7 @@ def test_a_listener_that_blocks_costs_the_membership_and_one_that_awaits_does_no
     _close(consumer)
 
 
-def _join_between_polls(consumer: KafkaConsumer, poll: Callable[[], Any]) -> int:
+def _join_between_polls(consumer: Any, poll: Callable[[], Any]) -> int:
     """Poll for a moment at a time until something is assigned; the generation that it took."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not consumer.assignment():
@@ -310,7 +310,7 @@ def _join_between_polls(consumer: KafkaConsumer, poll: Callable[[], Any]) -> int
 def test_a_join_that_ends_between_two_polls_is_thrown_away_unless_it_is_kept(
     kafka, topic_factory
 ) -> None:
-    """Each further join of a leader is a rebalance for all: ``KafkaSource`` keeps the answer."""
+    """Each further join of a leader is a rebalance for all: ``GroupMember`` keeps the answer."""
     topic = topic_factory("joins")
     bare = KafkaConsumer(
         bootstrap_servers=kafka.bootstrap, group_id=unique_name("group"), enable_auto_commit=False
@@ -322,7 +322,7 @@ def test_a_join_that_ends_between_two_polls_is_thrown_away_unless_it_is_kept(
         while time.monotonic() < deadline and not bare.assignment():
             bare.poll(timeout_ms=1)
             time.sleep(0.3)
-        assert not bare.assignment(), "the client keeps it now: KafkaSource need not"
+        assert not bare.assignment(), "the client keeps it now: GroupMember need not"
     settings = KafkaConfig(
         bootstrap_servers=kafka.bootstrap,
         topics=[topic],
@@ -332,4 +332,4 @@ def test_a_join_that_ends_between_two_polls_is_thrown_away_unless_it_is_kept(
     )
     source = KafkaSource(settings, shards=1, max_poll_records=10)
     with contextlib.closing(source):
-        assert _join_between_polls(source._consumer, lambda: source.poll(0.001)) == 1
+        assert _join_between_polls(source._member, lambda: source.poll(0.001)) == 1

@@ -12,7 +12,7 @@ from support.process import DaemonProcess, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
 
-from stream_detector.connectors.kafka.record_batch import header_name
+from stream_detector.connectors.kafka.client.record_batch import header_name
 
 LATIN = b"gr\xf6\xdfe"
 """A header's name as C and Go producers may write it: any bytes, here Latin-1."""

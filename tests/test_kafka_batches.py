@@ -16,8 +16,8 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
-from stream_detector.connectors.kafka import record_batch
-from stream_detector.connectors.kafka.batches import BatchRecords
+from stream_detector.connectors.kafka.client import record_batch
+from stream_detector.connectors.kafka.client.batches import BatchRecords
 from stream_detector.events import NO_TIMESTAMP
 
 PARTITION = TopicPartition("events", 3)

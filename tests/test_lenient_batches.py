@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import struct
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
-from kafka.record import MemoryRecords, legacy_records
+from kafka.record import MemoryRecords
 from kafka.record.memory_records import MemoryRecordsBuilder
 from test_kafka_batches import (
     ATTRIBUTES_AT,
@@ -25,8 +24,8 @@ from test_kafka_batches import (
     with_checksum,
 )
 
-from stream_detector.connectors.kafka import codecs
-from stream_detector.connectors.kafka.batches import BatchRecords, install
+from stream_detector.connectors.kafka.client import codecs
+from stream_detector.connectors.kafka.client.batches import BatchRecords, reading
 from stream_detector.connectors.kafka.unreadable import Unreadable
 from stream_detector.events import UnreadableRecord
 
@@ -35,12 +34,11 @@ COMMITTED = {"isolation_level": IsolationLevel.READ_COMMITTED}
 
 def read(data: bytes, *, dead_letter: bool | None = None, start: int = 0, **more: Any) -> list[Any]:
     """All records; ``dead_letter`` is the policy of a consumer, None reads without one."""
-    consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(PartitionRecords=BatchRecords))
+    kind: Any = BatchRecords
     if dead_letter is not None:
-        install(consumer, Unreadable(dead_letter=dead_letter))
+        kind = reading(Unreadable(dead_letter=dead_letter), None)
     found: list[Any] = []
     for _ in range(2):  # a wrong checksum is fetched once more
-        kind = consumer._fetcher.PartitionRecords
         fetched = kind(start, PARTITION, MemoryRecords(data), **more)
         found = []
         while fetched:
@@ -169,8 +167,6 @@ def test_an_unknown_codec_is_named() -> None:
 
 
 def test_message_sets_of_old_brokers_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(legacy_records, "gzip_decode", legacy_records.gzip_decode)
-    codecs.install()
     builder = MemoryRecordsBuilder(1, GZIP, 2**20)
     builder.append(1, None, bytes(50_000))
     builder.close()
@@ -181,7 +177,9 @@ def test_message_sets_of_old_brokers_are_bounded_too(monkeypatch: pytest.MonkeyP
 
 
 def test_gzip_in_several_members_is_one_text_and_what_follows_is_no_matter() -> None:
-    unpack = codecs._BOUNDED["gzip_decode"]
+    def unpack(packed: bytes) -> bytes:
+        return codecs.unpack(codecs.GZIP, packed)
+
     packed = gzip.compress(b"one ") + gzip.compress(b"") + gzip.compress(b"two")
     assert unpack(packed) == unpack(packed + b"\0\0rest") == b"one two"
     with pytest.raises(CorruptRecordError, match="1000 members"):

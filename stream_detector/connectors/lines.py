@@ -8,6 +8,7 @@ import stat
 import time
 import zlib
 from pathlib import Path
+from typing import Protocol
 
 from stream_detector.errors import ConnectorError
 
@@ -20,6 +21,21 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FILE_BLOCK_BYTES = 2**18
 _PIPE_BLOCK_BYTES = 2**16
 _INFLATED_BLOCK_BYTES = 2**20
+
+
+class _Inflater(Protocol):
+    """What ``zlib.decompressobj`` makes: its class has no public name."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
 
 
 class LineReader:
@@ -46,7 +62,7 @@ class LineReader:
         self.size_bytes = status.st_size if self._is_file else None
         self.read_bytes = 0
         self._head: bytes | None = b""  # until it is known whether the bytes are gzipped
-        self._inflater: zlib._Decompress | None = None
+        self._inflater: _Inflater | None = None
         self._compressed = b""
         self._lines: list[bytes] = []
         self._taken = 0

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detectors.fitted_trees import fitted_trees
 from stream_detector.detectors.leaf_sets import LeafSets
 from stream_detector.detectors.memory import LARGEST, LabelledMemory
 from stream_detector.detectors.stored import read_array, read_branch, read_count, read_float
@@ -91,9 +92,9 @@ class BoostedTrees:
         with threadpool_limits(1):  # type: ignore[no-untyped-call]
             model.fit(self._memory.rows.astype(np.float64), self._memory.positive)
         self._forget_trees()
-        self._base = float(model._baseline_prediction[0, 0])  # noqa: SLF001 - no public way
-        for number, (tree,) in enumerate(model._predictors):  # noqa: SLF001
-            self._take_tree(number * NODES, tree.nodes)
+        self._base, trees = fitted_trees(model)
+        for number, nodes in enumerate(trees):
+            self._take_tree(number * NODES, nodes)
         self.fits += 1
 
     def _take_tree(self, begin: int, nodes: NDArray[Any]) -> None:

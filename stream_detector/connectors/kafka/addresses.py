@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.client.metadata import BrokerAddress, Metadata
 from stream_detector.connectors.kafka.probe import reach
 from stream_detector.errors import ConnectorError, RefusedError
 
@@ -19,14 +19,15 @@ _LOOK_SECONDS = 2.0
 """Limit of a look that only explains an error."""
 
 
-def look(cluster: Any, kafka: KafkaConfig, deadline: float) -> list[tuple[int, str, str]]:
+def look(metadata: Metadata, kafka: KafkaConfig, deadline: float) -> list[tuple[int, str, str]]:
     """Number, address and trouble of each broker that a client's metadata names.
 
     As the bootstrap server has named them, for this listener: asking would go to one of them.
     """
-    known = sorted(cluster.brokers())
+    known = metadata.brokers()
 
-    def one(number: int, host: str, port: int) -> tuple[int, str, str]:
+    def one(broker: BrokerAddress) -> tuple[int, str, str]:
+        number, host, port = broker
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             reach(kafka, address, min(deadline, time.monotonic() + kafka.request_timeout))
@@ -35,12 +36,12 @@ def look(cluster: Any, kafka: KafkaConfig, deadline: float) -> list[tuple[int, s
         return number, address, ""
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda node: one(node.node_id, node.host, node.port), known))
+        return list(pool.map(one, known))
 
 
-def troubles(cluster: Any, kafka: KafkaConfig) -> str:
+def troubles(metadata: Metadata, kafka: KafkaConfig) -> str:
     """Words about the brokers that do not answer where they are said to be; none: they all do."""
-    found = look(cluster, kafka, time.monotonic() + _LOOK_SECONDS)
+    found = look(metadata, kafka, time.monotonic() + _LOOK_SECONDS)
     listed = "; ".join(f"broker {n} at {where}: {why}" for n, where, why in found if why)
     if not listed:
         return ""
@@ -51,13 +52,13 @@ def troubles(cluster: Any, kafka: KafkaConfig) -> str:
 
 
 @contextmanager
-def explained(cluster: Any, kafka: KafkaConfig) -> Iterator[None]:
+def explained(metadata: Metadata, kafka: KafkaConfig) -> Iterator[None]:
     """Let a ``ConnectorError`` say as well which brokers do not answer where they should."""
     try:
         yield
     except RefusedError:
         raise
     except ConnectorError as error:
-        if "advertised.listeners" in str(error) or not (words := troubles(cluster, kafka)):
+        if "advertised.listeners" in str(error) or not (words := troubles(metadata, kafka)):
             raise
         raise type(error)(f"{error}{words}") from error.__cause__

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from kafka import KafkaAdminClient
-from kafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
-
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.addresses import explained
+from stream_detector.connectors.kafka.client.admin import Admin
+from stream_detector.connectors.kafka.client.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from stream_detector.connectors.kafka.probe import probe
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
 from stream_detector.errors import ConnectorError, InputMissingError, RefusedError
@@ -27,7 +30,7 @@ _VERBS = {"READ": "read", "WRITE": "write to"}
 
 
 @contextmanager
-def admin_client(kafka: KafkaConfig) -> Iterator[Any]:
+def admin_client(kafka: KafkaConfig) -> Iterator[Admin]:
     """An admin client, closed afterwards.
 
     Raises ``RefusedError`` where the broker refuses us, ``ConnectorError`` where it is not there,
@@ -36,14 +39,16 @@ def admin_client(kafka: KafkaConfig) -> Iterator[Any]:
     probe(kafka)
     timeout_ms = max(1, int(kafka.request_timeout * 1000))
     with clear_cause("reach the broker", kafka):
-        client = KafkaAdminClient(
-            client_id="stream-detector-admin",
-            request_timeout_ms=timeout_ms,
-            bootstrap_timeout_ms=timeout_ms,
-            **connection_settings(kafka),
+        client = Admin(
+            {
+                "client_id": "stream-detector-admin",
+                "request_timeout_ms": timeout_ms,
+                "bootstrap_timeout_ms": timeout_ms,
+                **connection_settings(kafka),
+            }
         )
     try:
-        with explained(client._manager.cluster, kafka):  # noqa: SLF001 - there is no public way
+        with explained(client.metadata, kafka):
             yield client
     finally:
         client.close()
@@ -74,7 +79,7 @@ def partition_counts(
         ConnectorError: the broker cannot be reached.
     """
     with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
-        described = client.describe_topics(list(topics))
+        described = client.describe_topics(topics)
     _check_rights(kafka, described, rights or {})
     # Without a leader yet a topic is being made: it counts once it is there.
     return {e["name"]: len(e["partitions"]) for e in described if e["error_code"] == 0}
@@ -86,7 +91,7 @@ def topic_ids(kafka: KafkaConfig, topics: Collection[str]) -> dict[str, str]:
     Empty for brokers that give none (before 2.8). Raises ``ConnectorError``.
     """
     with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
-        described = client.describe_topics(list(topics))
+        described = client.describe_topics(topics)
     found = {e["name"]: e.get("topic_id") for e in described if e["error_code"] == 0}
     return {name: str(given) for name, given in found.items() if given and UUID(str(given)).int}
 
@@ -112,7 +117,7 @@ def _check_group(kafka: KafkaConfig) -> None:
     """Raise ``RefusedError`` where the group may not be used, as far as the broker tells."""
     with admin_client(kafka) as client, clear_cause(f"ask for the group {kafka.group}", kafka):
         try:
-            described = client.describe_groups([kafka.group]).get(kafka.group, {})
+            described = client.describe_group(kafka.group)
         except GroupAuthorizationFailedError:
             described = {"authorized_operations": ["nothing"]}
         except KafkaError as error:

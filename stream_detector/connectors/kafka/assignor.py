@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from kafka.coordinator.assignors.abstract import (
-    AbstractPartitionAssignor,
-    ConsumerProtocolAssignment,
-    ConsumerProtocolSubscription,
-    RebalanceProtocol,
-)
+from stream_detector.events import TopicPartition
 
 
 def give_up_first(
@@ -67,73 +61,58 @@ def distribute(shards: int, owned: Mapping[str, Sequence[int]]) -> dict[str, lis
     return {member: sorted(result[member]) for member in members}
 
 
-class ShardAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
-    """A partition assignor for N shards. State: the shards this member owns, as last assigned.
+class ShardAssignor:
+    """Who gets which shards (a ``client.assignor.Assignment``).
 
-    The number of shards is part of the protocol's name: workers that disagree about it are
-    refused by the coordinator instead of sharing out the partitions in two ways.
+    State: the shards this member owns, as last assigned. The number of shards is part of the
+    protocol's name: workers that disagree about it are refused by the coordinator instead of
+    sharing out the partitions in two ways.
     """
-
-    version = 0
 
     def __init__(self, shards: int) -> None:
         self._shards = shards
         self._owned: list[int] = []
-        self._incomplete = False
-
-    def take_incomplete(self) -> bool:
-        """Whether this member, as leader, has assigned a topic whose partitions it did not know.
-
-        kafka-python 3.0.12 may hold an assignment before it has the topic's metadata, and then
-        takes the empty one for good: somebody has to ask for another.
-        """
-        incomplete, self._incomplete = self._incomplete, False
-        return incomplete
-
-    def supported_protocols(self) -> list[Any]:
-        """Cooperative: members keep what they have while the group finds its new order."""
-        return [RebalanceProtocol.COOPERATIVE]
-
-    def forget(self) -> None:
-        """The group has given this member up: it owns nothing any more."""
-        self._owned = []
 
     @property
     def name(self) -> str:
         """Name of the protocol, the same for all members of the group."""
         return f"stream-detector-{self._shards}-shards"
 
-    def metadata(self, topics: Iterable[str]) -> Any:
-        """What this member tells the leader: its topics, and the shards it has."""
-        text = ",".join(map(str, self._owned)).encode()
-        return ConsumerProtocolSubscription(self.version, sorted(topics), text)
+    def forget(self) -> None:
+        """The group has given this member up: it owns nothing any more."""
+        self._owned = []
 
-    def assign(self, cluster: Any, members: Sequence[Any]) -> dict[str, Any]:
-        """Called on the leader: partitions for every member."""
-        owned = {m.member_id: _owned_shards(m.metadata.user_data) for m in members}
-        topics = sorted({topic for member in members for topic in member.metadata.topics})
-        partitions: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        self._incomplete = not all(cluster.partitions_for_topic(topic) for topic in topics)
+    def owned(self) -> bytes:
+        """The shards that this member has, as it tells the leader."""
+        return ",".join(map(str, self._owned)).encode()
+
+    def share(
+        self,
+        topics: Sequence[str],
+        partitions: Callable[[str], Collection[int]],
+        owned: Mapping[str, bytes],
+    ) -> dict[str, dict[str, list[int]]]:
+        """Topics and partitions for every member, by the leader."""
+        of_shard: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for topic in topics:
-            for partition in sorted(cluster.partitions_for_topic(topic) or ()):
-                partitions[partition % self._shards][topic].append(partition)
-        result: dict[str, Any] = {}
-        final = distribute(self._shards, owned)
-        for member, shards in give_up_first(final, owned).items():
+            for partition in sorted(partitions(topic)):
+                of_shard[partition % self._shards][topic].append(partition)
+        has = {member: _owned_shards(told) for member, told in owned.items()}
+        result: dict[str, dict[str, list[int]]] = {}
+        for member, shards in give_up_first(distribute(self._shards, has), has).items():
             by_topic: dict[str, list[int]] = defaultdict(list)
             for shard in shards:
-                for topic, numbers in partitions[shard].items():
+                for topic, numbers in of_shard[shard].items():
                     by_topic[topic].extend(numbers)
-            assigned = sorted((topic, sorted(numbers)) for topic, numbers in by_topic.items())
-            result[member] = ConsumerProtocolAssignment(self.version, assigned, b"")
+            result[member] = by_topic
         return result
 
-    def on_assignment(self, assignment: Any, generation: int) -> None:  # noqa: ARG002 - interface
+    def assigned(self, sources: Collection[TopicPartition]) -> None:
         """Remember the shards, to be told to the next leader."""
-        self._owned = sorted({tp.partition % self._shards for tp in assignment.partitions()})
+        self._owned = sorted({source.partition % self._shards for source in sources})
 
 
-def _owned_shards(user_data: bytes | None) -> list[int]:
+def _owned_shards(told: bytes) -> list[int]:
     """Shards named in another member's metadata; garbage counts as none."""
-    parts = bytes(user_data or b"")[:65_536].split(b",")
+    parts = told[:65_536].split(b",")
     return [int(part) for part in parts if part.isdigit() and len(part) < 6]  # noqa: PLR2004

@@ -14,11 +14,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from kafka.cluster import collect_hosts
-from kafka.net.sasl.scram import ScramClient
-
 from stream_detector.config.models.config import KafkaSecurityConfig
 from stream_detector.connectors.kafka import wire
+from stream_detector.connectors.kafka.client.login import ScramClient, host_and_port
 from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
 
 _LOOK_SECONDS = 2.0
@@ -36,13 +34,11 @@ class Attempt:
         self, server: str, security: KafkaSecurityConfig, settings: dict[str, Any], deadline: float
     ) -> None:
         try:
-            ((self._host, self._port, _),) = collect_hosts([server])
+            self._host, self._port = host_and_port(server)
         except ValueError:
-            self._host = ""
-        if not self._host:
             raise ConfigurationError(
                 f"kafka.bootstrap_servers: {server!r} is not of the form host:port"
-            )
+            ) from None
         self._security, self._settings = security, settings
         self._deadline = deadline
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kafka import KafkaConsumer
-from kafka import TopicPartition as ClientPartition
-
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.client_habits import never_create
+from stream_detector.connectors.kafka.client.consumer import Consumer
 from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
 from stream_detector.errors import InputMissingError
+from stream_detector.events import TopicPartition
 
 
 def follow(
@@ -32,21 +30,22 @@ def follow(
         raise InputMissingError(f"the topic {name} does not exist")
     timeout_ms = max(1, int(kafka.request_timeout * 1000))
     with clear_cause("connect", kafka):
-        consumer = KafkaConsumer(
-            **connection_settings(kafka),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest" if from_beginning else "latest",
-            bootstrap_timeout_ms=timeout_ms,
-            metrics_enabled=False,
+        consumer = Consumer(
+            {
+                **connection_settings(kafka),
+                "isolation_level": "read_committed",
+                "enable_auto_commit": False,
+                "auto_offset_reset": "earliest" if from_beginning else "latest",
+                "bootstrap_timeout_ms": timeout_ms,
+                "metrics_enabled": False,
+            }
         )
-        never_create(consumer._client.cluster)  # noqa: SLF001 - there is no public way
     try:
-        consumer.assign([ClientPartition(name, number) for number in range(counts[name])])
+        consumer.assign([TopicPartition(name, number) for number in range(counts[name])])
         while not stopping():
             with clear_cause("read", kafka):
-                polled = consumer.poll(timeout_ms=200)
+                polled = consumer.poll(200)
             for records in polled.values():
                 yield from (record.value for record in records if record.value is not None)
     finally:
-        consumer.close(timeout_ms=timeout_ms)
+        consumer.close(timeout_ms)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from kafka.errors import GroupAuthorizationFailedError, KafkaError
-
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import admin_client
+from stream_detector.connectors.kafka.client.admin import Admin
+from stream_detector.connectors.kafka.client.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+)
 from stream_detector.connectors.kafka.settings import clear_cause
 from stream_detector.errors import RefusedError
 
@@ -23,18 +26,18 @@ def active_members(kafka: KafkaConfig) -> list[str]:
     """
     with admin_client(kafka) as client, clear_cause(f"ask about the group {kafka.group}", kafka):
         try:
-            described = _describe(client, kafka.group, time.monotonic() + kafka.request_timeout)
+            group = _describe(client, kafka.group, time.monotonic() + kafka.request_timeout)
         except GroupAuthorizationFailedError as error:
             raise RefusedError(f"not authorised to describe the group {kafka.group}") from error
-    members = described.get(kafka.group, {}).get("members") or ()
+    members = group.get("members") or ()
     return [f"{member.get('client_id')} at {member.get('client_host')}" for member in members]
 
 
-def _describe(client: Any, group: str, deadline: float) -> Any:
+def _describe(client: Admin, group: str, deadline: float) -> dict[str, Any]:
     """Ask; again where the coordinator is not there yet, as in a broker that has just started."""
     while True:
         try:
-            return client.describe_groups([group])
+            return client.describe_group(group)
         except KafkaError as error:
             if not error.retriable or time.monotonic() + _PAUSE_SECONDS > deadline:
                 raise

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from kafka.errors import (
+from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.admin import admin_client, partition_counts
+from stream_detector.connectors.kafka.client.errors import (
     ClusterAuthorizationFailedError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
 )
-
-from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import admin_client, partition_counts
 from stream_detector.connectors.kafka.settings import clear_cause
 from stream_detector.errors import ConnectorError, RefusedError
 
@@ -44,10 +43,9 @@ def ensure_topic(
 
 
 def _create(kafka: KafkaConfig, topic: str, partitions: int, settings: Mapping[str, str]) -> None:
-    wanted = {topic: {"num_partitions": partitions, "configs": dict(settings)}}
     with admin_client(kafka) as client, clear_cause(f"make the topic {topic}", kafka):
         try:
-            client.create_topics(wanted, timeout_ms=int(1000 * kafka.request_timeout))
+            client.create_topic(topic, partitions, settings, int(1000 * kafka.request_timeout))
         except TopicAlreadyExistsError:
             return  # another worker was faster
         except (ClusterAuthorizationFailedError, TopicAuthorizationFailedError) as error:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 import msgspec
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.client_habits import never_create
+from stream_detector.connectors.kafka.client.errors import KafkaError
+from stream_detector.connectors.kafka.client.producer import Producer
 from stream_detector.connectors.kafka.settings import clear_cause, producer_settings, refusal
-from stream_detector.connectors.kafka.sink import close_producer
 from stream_detector.errors import ConfigurationError, InputMissingError, OutputError
 
 
@@ -66,11 +64,10 @@ def write_label(
         "delivery_timeout_ms": timeout_ms,
     }
     with clear_cause("connect a producer", kafka):
-        producer = KafkaProducer(**settings)
-        never_create(producer._metadata)  # noqa: SLF001 - there is no public way
+        producer = Producer(settings)
     try:
         with clear_cause(f"write to {topic}", kafka):
-            future = producer.send(topic, value=msgspec.json.encode(body), partition=place)
+            future = producer.send(topic, msgspec.json.encode(body), partition=place)
         try:
             producer.flush(timeout=max(0.1, deadline - time.monotonic()))
         except KafkaError as error:
@@ -87,7 +84,7 @@ def write_label(
         written = future.value
         return int(written.partition), int(written.offset)
     finally:
-        close_producer(producer)
+        producer.close()
 
 
 def _partition(topic: str, partition: int | None, count: int, shards: int) -> int:

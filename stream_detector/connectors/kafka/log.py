@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-from kafka import TopicPartition as ClientPartition
-from kafka.errors import KafkaError
+from collections.abc import Callable, Iterator, Sequence
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.consumer import new_consumer
+from stream_detector.connectors.kafka.client.consumer import Consumer
+from stream_detector.connectors.kafka.client.errors import KafkaError
 from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
+from stream_detector.connectors.kafka.unreadable import Unreadable
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
 
@@ -29,14 +27,16 @@ class KafkaLog:
         """``of_input``: what cannot be read is passed as ``kafka.unreadable`` says."""
         self._kafka = kafka
         self._dead_letter = of_input and kafka.unreadable == "dead_letter"
-        self._consumer: Any = None
+        self._passed: Callable[[range], None] | None = None
+        self._consumer: Consumer | None = None
 
-    def _connected(self) -> Any:
+    def _connected(self) -> Consumer:
         if self._consumer is None:
             settings = consumer_settings(self._kafka, max_poll_records=5000)
             settings |= {"group_id": None, "group_instance_id": None}
+            policy = Unreadable(dead_letter=self._dead_letter)
             with clear_cause("connect", self._kafka):
-                self._consumer = new_consumer(settings, dead_letter=self._dead_letter)
+                self._consumer = Consumer(settings, unreadable=policy, passed=self._passed)
         return self._consumer
 
     def partitions(self, topic: str) -> list[TopicPartition]:
@@ -48,12 +48,12 @@ class KafkaLog:
 
     def bounds(self, source: TopicPartition) -> tuple[int, int]:
         """Earliest offset still held and the end. Raises ``ConnectorError``."""
-        consumer, partition = self._connected(), _theirs(source)
+        consumer = self._connected()
         timeout_ms = int(1000 * self._kafka.request_timeout)
         with clear_cause(f"ask for the ends of {source}", self._kafka):
-            first = consumer.beginning_offsets([partition], timeout_ms=timeout_ms)
-            last = consumer.end_offsets([partition], timeout_ms=timeout_ms)
-        return int(first[partition]), int(last[partition])
+            first = consumer.beginning_offsets([source], timeout_ms)
+            last = consumer.end_offsets([source], timeout_ms)
+        return first[source], last[source]
 
     def read(self, source: TopicPartition, start: int, end: int) -> Iterator[Sequence[Record]]:
         """Records of ``[start, end)`` in order, a poll at a time.
@@ -64,15 +64,15 @@ class KafkaLog:
         """
         if start >= end:
             return
-        consumer, partition = self._connected(), _theirs(source)
-        consumer.assign([partition])
-        consumer.seek(partition, start)
+        consumer = self._connected()
+        consumer.assign([source])
+        consumer.seek(source, start)
         last_progress, position = time.monotonic(), start
         try:
             while position < end:
                 with clear_cause(f"read {source}", self._kafka):
-                    records = consumer.poll(timeout_ms=_POLL_MS).get(partition, ())
-                    reached = consumer.position(partition, timeout_ms=_POLL_MS)
+                    records = consumer.poll(_POLL_MS).get(source, ())
+                    reached = consumer.ask_position(source, _POLL_MS)
                 now = time.monotonic()
                 if reached is not None and reached > position:
                     position, last_progress = reached, now
@@ -92,7 +92,7 @@ class KafkaLog:
     def close(self) -> None:
         """Disconnect."""
         if self._consumer is not None:
-            self._consumer.close(autocommit=False, timeout_ms=1000)
+            self._consumer.close(timeout_ms=1000)
             self._consumer = None
 
 
@@ -104,36 +104,14 @@ class _TransactionalLog(KafkaLog):
 
     def __init__(self, kafka: KafkaConfig) -> None:
         super().__init__(kafka)
-        self._passed: list[range] = []
+        self._others: list[range] = []
+        self._passed = self._others.append
 
     def take_passed(self) -> list[range]:
         """Offsets of batches that are of no transaction, since the last call."""
-        passed, self._passed = self._passed, []
+        passed = self._others[:]
+        self._others.clear()
         return passed
-
-    def _connected(self) -> Any:
-        new = self._consumer is None
-        consumer = super()._connected()
-        if new:
-            fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way
-            usual, passed = fetcher.PartitionRecords, self._note
-
-            class Ours(usual):  # type: ignore[misc, valid-type]
-                """Without the batches that are of no transaction."""
-
-                def _to_skip(self, batch: Any) -> bool:
-                    if super()._to_skip(batch):
-                        return True
-                    if batch.is_transactional:
-                        return False
-                    passed(range(batch.base_offset, batch.next_offset))
-                    return True
-
-            fetcher.PartitionRecords = Ours
-        return consumer
-
-    def _note(self, offsets: range) -> None:
-        self._passed.append(offsets)
 
 
 class KafkaJournal:
@@ -166,7 +144,3 @@ class KafkaJournal:
     def close(self) -> None:
         """Disconnect."""
         self._log.close()
-
-
-def _theirs(source: TopicPartition) -> Any:
-    return ClientPartition(source.topic, source.partition)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 
-from kafka.errors import (
+from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.client.errors import (
     FencedInstanceIdError,
     InconsistentGroupProtocolError,
     InvalidSessionTimeoutError,
     InvalidTransactionTimeoutError,
     KafkaError,
 )
-
-from stream_detector.config.models.config import KafkaConfig
 from stream_detector.errors import RefusedError
 
 _RUNBOOK = "docs/runbook.md"

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from kafka.errors import (
+from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.client.errors import (
+    SEND_ERRORS,
     AuthorizationError,
     CommitFailedError,
     FencedInstanceIdError,
@@ -27,7 +29,6 @@ from kafka.errors import (
     InvalidTimestampError,
     InvalidTopicError,
     InvalidTransactionTimeoutError,
-    KafkaError,
     MessageSizeTooLargeError,
     PolicyViolationError,
     RebalanceInProgressError,
@@ -37,8 +38,7 @@ from kafka.errors import (
     UnsupportedForMessageFormatError,
     UnsupportedVersionError,
 )
-
-from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.client.producer import Producer, given_up
 from stream_detector.connectors.kafka.settings import refusal
 from stream_detector.errors import (
     ConnectorError,
@@ -48,9 +48,6 @@ from stream_detector.errors import (
 )
 from stream_detector.log_fields import fields
 from stream_detector.messages import LEFT_OUT, Outgoing, refitted, size_bytes, with_key
-
-CLIENT_ERRORS = (KafkaError, ValueError, TypeError, OverflowError)
-"""What ``KafkaProducer.send`` raises over a message; UnicodeEncodeError is a ValueError."""
 
 RUNBOOK = "see docs/runbook.md#output-refused"
 
@@ -142,8 +139,7 @@ class Sent:
         if self.future is None:
             # What the client says of an earlier message has that one's error inside.
             return self.error is not None and root_of(self.error) is self.error
-        batch = self.future._produce_future  # noqa: SLF001 - nowhere else: -1 is given up
-        return not (batch.is_done and batch.value is not None and batch.value[0] == -1)
+        return not given_up(self.future)
 
 
 @dataclass(slots=True)
@@ -182,19 +178,19 @@ class Adaptation:
         return False
 
 
-def hand_over(producer: Any, topic: str, message: Outgoing, adaptation: Adaptation) -> Sent:
+def hand_over(producer: Producer, topic: str, message: Outgoing, adaptation: Adaptation) -> Sent:
     """Give a message to the client, in the form that its topic takes; never raises over it."""
     written = adaptation.apply(topic, message)
     sent = Sent(topic, message, written)
     try:
         sent.future = producer.send(
             topic,
-            value=written.value,
+            written.value,
             key=written.key,
             headers=written.headers,
             timestamp_ms=written.timestamp_ms,
         )
-    except CLIENT_ERRORS as error:
+    except SEND_ERRORS as error:
         sent.error = error
     return sent
 
@@ -211,7 +207,7 @@ def confirm(sent: Sequence[Sent], deadline: float) -> bool:
         if not failed and any(one.future.failed() for one in left):
             failed = True
             deadline = min(deadline, time.monotonic() + _SETTLE_SECONDS)
-        with contextlib.suppress(*CLIENT_ERRORS):
+        with contextlib.suppress(*SEND_ERRORS):
             left[0].future.get(timeout=_LOOK_SECONDS)
         left = [one for one in left if not one.future.succeeded()]
         if failed and all(one.future.is_done for one in left):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
-from kafka.errors import (
+from stream_detector.config.models.config import KafkaConfig, KafkaSecurityConfig
+from stream_detector.connectors.kafka.client.causes import collected_warnings
+from stream_detector.connectors.kafka.client.consumer import CONSUMER_DEFAULTS
+from stream_detector.connectors.kafka.client.errors import (
+    CLIENT_ERRORS,
     AuthorizationError,
     KafkaError,
     SaslAuthenticationFailedError,
 )
-
-from stream_detector.config.models.config import KafkaConfig, KafkaSecurityConfig
-from stream_detector.connectors.kafka import codecs
+from stream_detector.connectors.kafka.client.producer import PRODUCER_DEFAULTS
 from stream_detector.connectors.kafka.permanent import (
     SESSION_TIMEOUT_MS,
     advertised,
@@ -44,8 +44,8 @@ class _HiddenText(str):
         return "'***'"
 
 
-CONSUMER_KEYS = frozenset(KafkaConsumer.DEFAULT_CONFIG)
-PRODUCER_KEYS = frozenset(KafkaProducer.DEFAULT_CONFIG)
+CONSUMER_KEYS = frozenset(CONSUMER_DEFAULTS)
+PRODUCER_KEYS = frozenset(PRODUCER_DEFAULTS)
 
 _RETRY_BACKOFF_MS = 5
 """kafka-python's 100 ms makes a transaction of 20 records take 115 ms; with 5 it takes 15."""
@@ -117,7 +117,6 @@ def transactional_settings(kafka: KafkaConfig, shard: int) -> dict[str, Any]:
 
 def connection_settings(kafka: KafkaConfig) -> dict[str, Any]:
     """What every client needs to reach the broker. Raises ``ConfigurationError`` on bad files."""
-    codecs.install()  # here, because every client comes by: none unpacks without the bound
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
     settings: dict[str, Any] = {"bootstrap_servers": servers}
     settings.update(security_settings(kafka.security))
@@ -219,31 +218,6 @@ def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
-class _CauseCollector(logging.Handler):
-    """Keeps the client's last warnings: only there does it tell why a start failed."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages = [*self.messages[-19:], record.getMessage()]
-
-
-CLIENT_ERRORS = (
-    KafkaError,
-    OSError,
-    LookupError,
-    AssertionError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a call on the client may raise. Beside its own errors: kafka-python looks up partitions that
-are not assigned any more, or gone, in plain dicts, and asserts what a broker need not keep."""
-
 _TELLING = (
     "sasl",
     "authentication",
@@ -280,21 +254,21 @@ def clear_cause(action: str, kafka: KafkaConfig) -> Iterator[None]:
 
     ``RefusedError`` where it is a matter of password or rights.
     """
-    collector = _CauseCollector()
-    logger = logging.getLogger("kafka")
-    logger.addHandler(collector)
-    try:
-        yield
-    except CLIENT_ERRORS as error:
-        if (refused := refusal(error, action, kafka)) is not None:
-            raise refused from error
-        cause = str(error) if isinstance(error, KafkaError | OSError) else repr(error)
-        cause = cause or type(error).__name__
-        cause += advertised(collector.messages, kafka)
-        telling = [m for m in collector.messages if any(word in m.lower() for word in _TELLING)]
-        if telling:
-            cause = f"{cause} ({telling[-1][:300]})"
-        where = kafka.bootstrap_servers
-        raise ConnectorError(f"cannot {action} at {where}: {cause}") from error
-    finally:
-        logger.removeHandler(collector)
+    with collected_warnings() as messages:
+        try:
+            yield
+        except CLIENT_ERRORS as error:
+            if (refused := refusal(error, action, kafka)) is not None:
+                raise refused from error
+            raise ConnectorError(
+                f"cannot {action} at {kafka.bootstrap_servers}: {_cause(error, messages, kafka)}"
+            ) from error
+
+
+def _cause(error: Exception, messages: list[str], kafka: KafkaConfig) -> str:
+    """What a client's error says, and the most telling of what was logged beside it."""
+    cause = str(error) if isinstance(error, KafkaError | OSError) else repr(error)
+    cause = cause or type(error).__name__
+    cause += advertised(messages, kafka)
+    telling = [m for m in messages if any(word in m.lower() for word in _TELLING)]
+    return f"{cause} ({telling[-1][:300]})" if telling else cause

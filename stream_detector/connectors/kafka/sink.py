@@ -11,12 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
-
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Commit
-from stream_detector.connectors.kafka.client_habits import never_create
+from stream_detector.connectors.kafka.client.producer import Producer
 from stream_detector.connectors.kafka.refusals import (
     Adaptation,
     Kind,
@@ -32,21 +29,6 @@ from stream_detector.connectors.kafka.settings import clear_cause, producer_sett
 from stream_detector.errors import CommitDoubtError, CommitRefusedError, OutputError
 from stream_detector.events import TopicPartition
 from stream_detector.messages import Outgoing
-
-_CLOSE_SECONDS = 1.0
-
-
-def close_producer(producer: Any) -> None:
-    """Disconnect a producer, whatever it still has to send.
-
-    Without a timeout ``close`` waits for ever. With one it flushes first, and where that fails it
-    closes nothing: thread and sockets would stay (kafka-python 3.0.12).
-    """
-    try:
-        producer.close(timeout=_CLOSE_SECONDS)
-    except KafkaError:
-        producer._sender.force_close()  # noqa: SLF001
-        producer._closed = True  # noqa: SLF001
 
 
 class NotWrittenError(OutputError):
@@ -65,8 +47,7 @@ class KafkaSink:
         self._kafka = kafka
         self._adaptation = adaptation or Adaptation()
         with clear_cause("connect a producer", kafka):
-            self._producer = KafkaProducer(**producer_settings(kafka))
-            never_create(self._producer._metadata)  # noqa: SLF001 - there is no public way
+            self._producer = Producer(producer_settings(kafka))
         self._sent: list[Sent] = []
 
     def send(self, topic: str, messages: Sequence[Outgoing]) -> None:
@@ -106,8 +87,8 @@ class KafkaSink:
         raise NotWrittenError(f"a message was not written to {one.topic}: {error!r}", failed)
 
     def close(self) -> None:
-        """Give up what is under way and disconnect. Without a timeout it would wait for ever."""
-        close_producer(self._producer)
+        """Give up what is under way and disconnect."""
+        self._producer.close()
 
 
 class AtLeastOnceOutput:

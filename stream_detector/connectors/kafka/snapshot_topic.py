@@ -15,12 +15,10 @@ from contextlib import closing, contextmanager
 from hashlib import blake2b
 from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
-
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.client_habits import never_create
+from stream_detector.connectors.kafka.client.errors import KafkaTimeoutError
+from stream_detector.connectors.kafka.client.producer import Producer
 from stream_detector.connectors.kafka.internal_topics import ensure_topic
 from stream_detector.connectors.kafka.log import KafkaLog
 from stream_detector.connectors.kafka.settings import clear_cause, producer_settings
@@ -54,7 +52,6 @@ _WINDOW = 8
 
 _TOMBSTONES_AT_ONCE = 1000
 _SECONDS_A_PART = 1.0
-_CLOSE_SECONDS = 1.0
 
 
 def ensure_snapshot_topic(kafka: KafkaConfig, topic: str, shards: int) -> int:
@@ -228,14 +225,13 @@ class TopicStore:
         deadline = time.monotonic() + 3 * kafka.request_timeout + parts * _SECONDS_A_PART
         with clear_cause(f"write to the topic {self._topic}", kafka):
             partition = self._source().partition
-            producer = KafkaProducer(**_settings(kafka))
-            never_create(producer._metadata)  # noqa: SLF001 - there is no public way
+            producer = Producer(_settings(kafka))
             try:
 
                 def send(pairs: Iterable[tuple[bytes, bytes | None]], at_once: int) -> None:
                     under_way: list[Any] = []
                     for key, value in pairs:
-                        future = producer.send(self._topic, value, key, partition=partition)
+                        future = producer.send(self._topic, value, key=key, partition=partition)
                         under_way.append(future)
                         if len(under_way) >= at_once:
                             _confirm(producer, under_way, deadline)
@@ -244,7 +240,7 @@ class TopicStore:
 
                 yield send
             finally:
-                _close(producer)
+                producer.close()
 
 
 def _settings(kafka: KafkaConfig) -> dict[str, Any]:
@@ -258,7 +254,7 @@ def _settings(kafka: KafkaConfig) -> dict[str, Any]:
     }
 
 
-def _confirm(producer: Any, futures: list[Any], deadline: float) -> None:
+def _confirm(producer: Producer, futures: list[Any], deadline: float) -> None:
     if not futures:
         return
     producer.flush(timeout=max(deadline - time.monotonic(), 0.001))
@@ -266,10 +262,3 @@ def _confirm(producer: Any, futures: list[Any], deadline: float) -> None:
         # A batch that timed out fails its future alone; the flush says nothing of it.
         if not future.succeeded():
             raise future.exception or KafkaTimeoutError("a message was not confirmed")
-
-
-def _close(producer: Any) -> None:
-    try:
-        producer.close(timeout=_CLOSE_SECONDS)
-    except KafkaError:
-        producer._sender.force_close()  # noqa: SLF001 - something unsent is left

@@ -9,22 +9,21 @@ tests/test_client_contract.py shows each of these on the bare client.
 
 from __future__ import annotations
 
-import gc
 import time
 from typing import Any, NoReturn
-
-from kafka import KafkaProducer
-from kafka import TopicPartition as ClientPartition
-from kafka.errors import AuthorizationError, KafkaError, KafkaTimeoutError
-from kafka.structs import OffsetAndMetadata
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Commit
 from stream_detector.connectors.kafka.addresses import explained
 from stream_detector.connectors.kafka.admin import partition_counts
-from stream_detector.connectors.kafka.client_habits import never_create
+from stream_detector.connectors.kafka.client.errors import (
+    SEND_ERRORS,
+    AuthorizationError,
+    KafkaError,
+    KafkaTimeoutError,
+)
+from stream_detector.connectors.kafka.client.producer import Producer
 from stream_detector.connectors.kafka.refusals import (
-    CLIENT_ERRORS,
     Adaptation,
     Kind,
     Sent,
@@ -37,7 +36,6 @@ from stream_detector.connectors.kafka.refusals import (
     worst,
 )
 from stream_detector.connectors.kafka.settings import clear_cause, refusal, transactional_settings
-from stream_detector.connectors.kafka.sink import close_producer
 from stream_detector.errors import (
     CommitDoubtError,
     CommitRefusedError,
@@ -70,7 +68,7 @@ class TransactionalOutput:
     def __init__(self, kafka: KafkaConfig, shard: int) -> None:
         self._kafka = kafka
         self._shard = shard
-        self._producer: Any = None
+        self._producer: Producer | None = None
         self._adaptation = Adaptation()
 
     def open(self) -> None:
@@ -79,17 +77,12 @@ class TransactionalOutput:
         Raises ``ConnectorError``, at once ``RefusedError`` where the right is missing.
         """
         self.close()
-        # A client whose constructor failed, as it does while the broker is away, leaves its sockets
-        # in a cycle of objects; the collector runs seldom, and attempts may follow fast.
-        gc.collect()
         name = f"{self._kafka.group}-shard-{self._shard}"
         with clear_cause(f"begin transactions as {name}", self._kafka):
-            producer = KafkaProducer(**transactional_settings(self._kafka, self._shard))
-        cluster = producer._metadata  # noqa: SLF001 - there is no public way
-        never_create(cluster)
+            producer = Producer(transactional_settings(self._kafka, self._shard))
         self._producer = producer  # closed at the next opening even where this one fails
         with (
-            explained(cluster, self._kafka),
+            explained(producer.metadata, self._kafka),
             clear_cause(f"begin transactions as {name}", self._kafka),
         ):
             try:
@@ -123,18 +116,19 @@ class TransactionalOutput:
             raise CommitDoubtError(f"a transaction ended in doubt: {error!r}") from error
 
     def _attempt(self, commit: Commit, membership: Any) -> int:
-        if self._producer is None:
+        producer = self._producer
+        if producer is None:
             raise CommitDoubtError("the producer was given up")
         started = time.monotonic()
         allowed = self._kafka.transaction_timeout / 2
         deadline = started + allowed
         try:
-            end = self._transact(commit, membership, deadline)
+            end = self._transact(producer, commit, membership, deadline)
         except _NotWrittenError:
-            self._abort(deadline)
+            self._abort(producer, deadline)
             raise
-        except CLIENT_ERRORS as error:
-            self._judge(error, deadline)
+        except SEND_ERRORS as error:
+            self._judge(error, producer, deadline)
         took = time.monotonic() - started
         if took > allowed:
             self.close()
@@ -144,12 +138,12 @@ class TransactionalOutput:
             )
         return end
 
-    def _judge(self, error: Exception, deadline: float) -> NoReturn:
+    def _judge(self, error: Exception, producer: Producer, deadline: float) -> NoReturn:
         """What the transaction itself failed with, not one of its messages."""
         root = root_of(error)
         kind = kind_of(root)
         if kind is Kind.MOVED_ON:
-            self._abort(deadline)
+            self._abort(producer, deadline)
             raise CommitRefusedError(f"the group has moved on: {root!r}") from error
         if kind is Kind.RIGHT:
             refused = refusal(root, "write", self._kafka)
@@ -179,10 +173,11 @@ class TransactionalOutput:
                 "docs/runbook.md#an-output-topic-is-gone"
             ) from error
 
-    def _transact(self, commit: Commit, membership: Any, deadline: float) -> int:
-        producer = self._producer
+    def _transact(
+        self, producer: Producer, commit: Commit, membership: Any, deadline: float
+    ) -> int:
         producer.begin_transaction()
-        sent = self._send(commit)
+        sent = self._send(producer, commit)
         # A batch that timed out fails its future alone: neither flush nor commit says so. (And
         # flush has no deadline: its timeout is for each batch.)
         if not confirm(sent, deadline):
@@ -190,18 +185,13 @@ class TransactionalOutput:
                 raise _NotWrittenError(failed)
             raise KafkaTimeoutError("the messages were not confirmed in time")
         failpoint("after_flush")
-        manager = producer._transaction_manager  # noqa: SLF001 - the public calls have no deadline
-        offsets = {
-            ClientPartition(source.topic, source.partition): OffsetAndMetadata(offset, "", -1)
-            for source, offset in commit.offsets.items()
-        }
-        self._wait(manager.send_offsets_to_transaction(offsets, membership), deadline)
+        producer.send_offsets(commit.offsets, membership, deadline)
         failpoint("after_offsets")
-        self._wait(manager.begin_commit(), deadline)
+        producer.commit_transaction(deadline)
         say_what_was_left_out(sent)
         return int(sent[-1].future.value.offset) + 1
 
-    def _send(self, commit: Commit) -> list[Sent]:
+    def _send(self, producer: Producer, commit: Commit) -> list[Sent]:
         """Everything up to the first one that the client does not take; the journal's at last."""
         sent: list[Sent] = []
         half = sum(len(messages) for _, messages in commit.messages) // 2
@@ -209,29 +199,21 @@ class TransactionalOutput:
             for message in messages:
                 if len(sent) == half:
                     failpoint("mid_produce")
-                sent.append(hand_over(self._producer, topic, message, self._adaptation))
+                sent.append(hand_over(producer, topic, message, self._adaptation))
                 if sent[-1].error is not None:
                     return sent
         journal = Sent(self._kafka.journal_topic, None)
         sent.append(journal)
         try:
-            journal.future = self._producer.send(
-                journal.topic, value=commit.journal, partition=self._shard
-            )
-        except CLIENT_ERRORS as error:
+            journal.future = producer.send(journal.topic, commit.journal, partition=self._shard)
+        except SEND_ERRORS as error:
             journal.error = error
         return sent
 
-    def _wait(self, result: Any, deadline: float) -> None:
-        """Wait for a request of the transaction; its public form would wait for ever."""
-        self._producer._sender.wakeup()  # noqa: SLF001
-        if not result.wait(timeout_ms=1000 * _left(deadline)):
-            raise KafkaTimeoutError("the transaction coordinator does not answer")
-
-    def _abort(self, deadline: float) -> None:
+    def _abort(self, producer: Producer, deadline: float) -> None:
         """End a refused transaction cleanly; where that fails, ``open`` does it."""
         try:
-            self._wait(self._producer._transaction_manager.begin_abort(), deadline)  # noqa: SLF001
+            producer.abort_transaction(deadline)
         except KafkaError as error:
             self.close()
             raise CommitDoubtError(f"a refused transaction did not end: {error!r}") from error
@@ -239,10 +221,5 @@ class TransactionalOutput:
     def close(self) -> None:
         """Disconnect; what is under way is left to the broker and to the next ``open``."""
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        close_producer(producer)
-
-
-def _left(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.001)
+        if producer is not None:
+            producer.close()

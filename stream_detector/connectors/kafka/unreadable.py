@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import zlib
-from typing import Any
 
-from kafka.errors import CorruptRecordError
-
+from stream_detector.connectors.kafka.client.batches import UnreadableBatch
+from stream_detector.connectors.kafka.client.errors import CorruptRecordError
 from stream_detector.events import NO_TIMESTAMP, TopicPartition, UnreadableRecord
 from stream_detector.log_fields import fields
 
@@ -52,7 +51,7 @@ class UnreadableBatchError(CorruptRecordError):  # type: ignore[misc]
 
 
 class Unreadable:
-    """Decides what becomes of the unreadable batches of one consumer.
+    """Decides what becomes of the unreadable batches of one consumer (an ``UnreadablePolicy``).
 
     State: of each partition the batch whose checksum was wrong last, and its bytes' own checksum.
     """
@@ -62,40 +61,42 @@ class Unreadable:
         self.dead_letter = dead_letter
         self._suspects: dict[TopicPartition, tuple[int, int]] = {}
 
-    def once_more(self, source: TopicPartition, batch: Any) -> bool:
+    def once_more(self, source: TopicPartition, offset: int, data: bytes) -> bool:
         """Whether to fetch a batch again whose checksum is wrong: it may be the way, not the log.
 
         False where the same bytes have come twice.
         """
-        suspect = (int(batch.base_offset), zlib.crc32(batch._buffer))  # noqa: SLF001 - its bytes
+        suspect = (offset, zlib.crc32(data))
         if self._suspects.get(source) == suspect:
             return False
         self._suspects[source] = suspect
         log.warning(
             "%s: the batch at offset %d has a wrong checksum: it is fetched once more",
             source,
-            suspect[0],
+            offset,
             extra=fields("checksum", stage="poll", partition=str(source)),
         )
         return True
 
+    def stand_in(self, batch: UnreadableBatch) -> UnreadableRecord:
+        """What stands in the place of a batch's unreadable records, at the last of their offsets.
 
-def stand_in(error: UnreadableBatchError, data: bytes) -> UnreadableRecord:
-    """What stands in the place of a batch's unreadable records, at the last of their offsets.
-
-    It is made of the batch alone, so that every reading of the log gives the same.
-    """
-    log.error(
-        "%s, offsets %d to %d cannot be read: %s. A dead letter stands for them; see %s",
-        error.source,
-        error.first,
-        error.last,
-        error.reason,
-        RUNBOOK,
-        extra=fields("unreadable", stage="poll", partition=str(error.source)),
-    )
-    reason = (
-        f"offsets {error.first} to {error.last} cannot be read: {error.reason}; the value is the "
-        f"beginning of the {len(data)} bytes of their batch; see {RUNBOOK}"
-    )
-    return UnreadableRecord(error.last, NO_TIMESTAMP, data[:_HEAD_BYTES], reason)
+        It is made of the batch alone, so that every reading of the log gives the same. Raises
+        ``UnreadableBatchError`` where reading must not go on, or cannot.
+        """
+        if not (self.dead_letter and batch.ends):
+            raise UnreadableBatchError(batch.source, batch.first, batch.last, batch.reason)
+        log.error(
+            "%s, offsets %d to %d cannot be read: %s. A dead letter stands for them; see %s",
+            batch.source,
+            batch.first,
+            batch.last,
+            batch.reason,
+            RUNBOOK,
+            extra=fields("unreadable", stage="poll", partition=str(batch.source)),
+        )
+        reason = (
+            f"offsets {batch.first} to {batch.last} cannot be read: {batch.reason}; the value is "
+            f"the beginning of the {len(batch.data)} bytes of their batch; see {RUNBOOK}"
+        )
+        return UnreadableRecord(batch.last, NO_TIMESTAMP, batch.data[:_HEAD_BYTES], reason)

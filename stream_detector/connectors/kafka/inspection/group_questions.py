@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from kafka import TopicPartition as ClientPartition
-from kafka.admin import (
-    ACLFilter,
-    ACLOperation,
-    ACLPermissionType,
-    ACLResourcePatternType,
-    ResourcePatternFilter,
-    ResourceType,
-)
-from kafka.errors import (
+from stream_detector.config.models.config import Config, KafkaConfig
+from stream_detector.connectors.kafka.client.admin import Admin
+from stream_detector.connectors.kafka.client.errors import (
     GroupAuthorizationFailedError,
-    SecurityDisabledError,
     TransactionalIdAuthorizationFailedError,
     TransactionalIdNotFoundError,
 )
-from kafka.protocol.admin.client_quotas import DescribeClientQuotasRequest
-from kafka.protocol.consumer import IsolationLevel, OffsetSpec
-
-from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import (
     JOURNAL,
     Group,
@@ -51,7 +39,7 @@ _SETTLE_SECONDS = 3.0
 _CHANGING = ("PreparingRebalance", "CompletingRebalance")
 
 
-def ask_group(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> Group | None:
+def ask_group(client: Admin, inquiry: Inquiry, kafka: KafkaConfig) -> Group | None:
     """The group as its coordinator describes it, once it has settled; None: not told."""
     listed = inquiry.ask(
         f"kind of the group {kafka.group}", GROUP, client.list_groups, right="Describe on it"
@@ -62,17 +50,16 @@ def ask_group(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> Group | None
     until = time.monotonic() + _SETTLE_SECONDS
     while True:
         try:
-            described = inquiry.ask(
+            found = inquiry.ask(
                 f"members of the group {kafka.group}",
                 GROUP,
-                lambda: client.describe_groups([kafka.group]),
+                lambda: client.describe_group(kafka.group),
                 silent=(GroupAuthorizationFailedError,),
             )
         except GroupAuthorizationFailedError:
             return Group(allowed=frozenset())
-        if described is None:
+        if found is None:
             return None
-        found = described.get(kafka.group, {})
         if "GroupAuthorizationFailed" in str(found.get("error")):
             return Group(allowed=frozenset())
         if found.get("group_state") not in _CHANGING or time.monotonic() > until:
@@ -106,34 +93,27 @@ def _member(entry: Mapping[str, Any]) -> Member:
 
 
 def ask_committed(
-    client: Any, inquiry: Inquiry, kafka: KafkaConfig
+    client: Admin, inquiry: Inquiry, kafka: KafkaConfig
 ) -> dict[TopicPartition, int] | None:
     """Every offset that the group has committed, of whatever topic; None: not told."""
-    answer = inquiry.ask(
+    found: dict[TopicPartition, int] | None = inquiry.ask(
         f"committed offsets of the group {kafka.group}",
         OFFSETS,
-        lambda: client.list_group_offsets(kafka.group),
+        lambda: client.committed(kafka.group),
         right="Read on it",
     )
-    if answer is None:
-        return None
-    found = answer.get(kafka.group, {})
-    return {
-        TopicPartition(one.topic, one.partition): int(told.offset)
-        for one, told in found.items()
-        if told.offset >= 0
-    }
+    return found
 
 
 Offsets = dict[TopicPartition, int]
 
 
 def ask_bounds(
-    client: Any, inquiry: Inquiry, topics: Sequence[Topic]
+    client: Admin, inquiry: Inquiry, topics: Sequence[Topic]
 ) -> tuple[Offsets, Offsets, Offsets]:
     """First offset, end, and end of what readers of committed records may see."""
     sources = [
-        ClientPartition(topic.name, each.number)
+        TopicPartition(topic.name, each.number)
         for topic in topics
         for each in topic.partitions
         if each.leader >= 0
@@ -141,35 +121,30 @@ def ask_bounds(
     if not sources:
         return {}, {}, {}
 
-    def ask(spec: OffsetSpec, isolation: IsolationLevel) -> Offsets:
+    def ask(question: Callable[[list[TopicPartition]], Offsets]) -> Offsets:
         answer = inquiry.ask(
             "whether committed offsets still lie in the log",
             OFFSETS,
-            lambda: client.list_partition_offsets(dict.fromkeys(sources, spec), isolation),
+            lambda: question(sources),
             right="Read on the input topics",
         )
-        return {
-            TopicPartition(one.topic, one.partition): int(told.offset)
-            for one, told in (answer or {}).items()
-        }
+        return answer or {}
 
     # The stable end first: what is committed meanwhile must not look like an open transaction.
-    beginnings = ask(OffsetSpec.EARLIEST, IsolationLevel.READ_UNCOMMITTED)
+    beginnings = ask(client.beginnings)
     if not beginnings:
         return {}, {}, {}
-    ends = ask(OffsetSpec.LATEST, IsolationLevel.READ_UNCOMMITTED)
-    stable = ask(OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
+    ends = ask(client.ends)
+    stable = ask(client.stable_ends)
     return beginnings, ends, stable
 
 
-def ask_quotas(client: Any, inquiry: Inquiry) -> tuple[Quota, ...]:
+def ask_quotas(client: Admin, inquiry: Inquiry) -> tuple[Quota, ...]:
     """All quotas that are set."""
-    # The admin client has no call for it, the protocol has.
-    request = DescribeClientQuotasRequest(components=[], strict=False)
     answer = inquiry.ask(
         "quotas",
         QUOTAS,
-        lambda: client._manager.run(client._manager.send, request),  # noqa: SLF001
+        client.quotas,
         right=CLUSTER_RIGHT,
     )
     if answer is None:
@@ -185,24 +160,13 @@ def ask_quotas(client: Any, inquiry: Inquiry) -> tuple[Quota, ...]:
     )
 
 
-def has_authoriser(client: Any) -> bool:
+def has_authoriser(client: Admin) -> bool:
     """Whether rights are checked at all. Refused to tell: they are."""
-    everything = ACLFilter(
-        None,
-        None,
-        ACLOperation.ANY,
-        ACLPermissionType.ANY,
-        ResourcePatternFilter(ResourceType.TRANSACTIONAL_ID, None, ACLResourcePatternType.ANY),
-    )
     quiet = Inquiry(time.monotonic() + 5.0, 5.0)
-    try:
-        quiet.ask("", "", lambda: client.describe_acls(everything), silent=(SecurityDisabledError,))
-    except SecurityDisabledError:
-        return False
-    return True
+    return quiet.ask("", "", client.checks_rights) is not False
 
 
-def ask_transactional_id(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> str:
+def ask_transactional_id(client: Admin, inquiry: Inquiry, kafka: KafkaConfig) -> str:
     """``described``, ``refused`` or ``unknown``. Never begins one: that would fence a worker."""
     if kafka.delivery != "exactly_once":
         return "unknown"
@@ -211,7 +175,7 @@ def ask_transactional_id(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> s
         answer = inquiry.ask(
             f"whether the transactional id {name} may be used",
             RIGHTS,
-            lambda: client.describe_transactions([name]),
+            lambda: client.transactions_begun([name]),
             silent=(TransactionalIdAuthorizationFailedError, TransactionalIdNotFoundError),
         )
     except TransactionalIdAuthorizationFailedError:
@@ -222,7 +186,7 @@ def ask_transactional_id(client: Any, inquiry: Inquiry, kafka: KafkaConfig) -> s
 
 
 def ask_refused_topics(
-    client: Any, inquiry: Inquiry, config: Config, topics: Iterable[Topic]
+    client: Admin, inquiry: Inquiry, config: Config, topics: Iterable[Topic]
 ) -> dict[str, str]:
     """Why the daemon could not make a topic of its own that is missing; asked, not done."""
     found: dict[str, str] = {}
@@ -230,14 +194,11 @@ def ask_refused_topics(
         if not topic.role.own or topic.exists or topic.hidden:
             continue
         settings = JOURNAL_SETTINGS if topic.role is JOURNAL else SNAPSHOT_SETTINGS
-        one = {topic.name: {"num_partitions": config.processing.shards, "configs": settings}}
-        answer = inquiry.ask(
+        reasons = inquiry.ask(
             f"whether the daemon may make the topic {topic.name}",
             TOPICS,
-            partial(client.create_topics, one, validate_only=True, raise_errors=False),
+            partial(client.why_not_create, topic.name, config.processing.shards, settings),
             right=f"Create on {topic.name}",
         )
-        for entry in (answer or {}).get("topics", ()):
-            if entry["error_code"]:
-                found[topic.name] = entry.get("error_message") or f"error {entry['error_code']}"
+        found.update(reasons or {})
     return found

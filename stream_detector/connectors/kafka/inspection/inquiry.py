@@ -7,30 +7,20 @@ raises becomes a finding: one missing right must not hide the rest.
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from kafka.errors import AuthorizationError, KafkaError, UnsupportedVersionError
-
+from stream_detector.connectors.kafka.client.errors import (
+    ADMIN_ERRORS,
+    AuthorizationError,
+    KafkaError,
+    UnsupportedVersionError,
+)
 from stream_detector.connectors.kafka.inspection.findings import Finding, not_checked
 
 _PAUSE_SECONDS = 0.2
-
-_CLIENT_ERRORS = (
-    KafkaError,
-    OSError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-)
-"""What kafka-python's admin client raises: not all of it is a ``KafkaError``."""
 
 
 class Inquiry:
@@ -85,7 +75,7 @@ def _run(call: Callable[[], Any], limit_seconds: float) -> tuple[Any, BaseExcept
     def work() -> None:
         try:
             found.append((call(), None))
-        except _CLIENT_ERRORS as error:
+        except ADMIN_ERRORS as error:
             found.append((None, error))
 
     thread = threading.Thread(target=work, name="inquiry", daemon=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
-
 from stream_detector.config.models.config import Config, KafkaConfig
+from stream_detector.connectors.kafka.client.consumer import CONSUMER_DEFAULTS
+from stream_detector.connectors.kafka.client.producer import PRODUCER_DEFAULTS
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
@@ -66,8 +66,8 @@ _KIP_447 = 3
 def judge_limits(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
     """Timeouts, requests, sizes, and whether there are transactions at all."""
     exactly_once = kafka.delivery == "exactly_once"
-    consumer = {**KafkaConsumer.DEFAULT_CONFIG, **consumer_settings(kafka, max_poll_records=1)}
-    producer = {**KafkaProducer.DEFAULT_CONFIG, **producer_settings(kafka)}
+    consumer = {**CONSUMER_DEFAULTS, **consumer_settings(kafka, max_poll_records=1)}
+    producer = {**PRODUCER_DEFAULTS, **producer_settings(kafka)}
     for broker in facts.brokers:
         yield from _session(int(consumer["session_timeout_ms"]), broker)
         if exactly_once:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kafka.admin import (
-    ConfigResource,
-)
-from kafka.errors import (
-    TopicAuthorizationFailedError,
-)
-
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.addresses import look
+from stream_detector.connectors.kafka.client.admin import Admin
+from stream_detector.connectors.kafka.client.errors import TopicAuthorizationFailedError
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
@@ -65,7 +60,7 @@ def wanted_topics(kafka: KafkaConfig, snapshot_topic: str | None) -> dict[str, R
 
 
 def ask_all(
-    client: Any, config: Config, kafka: KafkaConfig, wanted: Mapping[str, Role], deadline: float
+    client: Admin, config: Config, kafka: KafkaConfig, wanted: Mapping[str, Role], deadline: float
 ) -> Facts:
     """Everything that the judges want to know. Takes no longer than to the deadline."""
     inquiry = Inquiry(deadline, kafka.request_timeout)
@@ -88,7 +83,7 @@ def ask_all(
         ends=ends,
         open_transactions=open_transactions(client, inquiry, stable, ends),
         quotas=ask_quotas(client, inquiry),
-        versions={key.name: most for key, (_, most) in client.api_versions().items()},
+        versions=client.versions(),
         authoriser=authoriser,
         transactional_id=ask_transactional_id(client, inquiry, kafka),
         refused_topics=ask_refused_topics(client, inquiry, config, topics),
@@ -97,11 +92,10 @@ def ask_all(
 
 
 def ask_brokers(
-    client: Any, inquiry: Inquiry, kafka: KafkaConfig, deadline: float
+    client: Admin, inquiry: Inquiry, kafka: KafkaConfig, deadline: float
 ) -> tuple[Broker, ...]:
     """Where each broker is, whether it answers there, and its settings where it tells them."""
-    cluster = client._manager.cluster  # noqa: SLF001 - there is no public way
-    seen = [Broker(*one) for one in look(cluster, kafka, deadline)]
+    seen = [Broker(*one) for one in look(client.metadata, kafka, deadline)]
     return tuple(
         broker
         if broker.trouble
@@ -110,7 +104,7 @@ def ask_brokers(
     )
 
 
-def _broker_settings(client: Any, inquiry: Inquiry, broker: Broker) -> Mapping[str, str]:
+def _broker_settings(client: Admin, inquiry: Inquiry, broker: Broker) -> Mapping[str, str]:
     subject = (
         f"limits of broker {broker.number} on session and transaction timeouts and on requests, "
         "topics made on demand"
@@ -118,14 +112,12 @@ def _broker_settings(client: Any, inquiry: Inquiry, broker: Broker) -> Mapping[s
     described = inquiry.ask(
         subject,
         LIMITS,
-        lambda: client.describe_configs(
-            [ConfigResource("BROKER", str(broker.number))], config_filter="all"
-        ),
+        lambda: client.settings_of_broker(broker.number),
         right=CLUSTER_RIGHT,
     )
     if described is None:
         return {}
-    found = _settings(described.get("broker", {}).get(str(broker.number)))
+    found = _settings(described)
     if not found:  # kafka-python passes the refusal over
         inquiry.note(f"{subject}: not authorised to ask; grant {CLUSTER_RIGHT}", LIMITS)
     return found
@@ -140,7 +132,7 @@ def _settings(described: Mapping[str, Mapping[str, Any]] | None) -> dict[str, st
 
 
 def _topics(
-    client: Any, inquiry: Inquiry, wanted: Mapping[str, Role]
+    client: Admin, inquiry: Inquiry, wanted: Mapping[str, Role]
 ) -> tuple[tuple[Topic, ...], dict[str, int]]:
     names = [*wanted, *_INTERNAL]
     described = inquiry.ask(
@@ -148,16 +140,15 @@ def _topics(
     )
     entries = {entry["name"]: entry for entry in described or ()}
     there = [name for name in wanted if entries.get(name, {}).get("partitions")]
-    settings = {}
+    settings: Mapping[str, Mapping[str, Any]] = {}
     if there:
-        resources = [ConfigResource("TOPIC", name) for name in there]
         answer = inquiry.ask(
             "settings of the topics",
             RIGHTS,
-            lambda: client.describe_configs(resources, config_filter="all"),
+            lambda: client.settings_of_topics(there),
             right="DescribeConfigs on them",
         )
-        settings = (answer or {}).get("topic", {})
+        settings = answer or {}
     topics = tuple(
         _topic(name, role, entries[name], _settings(settings.get(name)))
         for name, role in wanted.items()

@@ -13,23 +13,19 @@ tests/test_kafka_batches.py holds both to the same records.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError, KafkaError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.default_records import DefaultRecordBatch
 
-from stream_detector.connectors.kafka import codecs
-from stream_detector.connectors.kafka.record_batch import KafkaRecord, read_batch
-from stream_detector.connectors.kafka.unreadable import (
-    Unreadable,
-    UnreadableBatchError,
-    stand_in,
-)
-from stream_detector.events import NO_TIMESTAMP, TopicPartition, UnreadableRecord
+from stream_detector.connectors.kafka.client.errors import CorruptRecordError, KafkaError
+from stream_detector.connectors.kafka.client.message_set import read_message_set
+from stream_detector.connectors.kafka.client.record_batch import packed_bytes, read_batch
+from stream_detector.events import TopicPartition, UnreadableRecord
 
 _TODAY = 2
 """The format of batches since Kafka 0.11; 0 and 1 are message sets of before."""
@@ -40,16 +36,49 @@ _CONTROL_KEY = struct.Struct(">hh")
 _ABORT = 0
 
 
-def install(consumer: Any, unreadable: Unreadable) -> None:
-    """Let a ``KafkaConsumer`` read its batches by ``BatchRecords``."""
+@dataclass(frozen=True, slots=True)
+class UnreadableBatch:
+    """What cannot be read of a partition.
 
-    class OfConsumer(BatchRecords):
-        """The records of this consumer's fetches."""
+    Attributes:
+        source: topic and partition.
+        first: offset of the first record that cannot be read.
+        last: offset of the last one, as far as that is known.
+        reason: what is wrong.
+        data: the batch as it came.
+        ends: whether ``last`` can be trusted, so that reading may go on after it.
+    """
 
-        policy = unreadable
+    source: TopicPartition
+    first: int
+    last: int
+    reason: str
+    data: bytes = b""
+    ends: bool = False
 
-    codecs.install()
-    consumer._fetcher.PartitionRecords = OfConsumer  # noqa: SLF001 - there is no public way
+
+class UnreadablePolicy(Protocol):
+    """Decides what becomes of a consumer's unreadable batches."""
+
+    def once_more(self, source: TopicPartition, offset: int, data: bytes) -> bool:
+        """Whether to fetch a batch again whose checksum is wrong."""
+
+    def stand_in(self, batch: UnreadableBatch) -> UnreadableRecord:
+        """What stands in the place of an unreadable batch, or raises a ``KafkaError``."""
+
+
+class Refusing:
+    """The policy of who has none: the first batch that cannot be read is an error."""
+
+    def once_more(self, source: TopicPartition, offset: int, data: bytes) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
+    def stand_in(self, batch: UnreadableBatch) -> UnreadableRecord:
+        """Raise ``CorruptRecordError`` with the batch's place."""
+        raise CorruptRecordError(
+            f"{batch.source}, offsets {batch.first} to {batch.last}: {batch.reason}"
+        )
 
 
 class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
@@ -58,10 +87,13 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     State: kafka-python's own: where it is, and which transactions are known as aborted.
 
     Attributes:
-        policy: what becomes of unreadable batches; None raises at once.
+        policy: what becomes of unreadable batches.
+        passed: told the offsets of each batch that is of no transaction, which is then left out;
+            None where such batches are read as well.
     """
 
-    policy: Unreadable | None = None
+    policy: UnreadablePolicy = Refusing()
+    passed: Callable[[range], None] | None = None
     next_fetch_offset: int
 
     def take(self, n: int | None = None) -> list[Any]:
@@ -97,14 +129,15 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             last = batch
             if not 0 <= batch.magic <= _TODAY:
                 reason = f"its format {batch.magic} is not known to this version"
-                raise UnreadableBatchError(source, *_range(batch, -1), reason)
+                yield self._give_up(source, batch, -1, reason, ends=False)
+                return
             if self.check_crcs and not batch.validate_crc():
-                if self.policy is not None and self.policy.once_more(source, batch):
+                if self.policy.once_more(source, int(batch.base_offset), packed_bytes(batch)):
                     self.drain()
                     return
-                yield from self._give_up(source, batch, -1, _WRONG_CHECKSUM, batch._buffer)  # noqa: SLF001
+                yield self._wrong_checksum(source, batch)
                 continue
-            packed, read = batch._buffer, -1  # noqa: SLF001 - its bytes as they came
+            read = -1
             try:
                 if batch.magic == _TODAY:
                     self.leader_epoch = batch.leader_epoch
@@ -112,14 +145,14 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
                         self.next_fetch_offset = batch.next_offset
                         continue
                 self.bytes_read += batch.size_in_bytes
-                read_any = read_batch if batch.magic == _TODAY else _read_message_set
+                read_any = read_batch if batch.magic == _TODAY else read_message_set
                 for some in read_any(batch):
                     self.records_read += len(some)
                     read = some[-1].offset
                     yield some
             except (KafkaError, AssertionError, IndexError, ValueError, struct.error) as error:
                 # Assertions and the like are the client's, where it reads message sets.
-                yield from self._give_up(source, batch, read, _reason(error), packed)
+                yield self._give_up(source, batch, read, _reason(error))
         if last is not None and last.magic == _TODAY:
             # Compaction may have removed the last record; its offset is passed all the same.
             self.next_fetch_offset = last.next_offset
@@ -131,23 +164,30 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         except (CorruptRecordError, AssertionError, struct.error) as error:
             at = self.next_fetch_offset
             reason = f"what the broker sent cannot be cut into batches ({_reason(error)})"
-            raise UnreadableBatchError(source, at, at, reason) from error
+            self.policy.stand_in(UnreadableBatch(source, at, at, reason))
+            raise
+
+    def _wrong_checksum(self, source: TopicPartition, batch: Any) -> Sequence[UnreadableRecord]:
+        if _plausible(batch):
+            return self._give_up(source, batch, -1, _WRONG_CHECKSUM)
+        # Its header may be what is damaged: nobody can say where the next one begins.
+        first = int(batch.base_offset)
+        reason = f"{_WRONG_CHECKSUM}, its header is damaged"
+        return (self.policy.stand_in(UnreadableBatch(source, first, first, reason)),)
 
     def _give_up(
-        self, source: TopicPartition, batch: Any, read: int, reason: str, data: Any
-    ) -> Iterator[Sequence[UnreadableRecord]]:
+        self, source: TopicPartition, batch: Any, read: int, reason: str, *, ends: bool = True
+    ) -> Sequence[UnreadableRecord]:
         """What stands for the rest of a batch after the offset ``read``; or the error, raised."""
         first, last = _range(batch, read)
-        error = UnreadableBatchError(source, first, last, reason)
-        if self.policy is None or not self.policy.dead_letter:
-            raise error
-        if reason == _WRONG_CHECKSUM and not _plausible(batch):
-            # Its header may be what is damaged: nobody can say where the next one begins.
-            raise UnreadableBatchError(source, first, first, f"{reason}, its header is damaged")
-        yield (stand_in(error, bytes(data)),)
+        unreadable = UnreadableBatch(source, first, last, reason, packed_bytes(batch), ends)
+        return (self.policy.stand_in(unreadable),)
 
     def _to_skip(self, batch: Any) -> bool:
-        """Whether a batch is of an aborted transaction, or holds nothing but a control record."""
+        """Whether a batch is of an aborted transaction or of none where that is asked for.
+
+        Or holds nothing but a control record.
+        """
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
             if batch.is_control_batch:
@@ -155,7 +195,23 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
                     self.aborted_producer_ids.discard(batch.producer_id)
             elif self._is_batch_aborted(batch):
                 return True
-        return bool(batch.is_control_batch)
+        if batch.is_control_batch:
+            return True
+        if self.passed is None or batch.is_transactional:
+            return False
+        self.passed(range(batch.base_offset, batch.next_offset))
+        return True
+
+
+def reading(policy: UnreadablePolicy, passed: Callable[[range], None] | None) -> type[BatchRecords]:
+    """The class of one consumer's fetched data, with its policy; see ``BatchRecords``."""
+
+    class OfConsumer(BatchRecords):
+        """The records of this consumer's fetches."""
+
+    OfConsumer.policy = policy
+    OfConsumer.passed = None if passed is None else staticmethod(passed)
+    return OfConsumer
 
 
 def _is_abort_marker(batch: DefaultRecordBatch) -> bool:
@@ -164,19 +220,6 @@ def _is_abort_marker(batch: DefaultRecordBatch) -> bool:
         key = records[0].key or b""
         return len(key) >= _CONTROL_KEY.size and _CONTROL_KEY.unpack_from(key)[1] == _ABORT
     return False
-
-
-def _read_message_set(batch: Any) -> Iterator[Sequence[KafkaRecord]]:
-    """Records in a format of before Kafka 0.11: no headers, in the oldest one no timestamps."""
-    before = -1
-    for record in batch:
-        if not record.validate_crc():
-            raise CorruptRecordError(f"the checksum of offset {record.offset} is wrong")
-        if record.offset <= before:
-            raise CorruptRecordError(f"offset {record.offset} comes after {before}")
-        before = record.offset
-        time = NO_TIMESTAMP if record.timestamp is None else record.timestamp
-        yield (KafkaRecord(record.offset, time, record.key, record.value, record.headers),)
 
 
 def _range(batch: Any, read: int) -> tuple[int, int]:

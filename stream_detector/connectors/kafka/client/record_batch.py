@@ -8,12 +8,14 @@ sound: sizes, and offsets that rise and stay within the batch, since positions a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
-from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.util import decode_varint
 
+from stream_detector.connectors.kafka.client.codecs import unpack
+from stream_detector.connectors.kafka.client.errors import CorruptRecordError
 from stream_detector.events import NO_TIMESTAMP
 
 _RECORDS_AT_ONCE = 1000
@@ -51,6 +53,11 @@ class RawName(str):
         return super().encode(encoding, errors)
 
 
+def packed_bytes(batch: Any) -> bytes:
+    """A batch's bytes as they came, header and all."""
+    return bytes(batch._buffer)  # noqa: SLF001 - there is no public way
+
+
 def read_batch(batch: DefaultRecordBatch) -> Iterator[list[KafkaRecord]]:
     """The records of a batch, some at a time.
 
@@ -58,10 +65,11 @@ def read_batch(batch: DefaultRecordBatch) -> Iterator[list[KafkaRecord]]:
     handed out.
     """
     left = batch.records_count
-    if left == 0 and len(batch._buffer) == batch._pos:  # noqa: SLF001 - its bytes
+    buffer, at = packed_bytes(batch), batch.HEADER_STRUCT.size
+    if left == 0 and len(buffer) == at:
         return  # compaction has removed them all: only the header is left
-    batch._maybe_uncompress()  # noqa: SLF001 - bounded by ``codecs``
-    buffer, at = bytes(batch._buffer), batch._pos  # noqa: SLF001 - its bytes, and where they begin
+    if batch.compression_type:
+        buffer, at = unpack(batch.compression_type, buffer[at:]), 0
     fixed = batch.max_timestamp if batch.timestamp_type == batch.LOG_APPEND_TIME else None
     before, last = batch.base_offset - 1, batch.last_offset
     while left > 0:

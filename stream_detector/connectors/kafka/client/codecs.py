@@ -1,8 +1,7 @@
-"""A bound on what a compressed batch may become, and one error for whatever its codec finds wrong.
+"""Unpacks compressed batches up to a bound, with one error for whatever a codec finds wrong.
 
-kafka-python 3.0.12 decompresses whatever a batch holds: a megabyte of gzip may become a gigabyte.
-Its functions are replaced by some that stop at a limit, in the modules that read batches of today's
-brokers and message sets of old ones.
+kafka-python decompresses whatever a batch holds: a megabyte of gzip may become a gigabyte. Its own
+functions are not touched: ``record_batch`` and ``message_set`` call ``unpack`` in their place.
 """
 
 from __future__ import annotations
@@ -16,12 +15,14 @@ from typing import Any
 import lz4.frame
 import snappy
 import zstandard
-from kafka import codec
-from kafka.errors import CorruptRecordError
-from kafka.record import default_records, legacy_records
+
+from stream_detector.connectors.kafka.client.errors import CorruptRecordError
 
 MAX_BATCH_BYTES = 128 * 1024 * 1024
 """Far above what an honest producer makes of the 1 MiB that brokers take by default."""
+
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+"""Compression types as the attributes of batches number them; 0 is none."""
 
 # Libraries without types.
 _LZ4_DECOMPRESSOR: Any = lz4.frame.LZ4FrameDecompressor
@@ -29,18 +30,32 @@ _SNAPPY_DECOMPRESS: Any = vars(snappy)["decompress"]
 _SNAPPY_ERROR: type[Exception] = vars(snappy)["UncompressError"]
 
 _PIECE_BYTES = 1024 * 1024
+_XERIAL_MAGIC = b"\x82SNAPPY\0"
 _XERIAL_HEADER_BYTES = 16
 _MAX_GZIP_MEMBERS = 1000
 _GZIP_START = b"\x1f\x8b"
 
 
-def install() -> None:
-    """Put the bounded functions in place; again does no harm."""
-    for name, function in _BOUNDED.items():
-        setattr(default_records, name, function)
-        if hasattr(legacy_records, name):
-            setattr(legacy_records, name, function)
-    codec.lz4_decode = _BOUNDED["lz4_decode"]  # for lz4 as Kafka 0.8 wrote it
+def unpack(compression_type: int, data: bytes) -> bytes:
+    """What was packed by a codec of Kafka's, up to ``MAX_BATCH_BYTES``.
+
+    Raises ``CorruptRecordError`` alone; libraries have exceptions of their own.
+    """
+    name, decode = _CODECS.get(compression_type, ("", None))
+    if decode is None:
+        raise CorruptRecordError(f"Unrecognized compression type: {compression_type}")
+    try:
+        return decode(data)
+    except (
+        zlib.error,
+        zstandard.ZstdError,
+        _SNAPPY_ERROR,
+        struct.error,
+        EOFError,
+        RuntimeError,  # of lz4
+        ValueError,
+    ) as error:
+        raise CorruptRecordError(f"{name} cannot unpack it: {error}") from error
 
 
 def _too_large() -> CorruptRecordError:
@@ -49,30 +64,10 @@ def _too_large() -> CorruptRecordError:
     )
 
 
-def _one_error(name: str, decode: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Let a codec raise ``CorruptRecordError`` alone; libraries have exceptions of their own."""
-
-    def bounded(data: bytes) -> bytes:
-        try:
-            return decode(data)
-        except (
-            zlib.error,
-            zstandard.ZstdError,
-            _SNAPPY_ERROR,
-            struct.error,
-            EOFError,
-            RuntimeError,  # of lz4
-            ValueError,
-        ) as error:
-            raise CorruptRecordError(f"{name} cannot unpack it: {error}") from error
-
-    return bounded
-
-
-def _gzip(data: bytes | memoryview) -> bytes:
+def _gzip(data: bytes) -> bytes:
     """One member or several, as Java's streams read them; what follows the last is passed over."""
     pieces = io.BytesIO()
-    rest = bytes(data)
+    rest = data
     for _ in range(_MAX_GZIP_MEMBERS):
         inflater = zlib.decompressobj(wbits=31)
         pieces.write(inflater.decompress(rest, MAX_BATCH_BYTES + 1 - pieces.tell()))
@@ -108,8 +103,12 @@ def _lz4(data: bytes) -> bytes:
 
 
 def _snappy(data: bytes) -> bytes:
-    """Plain, or in xerial's blocks; each block tells its size before it is unpacked."""
-    if not codec._detect_xerial_stream(data):  # noqa: SLF001 - the client's own test
+    """Plain, or in xerial's blocks; each block tells its size before it is unpacked.
+
+    Nobody asks for the version in xerial's header: some writers have its bytes the other way round
+    (dpkp/kafka-python#2414).
+    """
+    if not data.startswith(_XERIAL_MAGIC) or len(data) <= _XERIAL_HEADER_BYTES:
         return _snappy_block(data, MAX_BATCH_BYTES)
     pieces = io.BytesIO()
     position = _XERIAL_HEADER_BYTES
@@ -138,9 +137,9 @@ def _snappy_block(block: bytes, limit: int) -> bytes:
     return unpacked
 
 
-_BOUNDED: dict[str, Callable[[bytes], bytes]] = {
-    "gzip_decode": _one_error("gzip", _gzip),
-    "zstd_decode": _one_error("zstd", _zstandard),
-    "lz4_decode": _one_error("lz4", _lz4),
-    "snappy_decode": _one_error("snappy", _snappy),
+_CODECS: dict[int, tuple[str, Callable[[bytes], bytes]]] = {
+    GZIP: ("gzip", _gzip),
+    SNAPPY: ("snappy", _snappy),
+    LZ4: ("lz4", _lz4),
+    ZSTD: ("zstd", _zstandard),
 }
