@@ -152,7 +152,7 @@ def test_a_moment_of_any_library_is_the_events_time(given, pattern):
         ("amount", math.inf, "amount: inf is no number"),
         ("amount", np.float32(-np.inf), "amount: -inf is no number"),
         ("amount", Decimal("Infinity"), "amount: inf is no number"),
-        ("amount", "12,50", "Expected"),
+        ("amount", "12,50", "amount: '12,50' is no number"),
         ("amount", [1.5], "Expected"),
         ("amount", 1e200, "outside"),
         ("amount", 1 + 2j, "amount: complex is no number that can be ordered"),
@@ -165,7 +165,7 @@ def test_a_moment_of_any_library_is_the_events_time(given, pattern):
         ("kind", b"x", "kind: bytes is no text; decode it"),
         ("kind", {"x"}, "kind: set has no order"),
         ("kind", "\ud800", "half a character"),
-        ("flag", "yes", "Expected"),
+        ("flag", "perhaps", "flag: neither true nor false"),
         ("flag", 2, "flag is neither true nor false"),
         ("time", None, "time is missing"),
         ("time", pd.NaT, "time is missing"),
@@ -277,8 +277,13 @@ def test_a_column_of_json_is_events(make):
     assert len(Pipeline(CONFIG).process(make(lines)).alerts) == 3
 
 
-def test_text_where_a_number_is_expected_is_told_how_to_become_one():
-    assert "float(value)" in refused(csv.DictReader(["id,time,amount", f"a,{TIMES[0]},1.5"]))
+def test_rows_of_a_table_are_events_and_their_texts_are_numbers():
+    rows = list(csv.DictReader(["id,time,amount", f"a,{TIMES[0]},1.5"]))
+    expected = Pipeline(CONFIG).process([{**rows[0], "amount": 1.5}]).scores.tobytes()
+    assert Pipeline(CONFIG).process(rows).scores.tobytes() == expected
+
+
+def test_a_value_of_another_type_is_told_how_to_become_a_number():
     assert "int(value), or read the field as `boolean`" in refused([{**EVENT, "amount": True}])
 
 
