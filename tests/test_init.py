@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka_broker.clients import Message, produce
 
-from stream_detector.cli.init import Sample, add_parser, render, sample_file
+from stream_detector.cli.init import add_parser, sample_file
+from stream_detector.cli.init_render import Sample, render
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.loading.load import load_config, parse
 from stream_detector.config.models.config import Config
@@ -202,56 +203,75 @@ def sensor(count: int = 400, **columns: Sequence[Any]) -> list[dict[str, Any]]:
 
 def test_field_without_use_is_left_out_with_the_reason() -> None:
     columns: dict[str, Sequence[Any]] = {
-        "version": ["v1"] * 400,
         "note": [f"free text number {i}" for i in range(400)],
-        "copy": sensor()[0]["pressure"] * np.ones(400),
-        "total_seen": list(range(7, 407)),
+        "total_seen": [7 + 3 * i + i % 2 for i in range(400)],
+        "row": list(range(7, 407)),
         "tags": [["a"]] * 400,
         "nothing": [None] * 400,
         "port": [80, 443] * 200,
-        "mixed": ["a", 1.5] * 200,
         "essay": ["lorem " * 100, "ipsum " * 100] * 200,
     }
     columns["same"] = [event["pressure"] for event in sensor()]
-    left = reasons(infer(sensor(**columns), as_text=False))
+    left = reasons(infer(sensor(**columns)))
     assert set(left) == set(columns)
-    assert "always 'v1'" in left["version"]
     assert "every event" in left["note"]
     assert "equals pressure" in left["same"]
     assert "grows" in left["total_seen"]
+    assert "row" in left["row"]
+
+
+def test_field_that_never_varies_is_kept_since_the_first_change_is_evidence() -> None:
+    columns: dict[str, Sequence[Any]] = {
+        "version": ["v1"] * 400,
+        "errors": [0] * 400,
+        "open": [True] * 400,
+        "copy": [3.5] * 400,
+    }
+    proposal = infer(sensor(**columns))
+    features = features_of(proposal)
+    assert features["version"] == {"categorical": "version", "encoding": "rarity", "size": 16}
+    assert features["errors"] == {"numeric": "errors"}
+    assert features["open"] == {"boolean": "open"}
+    assert features["copy"] == {"numeric": "copy"}
+    assert proposal.varying == 1
+    assert not proposal.left_out
+
+
+def test_texts_and_numbers_in_turn_are_a_category() -> None:
+    assert "categorical" in features_of(infer(sensor(mixed=["a", 1.5] * 200)))["mixed"]
 
 
 def test_missing_values_do_not_become_rejections() -> None:
     some = [None if i % 10 == 0 else float(i % 7) for i in range(400)]
     one = [None if i == 5 else float(i % 7) for i in range(400)]
-    features = features_of(infer(sensor(load=some, heat=one), as_text=False))
+    features = features_of(infer(sensor(load=some, heat=one)))
     assert features["load"]["missing"] == "indicator"
     assert features["heat"]["missing"] == "mean"
     assert "missing" not in features["pressure"]
 
 
-def test_number_in_quotes_is_text_in_json_and_a_number_in_csv() -> None:
+def test_number_in_quotes_is_a_number() -> None:
     events = sensor(load=[str(i % 7) for i in range(400)])
-    assert "categorical" in features_of(infer(events, as_text=False))["load"]
+    assert "numeric" in features_of(infer(events))["load"]
     as_text = [{name: str(value) for name, value in event.items()} for event in events]
-    assert "numeric" in features_of(infer(as_text, as_text=True))["load"]
+    assert "numeric" in features_of(infer(as_text))["load"]
 
 
 @pytest.mark.parametrize(
     ("values", "pattern"),
     [
         ([f"2024-03-{d:02d}T10:00:00Z" for d in range(1, 29)], "auto"),
-        ([f"{d:02d}/03/2024 10:00:00" for d in range(1, 29)], "%d/%m/%Y %H:%M:%S"),
-        ([f"03/{d:02d}/2024 10:00:00" for d in range(1, 29)], "%m/%d/%Y %H:%M:%S"),
-        ([f"{d:02d}/03/2024 10:00:00" for d in range(1, 12)], "%d/%m/%Y %H:%M:%S"),
+        ([f"{d:02d}/03/2024 10:00:00" for d in range(1, 29)], "day_first"),
+        ([f"03/{d:02d}/2024 10:00:00" for d in range(1, 29)], "month_first"),
+        ([f"{d:02d}/03/2024 10:00:00" for d in range(1, 12)], "day_first"),
         ([1_700_000_000 + i for i in range(30)], "unix_s"),
         ([1_700_000_000_000 + i for i in range(30)], "unix_ms"),
         ([1_700_000_000_000_000 + i for i in range(30)], "auto"),
     ],
 )
 def test_time_is_found_with_its_format(values: Sequence[Any], pattern: str) -> None:
-    for shown, as_text in ((values, False), ([str(value) for value in values], True)):
-        proposal = infer(sensor(len(values), event_time=shown), as_text)
+    for shown in (values, [str(value) for value in values]):
+        proposal = infer(sensor(len(values), event_time=shown))
         assert proposal.event["time"] == {"field": "event_time", "format": pattern}
 
 
@@ -267,7 +287,7 @@ def test_time_in_a_csv_file_is_read_as_it_was_found(tmp_path: Path) -> None:
 
 def test_shuffled_time_is_not_used_and_said() -> None:
     days = np.random.default_rng(0).permutation(400) * 86_400 + 1_600_000_000
-    proposal = infer(sensor(ts=days.tolist()), as_text=False)
+    proposal = infer(sensor(ts=days.tolist()))
     assert "time" not in proposal.event
     assert "ts" not in features_of(proposal)
     assert any("sort" in warning for warning in proposal.warnings)
@@ -275,7 +295,7 @@ def test_shuffled_time_is_not_used_and_said() -> None:
 
 def test_rare_one_is_read_as_a_number_since_a_two_may_come() -> None:
     features = features_of(
-        infer(sensor(num_shells=[0] * 399 + [1], door=[0, 1] * 200, up=[True, False] * 200), False)
+        infer(sensor(num_shells=[0] * 399 + [1], door=[0, 1] * 200, up=[True, False] * 200))
     )
     assert "numeric" in features["num_shells"]
     assert "boolean" in features["door"]
@@ -286,14 +306,14 @@ def test_rare_one_is_read_as_a_number_since_a_two_may_come() -> None:
 def test_field_that_tells_the_label_is_left_out(leak: list[Any]) -> None:
     label = [int(i % 20 == 0) for i in range(400)]
     other = [leak[0] if one else leak[1] for one in label]
-    proposal = infer(sensor(is_fraud=label, other=other), as_text=False)
+    proposal = infer(sensor(is_fraud=label, other=other))
     assert proposal.labels == {"field": "is_fraud"}
     assert set(features_of(proposal)) == {"pressure"}
     assert "label" in reasons(proposal)["other"]
 
 
 def test_classes_without_a_normal_one_are_no_label() -> None:
-    proposal = infer(sensor(label=[1 + i % 3 for i in range(400)]), as_text=False)
+    proposal = infer(sensor(label=[1 + i % 3 for i in range(400)]))
     assert proposal.labels is None
     assert "normal" in reasons(proposal)["label"]
 
@@ -304,7 +324,7 @@ def test_half_lives_suit_how_often_a_key_comes() -> None:
             device=[f"d{i % 20}" for i in range(400)],
             ts=[1_700_000_000 + step_seconds * i for i in range(400)],
         )
-        ((window, _),) = infer(events, as_text=False).windows
+        ((window, _),) = infer(events).windows
         return list(window["half_lives"])
 
     assert windows(1) == ["1m", "10m"]
@@ -315,17 +335,15 @@ def test_nested_fields_are_named_by_their_path() -> None:
     events = [
         {"host": {"name": f"h{i % 9}", "load": float(i % 13)}, "a": 1, "a.b": i} for i in range(90)
     ]
-    proposal = infer(events, as_text=False)
-    assert set(features_of(proposal)) == {"host.load"}
+    proposal = infer(events)
+    assert set(features_of(proposal)) == {"host.load", "a"}
     assert [window["key"] for window, _ in proposal.windows] == ["host.name"]
     assert "plain value" in reasons(proposal)["a.b"]
 
 
 def test_log_is_for_what_is_far_out() -> None:
     random = np.random.default_rng(0)
-    features = features_of(
-        infer(sensor(load=np.exp(random.normal(3, 2, 400)).tolist()), as_text=False)
-    )
+    features = features_of(infer(sensor(load=np.exp(random.normal(3, 2, 400)).tolist())))
     assert features["load"]["transform"] == "log"
     assert "transform" not in features["pressure"]
 
@@ -351,15 +369,12 @@ json_values = st.one_of(
         min_size=1,
         max_size=12,
     ),
-    as_text=st.booleans(),
 )
-def test_whatever_the_events_hold_the_proposal_loads(
-    events: list[dict[str, Any]], as_text: bool
-) -> None:
-    proposal = infer(events, as_text)
+def test_whatever_the_events_hold_the_proposal_loads(events: list[dict[str, Any]]) -> None:
+    proposal = infer(events)
     if not proposal.features and not proposal.windows:
         return
-    sample = Sample(events, 1, as_text, None, 'odd\n"name"')
+    sample = Sample(events, [], 1, None, 'odd\n"name"')
     text = render(proposal, sample, "test")
     config = parse(text, "config.yaml", {}).config
     assert config.model_dump() == Config.model_validate(yaml.safe_load(text)).model_dump()

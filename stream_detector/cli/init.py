@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
-import yaml
+import numpy as np
 
 from stream_detector.cli.common import add_command
+from stream_detector.cli.evaluate import file_source
+from stream_detector.cli.init_render import Sample, render
+from stream_detector.cli.init_summary import printable_line, summary
+from stream_detector.config import Config, FieldPlan
+from stream_detector.config.loading.diagnostics import printable
+from stream_detector.config.loading.load import parse
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.files import FileSource
+from stream_detector.decoding import Decoder
+from stream_detector.decoding.envelopes import (
+    Envelope,
+    EnvelopeError,
+    guess_envelope,
+    open_envelope,
+)
 from stream_detector.errors import ConfigurationError, ConnectorError
-from stream_detector.inference import Entry, Proposal, infer
+from stream_detector.events import NO_TIMESTAMP, PlainRecord, Record, TopicPartition
+from stream_detector.foreign import json_of, looks_like
+from stream_detector.inference import Proposal, infer
+from stream_detector.pipeline.order import EventOrder
+from stream_detector.rejections import RejectionTally
+from stream_detector.report.rejected_text import refuse_if_all, table
 
 SAMPLE_EVENTS = 5000
+_NOT_FINITE = re.compile(rb"NaN|Infinity")
 _KAFKA_WAIT_SECONDS = 15.0
 _KAFKA_PAUSE_SECONDS = 2.0
 _EXAMPLE = """stream-detector init --data events.csv --output config.yaml
@@ -46,19 +64,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Events to look at, and how they were read."""
-
-    events: Sequence[Mapping[str, Any]]
-    unreadable: int
-    as_text: bool
-    columns: Sequence[str] | None
-    origin: str
-    topic: str | None = None
-    bootstrap_servers: str | None = None
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Write the proposal. Raises ``ConfigurationError`` or ``ConnectorError``."""
     if arguments.kafka and not arguments.topic:
@@ -70,25 +75,84 @@ def run(arguments: argparse.Namespace) -> int:
         sample = sample_file(arguments.data, arguments.columns and arguments.columns.split(","))
     else:
         sample = _sample_topic(arguments.kafka, arguments.topic)
-    proposal = infer(sample.events, sample.as_text)
-    if not proposal.features and not proposal.windows:
-        reasons = "; ".join(f"{name} {reason}" for name, reason in proposal.left_out[:10])
-        raise ConfigurationError(f"{sample.origin}: no field is fit to be a feature: {reasons}")
+    proposal = infer(sample.events)
+    _refuse_nothing(proposal, sample)
     text = render(proposal, sample, arguments.name or _detector_name(sample.origin))
+    config = parse(text, "proposal", {}).config
+    tally, records = _tried(config, sample, arguments)
+    # What is read by programs goes to one stream, what is read by people to the other.
+    people = sys.stdout if output is not None else sys.stderr
+    _tell(proposal, sample, people)
+    if rejected := table(tally, records, config):
+        print(f"\nunder this configuration of the sample\n{rejected}", file=people)
+    refuse_if_all(tally, records, sample.origin)
     if output is None:
         print(text, end="")
-    else:
-        try:
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"cannot write {output}: {error.strerror}") from error
-    for warning in proposal.warnings:
-        print(f"note: {warning}", file=sys.stderr)
-    if output is not None:
-        print(f"wrote {output} from {len(sample.events):,} events of {sample.origin}")
-        data = arguments.data or "FILE"
-        print(f"next: stream-detector evaluate {output} --data {data}")
+        return 0
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {output}: {error.strerror}") from error
+    print(f"\nwrote {output} from {len(sample.events):,} events of {sample.origin}")
+    print(f"next: stream-detector evaluate {output} --data {arguments.data or 'FILE'}")
     return 0
+
+
+def _refuse_nothing(proposal: Proposal, sample: Sample) -> None:
+    """Raise ``ConfigurationError`` where there is nothing that varies to learn from."""
+    if proposal.varying or proposal.windows:
+        return
+    constant = [
+        (name, f"is always {next(iter(profile.counts))[:40]!r} in the sample")
+        for name, profile in proposal.profiles.items()
+        if profile.distinct == 1 and name not in dict(proposal.left_out)
+    ]
+    given = [*proposal.left_out, *constant]
+    reasons = "; ".join(f"{printable(name)} {reason}" for name, reason in given[:10])
+    raise ConfigurationError(f"{sample.origin}: no field is fit to be a feature: {reasons}")
+
+
+def _tell(proposal: Proposal, sample: Sample, people: TextIO) -> None:
+    """Say on the screen what was read, and what was taken for what."""
+    print(f"read {len(sample.events):,} events of {printable(sample.origin)}", file=people)
+    for note in sample.notes:
+        print(f"{'file':<12}{printable_line(note)}", file=people)
+    if sample.unreadable:
+        print(f"{'unread':<12}{sample.unreadable:,} records are no events", file=people)
+    print(summary(proposal), file=people)
+
+
+def _tried(
+    config: Config, sample: Sample, arguments: argparse.Namespace
+) -> tuple[RejectionTally, int]:
+    """What the proposal itself rejects of the sample, and how many records that is of."""
+    tally, records = RejectionTally(), 0
+    decoder, order = Decoder(config, FieldPlan.of(config)), EventOrder(config.event)
+    for source, some in _records(config, sample, arguments):
+        batch = decoder.decode(source, some)
+        order.judge(batch, None)
+        records += len(batch)
+        for row in np.flatnonzero(batch.rejection != None).tolist():  # noqa: E711 - elementwise
+            tally.add(batch.rejection[row], f"record {int(batch.offset[row]) + 1:,}")
+    return tally, records
+
+
+def _records(
+    config: Config, sample: Sample, arguments: argparse.Namespace
+) -> Iterator[tuple[TopicPartition, Sequence[Record]]]:
+    """The sample as `evaluate` or the daemon would read it under ``config``."""
+    if arguments.data and Path(arguments.data).is_file():
+        reading = argparse.Namespace(**{**vars(arguments), "limit": SAMPLE_EVENTS})
+        source = file_source(config, reading)
+        try:
+            while not source.exhausted():
+                for fetched in source.poll(60.0):
+                    yield fetched.source, fetched.records
+        finally:
+            source.close()
+        return
+    place = TopicPartition(sample.origin, 0)
+    yield place, [PlainRecord(row, NO_TIMESTAMP, None, v) for row, v in enumerate(sample.values)]
 
 
 # --- sampling -----------------------------------------------------------------------------------
@@ -104,14 +168,23 @@ def sample_file(path: str, columns: Sequence[str] | None = None) -> Sample:
                 values += [record.value for record in fetched.records]
     finally:
         source.close()
-    events, unreadable = _parse(values, path)
+    parsed = _parse(values, path)
+    notes = list(parsed.notes)
+    named = source.columns if source.headerless else None
+    if named is not None and columns is None:
+        notes.append(
+            f"has no header: the columns are called {named[0]} to {named[-1]}; --columns gives "
+            "them names"
+        )
     return Sample(
-        events=events,
-        unreadable=unreadable,
-        as_text=source.format == "csv",
+        events=parsed.events,
+        values=values,
+        unreadable=parsed.unreadable,
+        envelope=parsed.envelope,
         # A file without a header is read under the names that its configuration lists.
-        columns=source.columns if source.headerless else None,
+        columns=named,
         origin=Path(path).name if path != "-" else "standard input",
+        notes=notes,
     )
 
 
@@ -136,131 +209,94 @@ def _sample_topic(bootstrap_servers: str, topic: str) -> Sample:
         last = time.monotonic()
         if len(values) == SAMPLE_EVENTS:
             break
-    events, unreadable = _parse(values, topic)
-    return Sample(events, unreadable, False, None, topic, topic, bootstrap_servers)
+    parsed = _parse(values, topic)
+    return Sample(
+        events=parsed.events,
+        values=values,
+        unreadable=parsed.unreadable,
+        columns=None,
+        origin=topic,
+        topic=topic,
+        bootstrap_servers=bootstrap_servers,
+        notes=parsed.notes,
+        envelope=parsed.envelope,
+    )
 
 
-def _parse(values: Iterable[bytes | None], origin: str) -> tuple[list[Mapping[str, Any]], int]:
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """Values as events.
+
+    Attributes:
+        events: those that are objects, without their envelope.
+        unreadable: how many are none.
+        envelope: what all of them came in.
+        notes: what a person should know.
+    """
+
+    events: list[Mapping[str, Any]]
+    unreadable: int
+    envelope: Envelope | None
+    notes: list[str]
+
+
+def _parse(values: Sequence[bytes | None], origin: str) -> _Parsed:
+    """The events among values. Raises ``ConnectorError`` where there is none."""
     events: list[Mapping[str, Any]] = []
-    unreadable = 0
+    read: list[bytes] = []
+    prefixed = not_finite = 0
+    strange: dict[str, int] = {}
+    for value in values:
+        inside = json_of(value or b"")
+        event = _event(inside)
+        if event is None:
+            what = looks_like(value or b"") or "no JSON object"
+            strange[what] = strange.get(what, 0) + 1
+            continue
+        events.append(event)
+        read.append(inside)
+        prefixed += value is not None and value.startswith(b"\0")
+        not_finite += (
+            value is not None and _event(value) is None and _NOT_FINITE.search(value) is not None
+        )
+    notes = [f"{count:,} records are passed: {what}" for what, count in strange.items()]
+    if not events:
+        said = "; ".join(notes[:3]) or "it is empty"
+        raise ConnectorError(f"{origin}: no events to look at: {said}")
+    if prefixed:
+        notes.append(
+            f"{prefixed:,} values begin with a schema registry's prefix (magic byte 0 and the "
+            "schema's id); the JSON behind it is read"
+        )
+    if not_finite:
+        notes.append(f"{not_finite:,} records hold NaN or Infinity, which are read as missing")
+    if (envelope := guess_envelope(events)) is not None:
+        events = _opened(read, envelope)
+        notes.append(f"the events lie in an envelope ({envelope}), which event.envelope opens")
+    return _Parsed(events, sum(strange.values()), envelope, notes)
+
+
+def _opened(values: Sequence[bytes], envelope: Envelope) -> list[Mapping[str, Any]]:
+    """The events inside of an envelope; deletes, which have none, left out."""
+    events = []
     for value in values:
         try:
-            event = msgspec.json.decode(value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            event = None
-        if isinstance(event, dict):
+            event = _event(open_envelope(value, envelope))
+        except EnvelopeError:
+            continue
+        if event is not None:
             events.append(event)
-        else:
-            unreadable += 1
-    if not events:
-        raise ConnectorError(f"{origin}: no events to look at ({unreadable} unreadable records)")
-    return events, unreadable
+    return events
+
+
+def _event(value: bytes) -> Mapping[str, Any] | None:
+    try:
+        event = msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def _detector_name(origin: str) -> str:
     stem = re.sub(r"(\.(csv|jsonl|json|npz|tsv|txt|gz))+$", "", origin)
     return re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-")[:64] or "detector"
-
-
-# --- writing ------------------------------------------------------------------------------------
-
-
-def render(proposal: Proposal, sample: Sample, name: str) -> str:
-    """The configuration as YAML with a comment for each choice."""
-    seen = f"{len(sample.events):,} events of {_comment(sample.origin)}"
-    lines = [
-        f"# Proposed by `stream-detector init` from {seen}.",
-        "# Guesses all: read them, change them, then `stream-detector check` this file.",
-    ]
-    if sample.unreadable:
-        lines.append(f"# {sample.unreadable} records of the sample could not be read as events.")
-    lines += [f"# Note: {_comment(warning)}." for warning in proposal.warnings]
-    lines += ["", f"name: {_scalar(name)}", ""]
-    lines += _kafka_lines(sample, name)
-    lines += _event_lines(proposal, sample)
-    lines += _feature_lines(proposal)
-    if proposal.windows:
-        lines += ["", "# What each key did before the event, forgotten by half-lives."]
-        lines += ["windows:", *_entry_lines(proposal.windows)]
-    if proposal.labels is not None:
-        delay = "7d" if "time" in proposal.event else "1h"
-        lines += ["", "# Never a feature: known only this long after the event."]
-        lines += _section("labels", proposal.labels | {"delay": delay})
-    lines += ["", "# Or as many as somebody can read: 100 per day."]
-    lines += _section("threshold", {"budget": "0.5 %", "burn_in": 1000})
-    if proposal.suppression is not None:
-        lines += ["", "# One alert a key and period; the next one says how many were held back."]
-        lines += _section("suppression", proposal.suppression)
-    return "\n".join(lines) + "\n"
-
-
-def _section(name: str, members: Mapping[str, Any]) -> list[str]:
-    return [f"{name}:", *(f"  {key}: {_flow(value)}" for key, value in members.items())]
-
-
-def _event_lines(proposal: Proposal, sample: Sample) -> list[str]:
-    event: dict[str, Any] = dict(proposal.event)
-    if sample.columns is not None:
-        event["columns"] = list(sample.columns)
-    note = [] if "time" in event else ["# No field is the time: the records' timestamps count."]
-    return note + (_section("event", event) if event else [])
-
-
-def _feature_lines(proposal: Proposal) -> list[str]:
-    if proposal.features:
-        lines = ["", "features:", *_entry_lines(proposal.features)]
-    else:
-        lines = ["", "features: []"]
-    if proposal.left_out:
-        lines.append("  # Left out:")
-        lines += [f"  # - {_comment(name)}: {_comment(why)}" for name, why in proposal.left_out]
-    return lines
-
-
-def _kafka_lines(sample: Sample, name: str) -> list[str]:
-    topic = sample.topic or "events"
-    servers = sample.bootstrap_servers or "localhost:9092"
-    lines = [
-        "kafka:",
-        f"  bootstrap_servers: {_scalar(servers)}",
-        f"  topics: [{_scalar(topic)}]",
-        f"  group: {_scalar(name)}",
-        f"  alerts: {_scalar(topic + '.alerts')}",
-        f"  dead_letters: {_scalar(topic + '.dead-letters')}",
-        "",
-    ]
-    if sample.topic is None:
-        lines = [f"# {line}".rstrip() for line in lines[:-1]]
-        return ["# `run` needs these; `evaluate` and `train` do not.", *lines, ""]
-    return lines
-
-
-def _entry_lines(entries: Sequence[Entry]) -> list[str]:
-    lines = []
-    for entry, comment in entries:
-        members = ", ".join(f"{key}: {_flow(value)}" for key, value in entry.items())
-        lines.append(f"  - {{ {members} }}  # {_comment(comment)}")
-    return lines
-
-
-def _flow(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + " }"
-    return _scalar(value) if isinstance(value, str) else str(value)
-
-
-def _scalar(text: str) -> str:
-    """Text as YAML, quoted where it would be read as anything else."""
-    if re.fullmatch(r"[A-Za-z0-9_][\w./% -]*", text, re.ASCII) and not text.endswith(" "):
-        loaded = yaml.safe_load(text)
-        if loaded == text and isinstance(loaded, str):
-            return text
-    # JSON's double quotes are YAML's, but YAML wants all that is not printable escaped.
-    quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.cells import parse_boolean
 from stream_detector.config.models.units import format_duration
 from stream_detector.events import Float64
+from stream_detector.inference.keys import MEASURE_WORDS
+from stream_detector.inference.labels import MOST_LABELS
 from stream_detector.inference.profiles import SMALL_SHARE, Profile
 
 
@@ -17,72 +20,21 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-NORMAL_WORDS = _words("normal benign legit legitimate genuine ok none negative good background no")
-LABEL_WORDS = _words(
-    "label class target fraud fraudulent anomaly anomalous outlier attack malicious "
-    "intrusion failure chargeback"
-)
-ABOUT_LABEL_WORDS = _words(
-    "scenario flagged difficulty verdict category cat type kind reason severity"
-)
-ENTITY_WORDS = _words(
-    "id ip addr address host user customer client account card terminal device sensor "
-    "machine merchant station name mac imei vehicle session flow uuid guid"
-)
-SUBJECT_WORDS = (
-    "customer",
-    "account",
-    "card",
-    "user",
-    "client",
-    "device",
-    "sensor",
-    "src",
-    "source",
-)
-PASSING_WORDS = _words("flow session transaction uuid guid request")
-MEASURE_WORDS = _words(
-    "bytes byts count cnt num rate pkts pkt len length size duration time amount "
-    "balance mean avg std max min tot total level temperature speed"
-)
-ID_WORDS = _words("id uuid guid key ref reference number")
-PORT_WORDS = _words("port sport dport ports")
 CODE_WORDS = _words("code type category status zip mcc protocol proto")
-TIME_WORDS = _words("time timestamp datetime date ts at when step")
 AMOUNT_WORDS = (
-    _words("amount amt price payment cost"),
-    _words("value total sum"),
+    _words("amount amt price payment cost betrag preis montant importe"),
+    _words("value total sum wert"),
     _words("bytes byts size"),
 )
 
 
-MOST_LABELS = 64
 _LEAKING_AUC = 0.99
+"""A number that tells the label so well is a score where it is a share, and else may be what is
+looked for: the amounts of frauds."""
+
 _LEAKING_SHARE = 0.995
 _LEAST_OF_A_CLASS = 10
 _HALF_LIVES_SECONDS = (10, 60, 600, 3600, 21_600, 86_400, 604_800, 2_592_000)
-
-
-def label_score(profile: Profile) -> int:
-    """How much a field looks like the label: from 3 on it does."""
-    words = profile.words - {"is"}
-    score = 2 if profile.binary else 0
-    if profile.kind == "text" and not profile.binary:
-        score += 3 if normal_values(profile) and profile.distinct <= MOST_LABELS else 0
-    elif not profile.binary and not (profile.integers and profile.distinct <= MOST_LABELS):
-        return 0
-    if words & LABEL_WORDS:
-        score += (2 if profile.binary else 3) if words <= LABEL_WORDS else 1
-    elif profile.binary:
-        return 0
-    if words & ABOUT_LABEL_WORDS:
-        score -= 2
-    return score
-
-
-def normal_values(profile: Profile) -> list[str]:
-    """Values whose word says that nothing is wrong."""
-    return [value for value in profile.counts if value.strip(". ").lower() in NORMAL_WORDS]
 
 
 def leak_reason(profile: Profile, truth: Float64) -> str | None:
@@ -94,22 +46,38 @@ def leak_reason(profile: Profile, truth: Float64) -> str | None:
     anomalous = float(positive.mean()) if len(positive) else 0.0
     if min(positive.sum(), (~positive).sum()) < _LEAST_OF_A_CLASS:
         return None
-    if profile.kind == "text":
+    if profile.kind != "number" or profile.distinct <= MOST_LABELS:
         right = _share_told_by_value(
             [v for v, k in zip(profile.values, known, strict=True) if k], positive
         )
         if right >= _LEAKING_SHARE and min(anomalous, 1 - anomalous) >= 4 * (1 - right):
             return f"its values tell the label in {right:.1%} of the sample: known in time?"
+    if profile.kind != "number":
         return None
     values = profile.numbers[known]
-    area = _area_under_curve(values, positive)
-    if max(area, 1 - area) >= _LEAKING_AUC:
-        return f"alone nearly gives the label (AUC {max(area, 1 - area):.3f}): known in time?"
+    area = separation(profile, truth)
+    if area >= _LEAKING_AUC and float(values.min()) >= 0 and float(values.max()) <= 1:
+        return f"is a share that alone nearly gives the label (AUC {area:.3f}): a score?"
     if profile.binary and anomalous <= 0.2:  # noqa: PLR2004 - else it is no surprise
         ones = values == 1
         if ones.sum() >= 5 and positive[ones].all():  # noqa: PLR2004 - fewer are chance
             return "is 1 only where the label says anomalous: part of the label?"
     return None
+
+
+def separation(profile: Profile, truth: Float64) -> float:
+    """How well a number alone tells the label, as ROC AUC in either direction; .5 of few events."""
+    known = np.isfinite(truth) & np.isfinite(profile.numbers)
+    positive = truth[known] == 1
+    if min(positive.sum(), (~positive).sum()) < _LEAST_OF_A_CLASS:
+        return 0.5
+    area = _area_under_curve(profile.numbers[known], positive)
+    return max(area, 1 - area)
+
+
+def tells(profile: Profile, truth: Float64) -> bool:
+    """Whether a number alone nearly gives the label."""
+    return separation(profile, truth) >= _LEAKING_AUC
 
 
 def _share_told_by_value(values: Sequence[Any], positive: NDArray[np.bool_]) -> float:
@@ -134,13 +102,17 @@ def _area_under_curve(values: Float64, positive: NDArray[np.bool_]) -> float:
 
 def is_boolean(profile: Profile) -> bool:
     """Whether a field is read as true or false for good."""
-    if not profile.binary or profile.distinct < 2:  # noqa: PLR2004 - both values
-        return False
     if profile.true_false:
+        return profile.kind != "number"
+    if profile.distinct != 2:  # noqa: PLR2004 - both values
+        return False
+    if {parse_boolean(value) for value in profile.counts} != {0.0, 1.0}:
+        return False
+    if profile.kind != "number":
         return True
     # A rare 1 may well be a counter whose first 2 is still to come.
     often = min(profile.counts.values()) >= SMALL_SHARE * profile.present
-    return profile.integers and often and not profile.words & MEASURE_WORDS
+    return profile.whole and often and not profile.words & MEASURE_WORDS
 
 
 def missing_rule(profile: Profile) -> dict[str, str]:
@@ -148,12 +120,6 @@ def missing_rule(profile: Profile) -> dict[str, str]:
     if profile.complete:
         return {}
     return {"missing": "indicator" if profile.missing_share >= SMALL_SHARE else "mean"}
-
-
-def subject_rank(profile: Profile) -> int:
-    """Smaller for whoever acts (a customer) than for what is acted on (a terminal)."""
-    ranks = [rank for rank, word in enumerate(SUBJECT_WORDS) if word in profile.words]
-    return min(ranks, default=len(SUBJECT_WORDS))
 
 
 def half_lives(seconds_between: float) -> list[str]:
@@ -175,14 +141,23 @@ def readable_duration(seconds: float) -> str:
 
 def range_of(profile: Profile) -> str:
     """Comment on a number."""
+    if profile.distinct == 1:
+        return (
+            f"always {next(iter(profile.counts))[:40]} in the sample: the first other is evidence"
+        )
     low, middle, high = np.quantile(profile.finite, [0, 0.5, 1]).tolist()
     text = f"{low:g} to {high:g}, median {middle:g}"
-    bad = profile.present - len(profile.finite)
-    return text + (f"; {bad} of {profile.present} are no numbers and get rejected" if bad else "")
+    bad = profile.column.unreadable_count
+    if bad:
+        shown = ", ".join(map(repr, profile.column.unreadable[:3]))
+        text += f"; {bad} of {profile.present} are no numbers and get rejected: {shown}"
+    return text
 
 
 def common_values(profile: Profile) -> str:
     """Comment on a category."""
     shown = ", ".join(value[:30] for value, _ in profile.counts.most_common(3))
+    if profile.distinct == 1:
+        return f"always {shown} in the sample: the first other is evidence"
     more = profile.distinct - 3
     return shown + (f" and {more} more" if more > 0 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,31 +11,25 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from stream_detector.decoding import read_time
-from stream_detector.events import Float64, Int64
+from stream_detector.cells import (
+    NumberColumn,
+    TimeColumn,
+    is_missing,
+    read_number_column,
+    read_time_column,
+)
+from stream_detector.events import NO_TIMESTAMP, Float64, Int64
 
 Kind: TypeAlias = Literal["number", "text", "mixed", "list", "empty"]
 
 SMALL_SHARE = 0.01
 TRUE_FALSE = frozenset({"true", "false"})
 ZERO_ONE = frozenset({"0", "1", "0.0", "1.0"})
-TEXT_PATTERNS = (
-    "%d/%m/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M:%S",
-    "%d/%m/%Y %I:%M:%S %p",
-    "%m/%d/%Y %I:%M:%S %p",
-    "%d/%m/%Y %H:%M",
-    "%m/%d/%Y %H:%M",
-    "%d.%m.%Y %H:%M:%S",
-    "%Y/%m/%d %H:%M:%S",
-    "%d/%b/%Y:%H:%M:%S %z",
-    "%a %b %d %H:%M:%S %Y",
-)
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_SINCE_1970 = tuple(
-    (1e9 * factor, 4e9 * factor, pattern)  # 2001 to 2096
-    for factor, pattern in ((1, "unix_s"), (1e3, "unix_ms"), (1e6, "auto"), (1e9, "auto"))
-)
+_NUMBER_SHARE = 0.7
+_MOST_WORDS = 3
+_LONGEST_WORD = 40
+_WORDS = re.compile(r"[^\W\d_]+|\d+")
+_HUMPS = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])|(?<=[A-ZÀ-Þ])(?=[A-ZÀ-Þ][a-zß-ÿ])")
 
 
 class ManyValues:
@@ -52,15 +45,14 @@ def flatten(event: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield prefix + name, ManyValues if isinstance(value, list) else value
 
 
-def number_of(value: Any, as_text: bool) -> float:
-    """The finite number that a value is, else NaN; text counts only ``as_text``, as in CSV."""
-    if isinstance(value, bool) or (isinstance(value, str) and (not as_text or "_" in value)):
-        return math.nan
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+def words_of(name: str) -> frozenset[str]:
+    """Words of a name in lower case, without the humps of a camel.
+
+    >>> sorted(words_of("isFlaggedFraud")), sorted(words_of("id.orig_h2"))
+    (['flagged', 'fraud', 'is'], ['2', 'h', 'id', 'orig'])
+    """
+    parts = (part for word in _WORDS.findall(name) for part in _HUMPS.split(word))
+    return frozenset(part.casefold() for part in parts)
 
 
 @dataclass(frozen=True)
@@ -70,37 +62,55 @@ class Profile:
     Attributes:
         name: dotted path.
         values: one an event, None where it is missing.
-        numbers: (events,) float64, NaN where the value is no number.
+        column: the values as numbers, and how they are written.
         kind: what nearly all values are.
+        missing_words: words among numbers that are taken for missing, beyond the known ones.
     """
 
     name: str
     values: Sequence[Any]
-    numbers: Float64
+    column: NumberColumn
     kind: Kind
+    missing_words: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, values: Sequence[Any], as_text: bool) -> Profile:
-        """Look at the values; numbers may be written as text where ``as_text``."""
-        numbers = np.array([number_of(value, as_text) for value in values], dtype=np.float64)
-        present = sum(value is not None for value in values)
-        kind: Kind = "text"
+    def of(cls, name: str, values: Sequence[Any]) -> Profile:
+        """Look at the values: numbers as people write them, some words among them for missing."""
+        column = read_number_column(values)
         if ManyValues in values:
-            kind = "list"
-        elif not present:
-            kind = "empty"
-        else:
-            found = int(np.isfinite(numbers).sum())
-            if found >= (1 - SMALL_SHARE) * present:
-                kind = "number"
-            elif found > SMALL_SHARE * present or not _all_text(values, as_text):
-                kind = "mixed"
-        return cls(name, values, numbers, kind)
+            return cls(name, values, column, "list")
+        numbers, odd = column.number_count, column.unreadable_count
+        if not numbers and not odd:
+            return cls(name, _without_missing(values, numeric=False), column, _nothing(values))
+        words: tuple[str, ...] = ()
+        if odd and numbers >= _NUMBER_SHARE * (numbers + odd):
+            words = _few_words(values, column)
+            if words:
+                column = read_number_column(values, None, words, column.format)
+                odd = column.unreadable_count
+        numeric = bool(numbers) and odd <= SMALL_SHARE * (numbers + odd)
+        kind: Kind = "number" if numeric else "text"
+        if kind == "text" and any(
+            value is not None and not isinstance(value, str | int | float | bool)
+            for value in values
+        ):
+            kind = "mixed"
+        return cls(name, _without_missing(values, numeric=numeric), column, kind, words)
+
+    @property
+    def numbers(self) -> Float64:
+        """(events,) float64, NaN where the value is no number."""
+        return self.column.values
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Lower-case words of the name: ``isFlaggedFraud`` has is, flagged and fraud."""
-        return frozenset(word.lower() for word in _WORDS.findall(self.name))
+        """Words of the whole name."""
+        return words_of(self.name)
+
+    @cached_property
+    def leaf_words(self) -> frozenset[str]:
+        """Words of the name's last part: ``flow.state`` is a state, not a flow."""
+        return words_of(self.name.rpartition(".")[2]) or self.words
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -111,7 +121,7 @@ class Profile:
             if value is not None
         )
 
-    @property
+    @cached_property
     def present(self) -> int:
         """Events that have a value."""
         return self.counts.total()
@@ -142,6 +152,11 @@ class Profile:
         return self.numbers[np.isfinite(self.numbers)]
 
     @cached_property
+    def whole(self) -> bool:
+        """Whether all numbers are whole, however they are written."""
+        return bool(len(self.finite)) and bool((self.finite == np.floor(self.finite)).all())
+
+    @property
     def integers(self) -> bool:
         """Whether all values are integers written as such."""
         return all(re.fullmatch(r"-?\d{1,18}", value) for value in self.counts)
@@ -173,48 +188,55 @@ class Profile:
         return float(np.mean(((self.finite - self.finite.mean()) / spread) ** 3)) > 3  # noqa: PLR2004
 
     @cached_property
-    def moments(self) -> tuple[str, Int64] | None:
-        """Format and milliseconds since 1970, where nearly all values are times; else None."""
-        if self.kind == "number":
-            low, high = float(self.finite.min()), float(self.finite.max())
-            for least, most, pattern in _SINCE_1970:
-                if least <= low and high < most:
-                    return pattern, _read_times(self.finite.tolist(), pattern)
+    def time(self) -> TimeColumn | None:
+        """The values as times, where nearly all of them are."""
+        if self.kind not in ("number", "text"):
             return None
-        if self.kind != "text":
-            return None
-        texts = [value for value in self.values if isinstance(value, str)]
-        readable = []
-        for pattern in ("auto", *TEXT_PATTERNS):
-            if len(_read_times(texts[:20], pattern)) < len(texts[:20]):
-                continue
-            times = _read_times(texts, pattern)
-            if len(times) >= (1 - SMALL_SHARE) * max(1, len(texts)):
-                readable.append((pattern, times))
-        # Day and month may both make sense: the reading in which time goes back least is right.
-        return min(readable, key=lambda one: int((np.diff(one[1]) < 0).sum()), default=None)
+        return read_time_column(self.values)
 
 
-def _all_text(values: Sequence[Any], as_text: bool) -> bool:
-    kinds = {type(value) for value in values if value is not None}
-    return as_text or len(kinds) == 1
+def known_times(column: TimeColumn) -> Int64:
+    """Times of a column in milliseconds since 1970, without the missing ones."""
+    known: Int64 = column.times[column.times != NO_TIMESTAMP]
+    return known
 
 
-def _read_times(values: Sequence[Any], pattern: str) -> Int64:
-    times = []
-    for value in values:
-        try:
-            times.append(read_time(value, pattern))
-        except (ValueError, OverflowError):
-            continue
-    return np.array(times, dtype=np.int64)
+def _nothing(values: Sequence[Any]) -> Kind:
+    """Where no value is a number: words for missing alone are nothing, true and false are text."""
+    return "text" if any(isinstance(value, bool) for value in values) else "empty"
 
 
-def profiles_of(events: Sequence[Mapping[str, Any]], as_text: bool) -> list[Profile]:
+def _without_missing(values: Sequence[Any], *, numeric: bool) -> list[Any]:
+    """The values with None for those that are missing; in text only "" is."""
+    if numeric:
+        return [None if isinstance(v, str) and is_missing(v) else _finite(v) for v in values]
+    return [None if v == "" else _finite(v) for v in values]
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _few_words(values: Sequence[Any], column: NumberColumn) -> tuple[str, ...]:
+    """Words that return among the numbers of a column: somebody's way to say that there is none."""
+    read = np.isfinite(column.values)
+    words = Counter(
+        value
+        for value, number in zip(values, read.tolist(), strict=True)
+        if not number and isinstance(value, str) and not is_missing(value)
+    )
+    once = min(words.values(), default=0) < 2  # noqa: PLR2004 - a slip, not a habit
+    if once or len(words) > _MOST_WORDS or max(map(len, words)) > _LONGEST_WORD:
+        return ()
+    return tuple(words)
+
+
+def profiles_of(events: Sequence[Mapping[str, Any]]) -> list[Profile]:
     """A profile for each field, in the order in which the fields turn up."""
     columns: dict[str, list[Any]] = {}
     for row, event in enumerate(events):
         for name, value in flatten(event):
-            column = columns.setdefault(name, [None] * len(events))
+            if (column := columns.get(name)) is None:
+                column = columns[name] = [None] * len(events)
             column[row] = value
-    return [Profile.of(name, values, as_text) for name, values in columns.items()]
+    return [Profile.of(name, values) for name, values in columns.items()]

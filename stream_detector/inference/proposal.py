@@ -5,55 +5,85 @@ Everything is a guess that a person can read and change: what is left out says w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from stream_detector.events import Float64, Int64
+from stream_detector.events import Float64
+from stream_detector.inference.choices import (
+    FEW_VALUES,
+    amount_of,
+    category_feature,
+    numeric_feature,
+    spelling_of,
+    unusable_reason,
+    window_of,
+)
 from stream_detector.inference.judgements import (
-    ABOUT_LABEL_WORDS,
-    AMOUNT_WORDS,
     CODE_WORDS,
-    ENTITY_WORDS,
-    ID_WORDS,
-    LABEL_WORDS,
-    MEASURE_WORDS,
-    PASSING_WORDS,
-    PORT_WORDS,
-    TIME_WORDS,
     common_values,
-    half_lives,
     is_boolean,
-    label_score,
     leak_reason,
     missing_rule,
-    normal_values,
     range_of,
     readable_duration,
+    tells,
+)
+from stream_detector.inference.keys import (
+    ID_WORDS,
+    could_be_key,
+    identity_reason,
+    is_index,
+    is_port,
+    named_index,
+    names_entity,
+    passes,
+    returns,
     subject_rank,
 )
+from stream_detector.inference.labels import (
+    ABOUT_LABEL_WORDS,
+    LABEL_WORDS,
+    LEAST_SCORE,
+    LabelGuess,
+    ask,
+    guess_label,
+    label_score,
+)
 from stream_detector.inference.profiles import Profile, profiles_of
+from stream_detector.inference.times import (
+    TimeChoice,
+    calendar_part,
+    choose_time,
+    is_lone_part,
+    is_unread_time,
+    only_dates,
+    shuffled_warning,
+)
 
-_LEAST_LABEL_SCORE = 3
-_LEAST_REPEATS = 1.2
-_MOST_COLUMNS = 16
-_LONGEST_CATEGORY = 200
-_DAY_MS = 86_400_000
-_UNUSABLE_NAME = re.compile(r"\$\{|[\ud800-\udfff]|.{201}", re.DOTALL)
-"""A reference to the environment, half a surrogate pair, more than the model takes."""
-
-_LATE_DAYS = 30
-
+_DAY_SECONDS = 86_400.0
+_CYCLES_SEEN = 2
 Entry = tuple[dict[str, Any], str]
 """A piece of configuration and the comment beside it."""
 
 
 @dataclass(slots=True)
 class Proposal:
-    """What the sample suggests; the parts of a configuration, with comments."""
+    """What the sample suggests; the parts of a configuration, with comments.
+
+    Attributes:
+        event: the section of this name.
+        features: those of fields that vary, then those of fields that never did.
+        windows: one for each key.
+        labels: the section of this name.
+        suppression: the section of this name.
+        left_out: fields that are no features, each with the reason.
+        warnings: what a person should know, or decide.
+        label: what the label's values were taken for.
+        time: what the time was made of.
+        profiles: what every field looked like.
+        varying: how many of the features are of fields that vary.
+    """
 
     event: dict[str, Any] = field(default_factory=dict)
     features: list[Entry] = field(default_factory=list)
@@ -62,16 +92,15 @@ class Proposal:
     suppression: dict[str, Any] | None = None
     left_out: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    label: LabelGuess | None = None
+    time: TimeChoice | None = None
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    varying: int = 0
 
 
-def infer(events: Sequence[Mapping[str, Any]], as_text: bool) -> Proposal:
-    """Propose a configuration.
-
-    Args:
-        events: the sample, at least one event, in order.
-        as_text: whether numbers are written as text (CSV); in JSON a number in quotes is text.
-    """
-    return _Inference(profiles_of(events, as_text), len(events)).run()
+def infer(events: Sequence[Mapping[str, Any]]) -> Proposal:
+    """Propose a configuration. ``events``: the sample, at least one event, in order."""
+    return _Inference(profiles_of(events), len(events)).run()
 
 
 class _Inference:
@@ -82,8 +111,9 @@ class _Inference:
 
     def __init__(self, profiles: list[Profile], count: int) -> None:
         self._open = {profile.name: profile for profile in profiles}
+        self._names = tuple(self._open)
         self._count = count
-        self._proposal = Proposal()
+        self._proposal = Proposal(profiles=dict(self._open))
         self._truth: Float64 | None = None
         self._span_seconds = float(count)  # rows of a file without a time count as one a second
 
@@ -92,7 +122,6 @@ class _Inference:
         self._drop_unreadable()
         self._find_label()
         self._find_time()
-        self._drop_constant()
         self._drop_leaks()
         self._find_id()
         self._drop_repeated()
@@ -107,100 +136,70 @@ class _Inference:
 
     def _drop_unreadable(self) -> None:
         for name, profile in list(self._open.items()):
-            parts = name.split(".")
-            inside = {".".join(parts[:depth]) for depth in range(1, len(parts))}
-            if "" in parts or _UNUSABLE_NAME.search(name):
+            if (reason := unusable_reason(profile, self._open)) is not None:
                 del self._open[name]
-                reason = "has a name that a configuration cannot hold"
                 self._proposal.left_out.append((name[:200], reason))
-            elif inside & set(self._open):
-                self._leave_out(name, "lies inside a field that is also a plain value")
-            elif profile.kind == "list":
-                self._leave_out(name, "holds lists")
-            elif profile.kind == "empty":
-                self._leave_out(name, "is always missing")
-            elif profile.kind == "mixed":
-                self._leave_out(name, "mixes numbers and text")
 
     # --- roles --------------------------------------------------------------------------------
 
     def _find_label(self) -> None:
-        best = max(self._open.values(), key=label_score, default=None)
-        if best is None or label_score(best) < _LEAST_LABEL_SCORE:
+        scores = {name: label_score(profile) for name, profile in self._open.items()}
+        # Of several the last one: a label is what was added to the data.
+        best = max(reversed(scores), key=scores.__getitem__, default=None)
+        if best is None or scores[best] < LEAST_SCORE:
             return
-        labels: dict[str, Any] = {"field": best.name}
-        if best.binary:
-            positive = [str(value).lower() in ("1", "1.0", "true") for value in best.values]
-        else:
-            negative = normal_values(best) or (["0"] if "0" in best.counts else [])
-            if not negative:
-                self._leave_out(best.name, "looks like the label; which of its values are normal?")
-                return
-            labels["negative"] = negative
-            positive = [str(value) not in negative for value in best.values]
-        self._truth = np.where([v is None for v in best.values], np.nan, positive)
-        self._proposal.labels = labels
-        self._proposal.warnings.append(
-            f"{best.name} looks like the label ({np.nanmean(self._truth):.2%} of the sample "
-            "anomalous): it is no feature, but learnt from or compared with late"
-        )
-        del self._open[best.name]
+        guess = guess_label(self._open[best])
+        if guess is None:
+            self._proposal.warnings.append(f"{best} {ask(self._open[best])}")
+            self._leave_out(best, ask(self._open[best]))
+            return
+        self._truth, self._proposal.label = guess.truth, guess
+        self._proposal.labels = guess.labels
+        if not guess.sure:
+            self._proposal.warnings.append(
+                f"{best}: the rarer of its two values, {guess.told}, was taken for anomalous; if "
+                "it is the other one, change `labels`"
+            )
+        del self._open[best]
 
     def _find_time(self) -> None:
-        candidates = [
-            profile
-            for profile in self._open.values()
-            if (profile.kind == "text" or profile.words & TIME_WORDS)
-            and profile.complete
-            and profile.moments is not None
-        ]
-        candidates.sort(key=lambda profile: not profile.words & TIME_WORDS)
-        for place, profile in enumerate(candidates):
-            assert profile.moments is not None
-            if place:
-                self._leave_out(profile.name, f"is another time; {candidates[0].name} is taken")
-            elif self._in_order(profile.name, profile.moments[1]):
-                pattern, times = profile.moments
-                self._proposal.event["time"] = {"field": profile.name, "format": pattern}
-                self._span_seconds = max(1.0, float(times.max() - times.min()) / 1000)
-                del self._open[profile.name]
-            else:
-                self._leave_out(profile.name, "is a time, but the events are not in its order")
+        choice, rejected = choose_time(list(self._open.values()))
+        for name, reason in rejected.items():
+            self._leave_out(name, reason)
+        if warning := shuffled_warning(rejected):
+            self._proposal.warnings.append(warning)
+        if choice is not None:
+            self._take_time(choice)
         for name, profile in list(self._open.items()):
-            if (
-                profile.words & TIME_WORDS
-                and profile.kind == "number"
-                and profile.integers
-                and (profile.words <= TIME_WORDS or profile.grows)
-            ):
+            if is_unread_time(profile):
                 self._leave_out(name, "is named like a time but holds none that can be read")
+            elif is_lone_part(profile):
+                self._leave_out(
+                    name,
+                    "is a part of the calendar, which is new at the first midnight or month: "
+                    "`time: hour_of_day` waits until the stream has been through a day",
+                )
 
-    def _in_order(self, name: str, times: Int64) -> bool:
-        late_ms = np.maximum.accumulate(times) - times
-        late_share = float((late_ms > _LATE_DAYS * _DAY_MS).mean())
-        backwards = float((np.diff(times) < 0).mean()) if len(times) > 1 else 0.0
-        if late_share > 0.2:  # noqa: PLR2004 - a share that no lateness explains
-            self._proposal.warnings.append(
-                f"{late_share:.0%} of the events are more than {_LATE_DAYS} days behind {name}'s "
-                "newest: sort the data by it, then run init again; without it the record's "
-                "timestamp (in a file: one row a second) counts"
-            )
-            return False
-        if late_share:
-            days = 2 * int(late_ms.max() / _DAY_MS + 1)
-            self._proposal.event["max_behind"] = f"{days}d"
-        if backwards > 0.3:  # noqa: PLR2004 - half of the steps go back in a shuffled file
-            self._proposal.warnings.append(
-                f"{backwards:.0%} of the events are older than the one before: a shuffled file? "
-                "Windows need the order of time"
-            )
-        return True
-
-    def _drop_constant(self) -> None:
+    def _take_time(self, choice: TimeChoice) -> None:
+        named: dict[str, Any] = {"fields": list(choice.fields)}
+        if len(choice.fields) == 1:
+            named = {"field": choice.fields[0]}
+        self._proposal.event["time"] = named | choice.column.format.as_config()
+        self._proposal.time = choice
+        self._proposal.warnings += choice.warnings
+        if choice.max_behind_days is not None:
+            self._proposal.event["max_behind"] = f"{choice.max_behind_days}d"
+        times = choice.times
+        self._span_seconds = max(1.0, float(times.max() - times.min()) / 1000)
+        for name in choice.fields:
+            self._open.pop(name, None)
+        whole = " and ".join(choice.fields)
+        for name in choice.others:
+            if name in self._open:
+                self._leave_out(name, f"is another time; {whole} is taken")
         for name, profile in list(self._open.items()):
-            if profile.distinct == 1 and profile.complete:
-                value = next(iter(profile.counts))
-                self._leave_out(name, f"is always {value[:40]!r} in the sample")
+            if (part := calendar_part(profile, choice)) is not None:
+                self._leave_out(name, f"is the {part} of {whole}, and new at the first change")
 
     def _drop_leaks(self) -> None:
         if self._truth is None:
@@ -211,26 +210,44 @@ class _Inference:
                 self._leave_out(name, "is named like the label: it may tell the answer")
             elif reason := leak_reason(profile, self._truth):
                 self._leave_out(name, reason)
+            elif profile.kind == "number" and tells(profile, self._truth):
+                self._proposal.warnings.append(
+                    f"{name} alone nearly gives the label; if it is known only afterwards, take it "
+                    "out of `features`"
+                )
 
     def _find_id(self) -> None:
         unique = [
             profile
             for profile in self._open.values()
-            if profile.distinct == self._count > 1 and (profile.kind == "text" or profile.integers)
+            if profile.distinct == self._count > 1 and (profile.kind == "text" or profile.whole)
         ]
-        named = [profile for profile in unique if profile.words & ID_WORDS]
+        named = [
+            profile
+            for profile in unique
+            if profile.words & ID_WORDS
+            and (profile.kind == "text" or profile.integers)
+            and not named_index(profile)
+        ]
         for profile in unique:
             if named and profile is named[0]:
                 self._proposal.event["id"] = profile.name
                 del self._open[profile.name]
-            elif profile.kind == "text" or profile.words & ENTITY_WORDS:
+            elif is_index(profile, self._count) is None and (
+                profile.kind == "text"
+                or names_entity(profile)
+                or identity_reason(profile, self._names) is not None
+            ):
                 self._leave_out(profile.name, "differs in every event")
+        for name, profile in list(self._open.items()):
+            if reason := is_index(profile, self._count):
+                self._leave_out(name, reason)
 
     def _drop_repeated(self) -> None:
         seen: dict[tuple[Any, ...], str] = {}
         for name, profile in list(self._open.items()):
             first = seen.setdefault(tuple(profile.values), name)
-            if first != name:
+            if first != name and profile.distinct > 1:
                 self._leave_out(name, f"always equals {first} in the sample")
             elif profile.kind == "number" and profile.grows:
                 self._leave_out(name, "only ever grows: it counts, and tells the model the date")
@@ -239,85 +256,90 @@ class _Inference:
         """Fields whose values have a history; at most two, subjects before objects."""
         keys = []
         for name, profile in list(self._open.items()):
-            if profile.words & PORT_WORDS and not profile.words & MEASURE_WORDS:
+            if is_port(profile):
                 self._leave_out(name, "is a port: it tells who talks to whom, not how")
                 continue
-            entity = profile.words & ENTITY_WORDS and not profile.words & MEASURE_WORDS
-            if not entity or not (profile.kind == "text" or profile.integers):
+            reason = identity_reason(profile, self._names)
+            if reason is None:
                 continue
-            if profile.repeats < _LEAST_REPEATS:
-                self._leave_out(name, "hardly ever repeats in the sample")
-            elif profile.words & PASSING_WORDS or not profile.complete:
-                self._leave_out(name, "is an identity, not a quantity")
+            if not returns(profile):
+                self._leave_out(name, f"{reason}, and hardly ever repeats in the sample")
+            elif passes(profile):
+                self._leave_out(name, f"{reason}, of something that is soon over")
+            elif not profile.complete:
+                self._leave_out(name, f"{reason}, and sometimes missing, which no key may be")
             else:
                 keys.append(profile)
                 del self._open[name]
         keys.sort(key=subject_rank)
         for profile in keys[2:]:
             self._proposal.left_out.append((profile.name, "is an identity; two windows are enough"))
+        if not keys:
+            keys = self._key_by_return()
         return keys[:2]
+
+    def _key_by_return(self) -> list[Profile]:
+        """Without any sign of an identity: the text with the most values that return, if any.
+
+        It stays a category, too.
+        """
+        fit = [profile for profile in self._open.values() if could_be_key(profile)]
+        fit.sort(key=lambda profile: -profile.distinct)
+        return fit[:1]
 
     # --- features and windows -----------------------------------------------------------------
 
     def _make_features(self) -> None:
-        for name, profile in list(self._open.items()):
-            feature: dict[str, Any]
+        constant = {name for name, profile in self._open.items() if profile.distinct == 1}
+        for name in [*(n for n in self._open if n not in constant), *constant]:
+            profile = self._open[name]
             code = profile.words & CODE_WORDS and profile.integers
+            few = profile.distinct <= FEW_VALUES
             if is_boolean(profile):
                 feature = {"boolean": name} | missing_rule(profile)
                 self._proposal.features.append((feature, common_values(profile)))
-            elif profile.kind == "number" and not (code and profile.distinct <= _MOST_COLUMNS):
-                feature = {"numeric": name}
-                if profile.skewed:
-                    feature["transform"] = "log"
-                feature |= missing_rule(profile)
-                self._proposal.features.append((feature, range_of(profile)))
+            elif profile.kind == "number" and not (code and few and name not in constant):
+                self._proposal.features.append((numeric_feature(profile), range_of(profile)))
             else:
                 self._add_category(profile)
-        if "time" in self._proposal.event:
-            for part in ("hour_of_day", "day_of_week"):
+            if name not in constant:
+                self._proposal.varying = len(self._proposal.features)
+        self._add_cycles()
+
+    def _add_cycles(self) -> None:
+        """Hours and days only where the sample has been through two of their cycles."""
+        if "time" not in self._proposal.event:
+            return
+        dated = self._proposal.time is not None and only_dates(self._proposal.time.times)
+        for part, days in (("hour_of_day", 1), ("day_of_week", 7)):
+            if dated and part == "hour_of_day":
+                self._proposal.left_out.append((part, "the times are dates without an hour"))
+                continue
+            if self._span_seconds >= _CYCLES_SEEN * days * _DAY_SECONDS:
                 self._proposal.features.append(({"time": part}, "UTC; see utc_offset"))
+                continue
+            whole = "a day" if days == 1 else "a week"
+            reason = (
+                f"the sample covers {readable_duration(self._span_seconds)}, less than twice "
+                f"{whole}; where it matters add `- {{ time: {part} }}`, which waits until the "
+                f"stream has been through {whole}"
+            )
+            self._proposal.left_out.append((part, reason))
 
     def _add_category(self, profile: Profile) -> None:
-        feature: dict[str, Any] = {"categorical": profile.name}
-        if max(map(len, profile.counts)) > _LONGEST_CATEGORY:
-            self._leave_out(profile.name, "holds long text")
-            return
-        if profile.distinct <= _MOST_COLUMNS:
-            feature["size"] = next(size for size in (4, 8, 16, 32) if size > profile.distinct)
-        elif profile.repeats >= 4:  # noqa: PLR2004 - else nearly all values are rare
-            # As columns, so many values would outvote everything else.
-            feature["encoding"] = "rarity"
-            feature["size"] = next((s for s in (64, 256) if s > 2 * profile.distinct), 1024)
+        feature = category_feature(profile)
+        if isinstance(feature, str):
+            self._leave_out(profile.name, feature)
         else:
-            self._leave_out(profile.name, "differs in nearly every event")
-            return
-        self._proposal.features.append((feature, common_values(profile)))
+            self._proposal.features.append((feature, common_values(profile)))
 
     def _make_windows(self, keys: list[Profile]) -> None:
-        amount = self._amount()
+        numeric = [str(f["numeric"]) for f, _ in self._proposal.features if "numeric" in f]
+        profiles = [self._open[name] for name in numeric]
+        amount = amount_of([each for each in profiles if each.complete and each.distinct > 1])
         for profile in keys:
             seconds = self._span_seconds * profile.distinct / self._count
-            window: dict[str, Any] = {"key": profile.name, "half_lives": half_lives(seconds)}
-            if amount is not None:
-                window["value"] = amount
-            window["compute"] = ["count", "time_since_last"]
-            if amount is not None:
-                window["compute"] = ["count", "mean", "deviation", "time_since_last"]
-            comment = f"{profile.distinct:,} in the sample, each every {readable_duration(seconds)}"
-            self._proposal.windows.append((window, comment))
+            self._proposal.windows.append(window_of(profile, amount, seconds))
         if keys:
             self._proposal.suppression = {"key": keys[0].name, "period": "1h"}
-
-    def _amount(self) -> str | None:
-        """The numeric field that windows sum up; one that is never missing."""
-        numeric = [
-            feature["numeric"]
-            for feature, _ in self._proposal.features
-            if "numeric" in feature and "missing" not in feature
-        ]
-        for words in AMOUNT_WORDS:
-            for name in numeric:
-                if self._open[name].words & words:
-                    return str(name)
-        return None
+        self._proposal.event |= spelling_of(profiles)
