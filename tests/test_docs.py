@@ -304,7 +304,7 @@ def test_the_commands_of_the_page_on_evaluation_run_as_they_stand(tmp_path):
     page = (REPOSITORY / "docs" / "evaluation.md").read_text()
     (block,) = [text for language, text in FENCE.findall(page) if language == "sh"]
     # Less of it: a small file and few candidates.
-    smaller = {"--count 200000": "--count 30000", "--minutes 10": "--trials 2"}
+    smaller = {"--count 200000": "--count 12000", "--minutes 10": "--trials 2"}
     for long, short in smaller.items():
         assert long in block
         block = block.replace(long, short)

@@ -71,7 +71,7 @@ class Shell:
             line = line.replace("localhost:9092", self._broker.bootstrap)
         return line
 
-    def _replay_queue(self, line: str) -> str:
+    def _script(self, line: str) -> str:
         return (
             f'make() {{ command make --no-print-directory -C {REPOSITORY} "$@"; }}\n'
             f". .venv/bin/activate\nset -euo pipefail\n. {self._variables}\n{line}\n"
@@ -86,7 +86,7 @@ class Shell:
         if line.startswith("stream-detector alerts") and "--count" not in line:
             line = re.sub(r"config\.yaml", "config.yaml --count 1", line)
         done = subprocess.run(
-            ["bash", "-c", self._replay_queue(line)],
+            ["bash", "-c", self._script(line)],
             cwd=self.directory,
             capture_output=True,
             text=True,
@@ -124,7 +124,7 @@ class Shell:
         line = f"exec {self._prepared(line).partition('#')[0]} --set metrics.port=0"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                ["bash", "-c", self._replay_queue(line)],
+                ["bash", "-c", self._script(line)],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -87,9 +87,10 @@ def scene(kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             events = itertools.islice(stream.events(7), EVENTS)
             produce(broker.bootstrap, made.topic, events)
             settings, place = made.settings()
-            # An interpreter with a hash seed of its own, which none of the others has.
+            # An interpreter, with a hash seed that none of the others has. Its start and the
+            # broker's are six seconds of a processor: a minute where many others want it too.
             with DaemonProcess(place, settings, interpreter=True) as daemon:
-                daemon.wait_ready().wait_processed(EVENTS)
+                daemon.wait_ready(timeout=180).wait_processed(EVENTS)
                 assert daemon.stop() == 0, daemon.text()
             made.expected = made.written(settings)
             assert len(made.expected["alerts"]) > 50

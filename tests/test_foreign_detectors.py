@@ -113,33 +113,57 @@ def test_it_is_checked_run_tuned_and_documented(
     assert kind in kinds
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("runing_mean", "did you mean 'running_mean'?"),
-        ("broken", "running_mean has no Nothing (entry point 'broken' of running-mean)"),
-        ("loda", "2 detectors are called 'loda': stream-detector's own, running_mean:Running"),
-        ("absent.package:Class", "there is no module absent; install its package"),
-        ("running_mean:Absent", "running_mean has no Absent"),
-        ("running_mean.RunningMean", "expected package.module:ClassName"),
-        ("plain:number", "is no subclass of stream_detector.detectors.base.Detector"),
-        ("failing:Class", "importing failing failed: ZeroDivisionError"),
-        ("needing:Class", "needs the module absent_library, which is not installed"),
-        ("other:Deaf", "has a constructor without half_life, seed, which RunningMeanConfig has"),
-        ("other:NoConfig", "has no Config that is a subclass of"),
-        ("other:Refusing", "detector other:Refusing cannot be built: ValueError: too few"),
-        ("running_mean\n  half_life: -1", "must be greater than 0"),
-        ("running_mean\n  half_live: 1", "unknown key 'half_live'; did you mean 'half_life'?"),
-    ],
-)
+MISTAKES = [
+    ("runing_mean", "did you mean 'running_mean'?"),
+    ("broken", "running_mean has no Nothing (entry point 'broken' of running-mean)"),
+    ("loda", "2 detectors are called 'loda': stream-detector's own, running_mean:Running"),
+    ("absent.package:Class", "there is no module absent; install its package"),
+    ("running_mean:Absent", "running_mean has no Absent"),
+    ("running_mean.RunningMean", "expected package.module:ClassName"),
+    ("plain:number", "is no subclass of stream_detector.detectors.base.Detector"),
+    ("failing:Class", "importing failing failed: ZeroDivisionError"),
+    ("needing:Class", "needs the module absent_library, which is not installed"),
+    ("other:Deaf", "has a constructor without half_life, seed, which RunningMeanConfig has"),
+    ("other:NoConfig", "has no Config that is a subclass of"),
+    ("other:Refusing", "detector other:Refusing cannot be built: ValueError: too few"),
+    ("running_mean\n  half_life: -1", "must be greater than 0"),
+    ("running_mean\n  half_live: 1", "unknown key 'half_live'; did you mean 'half_life'?"),
+]
+CHECKS = """
+import os, sys
+import stream_detector.cli.check
+from stream_detector.__main__ import main
+for file in sys.argv[1:]:
+    if not os.fork():
+        os.dup2(os.open(f"{file}.err", os.O_WRONLY | os.O_CREAT), 2)
+        sys.exit(main(["check", file]))
+    with open(f"{file}.code", "w") as said:
+        said.write(str(os.waitstatus_to_exitcode(os.wait()[1])))
+"""
+
+
+@pytest.fixture(scope="module")
+def mistakes(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+    """Exit code and standard error of ``check`` for each mistake: forks of one interpreter."""
+    files = [written(tmp_path_factory.mktemp("mistake"), kind) for kind, _ in MISTAKES]
+    environment = {**os.environ, "PYTHONPATH": f"{installed}{os.pathsep}{ROOT}"}
+    line = [sys.executable, "-c", CHECKS, *map(str, files)]
+    subprocess.run(line, env=environment, check=True, timeout=240)
+    return [
+        (int(Path(f"{each}.code").read_text()), Path(f"{each}.err").read_text()) for each in files
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=[kind for kind, _ in MISTAKES])
 def test_a_mistake_is_named_with_its_line_and_the_way_on(
-    installed: Path, tmp_path: Path, kind: str, message: str
+    mistakes: list[tuple[int, str]], number: int
 ) -> None:
-    found = command(installed, "check", written(tmp_path, kind))
-    assert found.returncode == 2
-    assert message in found.stderr
+    message = MISTAKES[number][1]
+    code, said = mistakes[number]
+    assert code == 2
+    assert message in said
     if "cannot be built" not in message:
-        assert re.search(r"f\.yaml:[78]:\d+: detector", found.stderr)
+        assert re.search(r"f\.yaml:[78]:\d+: detector", said)
 
 
 IN_PROCESS = """

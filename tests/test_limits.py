@@ -305,11 +305,12 @@ def test_a_guard_that_finds_a_run_at_a_standstill_ends_it(tmp_path, monkeypatch,
 
 
 def test_weather_tells_green_from_red_and_from_standing(tmp_path: Path, monkeypatch) -> None:
-    """Against a `make` of three targets; what the last one has started is gone as well."""
+    """Against a `make` of four targets; what the last one has started is gone as well."""
     (tmp_path / "Makefile").write_text(
         "test: $(HOW)\n"
         "good:\n\t@echo '==== 3 passed in 1s ===='\n"
         "bad:\n\t@echo 'FAILED test_a.py::test_b - why'; echo '1 failed, 2 passed in 1s'; false\n"
+        "broken:\n\t@echo 'No module named pytest'; false\n"
         "endless:\n\t@echo '  gw0: test_c.py::test_d, for 9 s'; sleep 604\n"
     )
     monkeypatch.setattr(weather, "REPOSITORY", tmp_path)
@@ -317,5 +318,8 @@ def test_weather_tells_green_from_red_and_from_standing(tmp_path: Path, monkeypa
     assert weather.one_run(log, 60, ["HOW=good"]) == ("green", ["3 passed in 1s"])
     named = ["1 failed, 2 passed in 1s", "FAILED test_a.py::test_b - why"]
     assert weather.one_run(log, 60, ["HOW=bad"]) == ("RED", named)
+    verdict, said = weather.one_run(log, 60, ["HOW=broken"])
+    assert verdict == "RED"
+    assert "No module named pytest" in said
     standing = ("STANDING", ["  gw0: test_c.py::test_d, for 9 s"])
     assert weather.one_run(log, 2, ["HOW=endless"]) == standing

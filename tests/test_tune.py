@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from support.commands import call, run
 from support.streams import SETTINGS, SOURCE, bytes_of, configuration, new_pipeline, run_in_cuts
 from support.streams import records as strange_records
 
+from stream_detector.cli import tune as tune_command
 from stream_detector.config.derived.rewrite import NotRewritableError, rewrite_detector
 from stream_detector.config.loading.load import parse
 from stream_detector.config.models.config import DetectorConfig
@@ -146,7 +149,7 @@ def test_a_record_that_is_rejected_is_in_no_recording():
 # --- the search ----------------------------------------------------------------------------------
 
 
-def learnable(count=6000, seed=0, noise=0.5):
+def learnable(count=3000, seed=0, noise=0.3):
     """(fields, labels): whether two numbers lie on the same side, which only labels tell."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(count, 3))
@@ -195,7 +198,7 @@ def test_a_learning_rate_that_is_far_off_is_found_and_better_where_nothing_was_c
     held_out = slow_tuned.held_out.differences[1, 0]["average_precision"]
     assert held_out.verdict == "better"
     assert held_out.value > 0.1
-    assert slow_tuned.parts == (3600, 1200, 1200)
+    assert slow_tuned.parts == (1800, 600, 600)
 
 
 def test_half_of_the_candidates_go_on_to_each_larger_part(slow_tuned):
@@ -228,7 +231,7 @@ def test_a_longer_search_begins_like_a_shorter_one(slow, slow_tuned):
 @pytest.mark.parametrize("part", ["confirmation", "held-out"])
 def test_labels_of_a_later_part_choose_nothing_before_it(slow_tuned, part):
     x, labels = learnable()
-    first = 3600 if part == "confirmation" else 4800
+    first = 1800 if part == "confirmation" else 2400
     labels[first:] = np.random.default_rng(9).permutation(labels[first:])
     with recording_of(SLOW, x, labels) as recording:
         found = tune(recording, trials=8)
@@ -252,7 +255,7 @@ def test_what_is_better_is_what_the_criterion_says(slow):
 
 
 def test_a_held_out_part_that_disagrees_is_pointed_out(slow_tuned):
-    data = Data("x.csv", 1, "0", 6000, "label", None)
+    data = Data("x.csv", 1, "0", 3000, "label", None)
     assert "Beware" not in summary(slow_tuned, data)
     turned = {
         pair: {name: Estimate(-e.value, -e.high, -e.low) for name, e in values.items()}
@@ -264,7 +267,7 @@ def test_a_held_out_part_that_disagrees_is_pointed_out(slow_tuned):
 
 
 def test_where_labels_are_chance_the_original_stays():
-    x, labels = learnable(3000)
+    x, labels = learnable()
     labels = np.random.default_rng(5).permutation(labels)
     with recording_of({"kind": "classifier"}, x, labels) as recording:
         found = tune(recording, trials=4)
@@ -290,7 +293,7 @@ def test_a_small_space_is_searched_to_its_end(slow, monkeypatch):
 
 
 def test_folds_without_both_classes_are_left_out():
-    x, labels = learnable(3000)
+    x, labels = learnable()
     labels[:700] = 0  # the prefix of the first halving has no positive at all
     with recording_of(SLOW, x, labels) as recording:
         found = tune(recording, trials=4)
@@ -402,7 +405,7 @@ labels: { field: label, delay: 1m }
 def slow_file(tmp_path: Path) -> tuple[str, str]:
     config, data = tmp_path / "slow.yaml", tmp_path / "events.npz"
     config.write_text(SLOW_FILE)
-    x, labels = learnable(4000)
+    x, labels = learnable(2500)
     np.savez(data, X=x, y=labels)
     return str(config), str(data)
 
@@ -453,9 +456,11 @@ def test_two_runs_of_as_many_trials_say_the_same(slow_file):
     assert "learning_rate: 1e-06 ->" in first.stdout
 
 
-def test_minutes_are_spent_on_candidates(slow_file):
+def test_minutes_are_spent_on_candidates(slow_file, monkeypatch):
+    # A clock of this process's own time: what a busy machine gives to others does not count.
+    monkeypatch.setattr(tune_command, "time", SimpleNamespace(monotonic=time.process_time))
     config, data = slow_file
-    done = call("tune", config, "--data", data, "--minutes", "0.2", "--json")
+    done = call("tune", config, "--data", data, "--minutes", "0.1", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["trials"]) >= 2
 

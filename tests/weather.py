@@ -22,6 +22,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUSY_LOOP = "import os\nwhile os.getppid() == {parent}:\n    sum(range(100_000))"
+LAST_LINES = 5
 NAMED = re.compile(r"^(?:FAILED|ERROR|RED:) ?.*|^  (?:gw\d+|main): .*", re.MULTILINE)
 TOTALS = re.compile(r"^=* ?(\d+ (?:passed|failed|error).*?) ?=*$", re.MULTILINE)
 
@@ -60,9 +61,11 @@ def one_run(log: Path, limit: float, arguments: list[str]) -> tuple[str, list[st
             process.wait(10)
     text = log.read_text(errors="replace")
     totals = TOTALS.findall(text)[-1:]
-    if code is None:
-        return "STANDING", totals + NAMED.findall(text)
-    return ("green", totals) if code == 0 else ("RED", totals + NAMED.findall(text))
+    if code == 0:
+        return "green", totals
+    # Where pytest has not even begun, the last lines are all there is.
+    named = totals + NAMED.findall(text) or text.splitlines()[-LAST_LINES:]
+    return ("RED" if code is not None else "STANDING"), named
 
 
 def main(arguments: list[str] | None = None) -> int:

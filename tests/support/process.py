@@ -139,13 +139,13 @@ class DaemonProcess:
                     total += float(found[3])
         return total
 
-    def wait_ready(self) -> DaemonProcess:
-        wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready")
+    def wait_ready(self, timeout: float = TIMEOUT_SECONDS) -> DaemonProcess:
+        self._wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready", timeout)
         return self
 
     def wait_processed(self, events: int, timeout: float = 120.0) -> DaemonProcess:
         """Wait until so many records were taken in by this process."""
-        wait_until(lambda: self.metric("events_total") >= events, f"{events} events", timeout)
+        self._wait_until(lambda: self.metric("events_total") >= events, f"{events} events", timeout)
         return self
 
     def wait_worked_off(self) -> Self:
@@ -157,8 +157,18 @@ class DaemonProcess:
             known = "stream_detector_consumer_lag_records{" in text
             return known and self.sum_of(text, "consumer_lag_records") == 0
 
-        wait_until(none_left, "the backlog to be worked off")
+        self._wait_until(none_left, "the backlog to be worked off")
         return self
+
+    def _wait_until(
+        self, condition: Callable[[], Any], what: str, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        """As the function, and where nothing comes, why the daemon is not ready and its log."""
+        try:
+            wait_until(condition, what, timeout)
+        except TimeoutError as error:
+            error.add_note(f"{self.get('/readyz')[1]}the log ends:\n{self.text()[-3000:]}")
+            raise
 
     def stop(self, timeout: float = 40.0) -> int:
         """SIGTERM, and the exit code."""
