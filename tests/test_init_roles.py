@@ -356,3 +356,12 @@ def test_spelling_and_words_for_missing_go_into_the_configuration() -> None:
     known = proposed(c=["NULL" if row % 9 == 0 else row % 50 for row in range(COUNT)])
     assert features(known)["c"] == "numeric"
     assert "NULL" not in str(known.event)
+
+
+def test_a_column_that_could_be_read_in_two_ways_is_read_as_those_beside_it() -> None:
+    german = [f"{row % 90},{row % 10}" for row in range(COUNT)]
+    either = [f"{1 + row % 9}.{100 + row % 800}" for row in range(COUNT)]
+    alone = proposed(b=either).profiles["b"].numbers
+    beside = proposed(a=german, b=either).profiles["b"].numbers
+    assert alone[0] == 1.1
+    assert beside[0] == 1100

@@ -189,7 +189,8 @@ def _decide(  # noqa: PLR0911 - a piece of evidence after the other
     as_decimal, as_thousands = (mark, ""), ("." if mark == "," else ",", mark)
     example = next(body for body in either if body[-4] == mark)
     name = "comma" if mark == "," else "point"
-    if like is not None and like.thousands == mark:
+    other_decimal = like is not None and like.decimal == "," and mark == "."
+    if like is not None and (like.thousands == mark or other_decimal):
         return as_thousands, [_said(example, as_thousands, name, "as in the columns beside it")]
     if like is not None and like.decimal == mark and mark == ",":
         return as_decimal, [_said(example, as_decimal, name, "as in the columns beside it")]

@@ -12,12 +12,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from stream_detector.cells import (
+    PLAIN,
     NumberColumn,
+    NumberFormat,
     TimeColumn,
     is_missing,
     read_number_column,
     read_time_column,
 )
+from stream_detector.cells.number_columns import plain_like
 from stream_detector.events import NO_TIMESTAMP, Float64, Int64
 
 Kind: TypeAlias = Literal["number", "text", "mixed", "list", "empty"]
@@ -74,9 +77,12 @@ class Profile:
     missing_words: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, name: str, values: Sequence[Any]) -> Profile:
-        """Look at the values: numbers as people write them, some words among them for missing."""
-        column = read_number_column(values)
+    def of(cls, name: str, values: Sequence[Any], like: NumberFormat | None = None) -> Profile:
+        """Look at the values: numbers as people write them, some words among them for missing.
+
+        ``like``: how the numbers beside it are written, where its own could be read in two ways.
+        """
+        column = read_number_column(values, like)
         if ManyValues in values:
             return cls(name, values, column, "list")
         numbers, odd = column.number_count, column.unreadable_count
@@ -239,4 +245,14 @@ def profiles_of(events: Sequence[Mapping[str, Any]]) -> list[Profile]:
             if (column := columns.get(name)) is None:
                 column = columns[name] = [None] * len(events)
             column[row] = value
-    return [Profile.of(name, values) for name, values in columns.items()]
+    profiles = [Profile.of(name, values) for name, values in columns.items()]
+    numeric = [each for each in profiles if each.kind == "number"]
+    like = plain_like(each.column.format for each in numeric)
+    if like is None:
+        return profiles
+    return [
+        Profile.of(each.name, columns[each.name], like)
+        if each.kind == "number" and each.column.format == PLAIN
+        else each
+        for each in profiles
+    ]
