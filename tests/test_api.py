@@ -437,6 +437,24 @@ def test_late_labels_are_learnt():
     assert told.fingerprint != untold.fingerprint
 
 
+def test_labels_that_are_given_teach_what_labels_in_the_event_do():
+    labels = {"field": "label", "delay": "2h", "keep_first": 500, "risk": [{"key": "user"}]}
+    learner = {"kind": "classifier", "min_positives": 5, "replay": 5, "replay_rows": 500}
+    config = settings(labels=labels, detector=learner)
+    expected = Pipeline(config).process(EVENTS[:2000])
+    pipeline = Pipeline(config, late_labels=True)
+    scores = []
+    for start in range(0, 2000, 20):
+        some = EVENTS[start : start + 20]
+        unlabelled = [{k: v for k, v in event.items() if k != "label"} for event in some]
+        scores.append(pipeline.process(unlabelled).scores)
+        assert pipeline.label({event["id"]: event["label"] for event in some}) == 20
+        if start == 1000:
+            pipeline = Pipeline.from_bytes(config, pipeline.to_bytes())
+    assert np.concatenate(scores).tobytes() == expected.scores.tobytes()
+    assert pipeline._core.detector.score_scale == 1  # the classifier has taken over
+
+
 @pytest.mark.parametrize(
     ("labels", "error", "says"),
     [

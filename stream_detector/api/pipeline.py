@@ -211,7 +211,11 @@ class Pipeline:
             extra = {
                 "written_at": time.time(),
                 "trained": True,
-                "events": {"source": self._events.source.topic, "next": self._events.next_offset},
+                "events": {
+                    "source": self._events.source.topic,
+                    "next": self._events.next_offset,
+                    "late_labels": self._late_labels,
+                },
             }
             return bytes(encode(snapshot_of(self._core, self._config, self._shard, extra)))
 
@@ -232,7 +236,7 @@ class Pipeline:
             config: as for the constructor; what shapes the state must be as it was.
             data: a snapshot.
             source: name of the stream; None: that of the snapshot.
-            late_labels: as for the constructor.
+            late_labels: as for the constructor; None: as the snapshot says.
 
         Raises:
             StateMismatchError: it was made under another configuration; the message says what
@@ -244,7 +248,8 @@ class Pipeline:
         snapshot = decode(bytes(data))
         meta = snapshot.meta
         check_complete(meta)
-        name, position = _place(meta)
+        name, position, late = _place(meta)
+        late_labels = late if late_labels is None else late_labels
         pipeline = cls(config, source=source or name, late_labels=late_labels)
         if differences := state_differences(meta, pipeline.config):
             raise StateMismatchError(
@@ -290,12 +295,16 @@ def _reopened(kind: type[Pipeline], config: Config, data: bytes, named: dict[str
     return kind.from_bytes(config, data, **named)
 
 
-def _place(meta: Mapping[str, Any]) -> tuple[str, int]:
-    """Name of the stream and number of its next event; those of a daemon begin at 0 here."""
+def _place(meta: Mapping[str, Any]) -> tuple[str, int, bool | None]:
+    """Name of the stream, number of its next event, whether labels come late.
+
+    Those of a daemon's snapshot begin at 0 here, and the configuration says how its labels come.
+    """
     match meta.get("events"):
-        case {"source": str(name), "next": int(position)} if position >= 0:
-            return name[:_LONGEST_NAME], position
-    return "events", 0
+        case {"source": str(name), "next": int(position), **rest} if 0 <= position < 2**62:
+            late = rest.get("late_labels")
+            return name[:_LONGEST_NAME], position, late if isinstance(late, bool) else None
+    return "events", 0, None
 
 
 def _result(parts: Sequence[BatchResult], rejected: list[Rejected], first: int) -> Result:
