@@ -27,6 +27,7 @@ import pytest
 from stream_detector import FrameError, Pipeline, backtest
 from stream_detector.api.frames import FrameWarning
 from stream_detector.api.result import RejectedEventsWarning
+from stream_detector.cells.times import NAMED_FORMATS
 
 CONFIG: dict[str, Any] = {
     "name": "input",
@@ -39,6 +40,7 @@ CONFIG: dict[str, Any] = {
     "threshold": {"score": -1e9, "burn_in": 0},
 }
 EVENT = {"id": "a", "time": "2024-05-06T07:08:09", "amount": 1.5, "kind": "x", "flag": True}
+PATTERNS = (*NAMED_FORMATS, "%d.%m.%Y %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f%z")
 TIMES = [f"2024-05-06T07:08:{second:02d}" for second in range(3)]
 
 
@@ -102,7 +104,8 @@ class Level(enum.IntEnum):
         (np.float16(0.5), 0.5), (np.longdouble(1.5), 1.5), (Decimal("1.50"), 1.5),
         (Level.HIGH, 3), (2**70, 2**70), (np.array(2.5), 2.5),
         (None, None), (math.nan, None), (np.nan, None), (np.float64("nan"), None),
-        (pd.NA, None), (pd.NaT, None), (Decimal("NaN"), None), (np.datetime64("NaT"), None),
+        (pd.NA, None), (pd.NaT, None), (Decimal("NaN"), None), (math.inf, None),
+        (np.float32(-np.inf), None), (np.datetime64("NaT"), None),
         (np.ma.masked, None),
     ],
 )  # fmt: skip
@@ -115,7 +118,7 @@ def test_a_number_of_any_library_is_a_number_and_missing_is_missing(given, expec
     [
         (np.str_("x"), "x"), (Kind.X, "x"), (True, True), (np.bool_(False), False), (17, 17),
         (np.int32(17), 17), (uuid.UUID(int=5), str(uuid.UUID(int=5))), (dt.time(7, 8), "07:08:00"),
-        (dt.date(2024, 5, 6), "2024-05-06T00:00:00"), (pd.NA, None), (math.nan, None),
+        (dt.date(2024, 5, 6), "2024-05-06"), (pd.NA, None), (math.nan, None),
         ("é\u202e", "é\u202e"),
     ],
 )  # fmt: skip
@@ -136,24 +139,29 @@ def test_a_category_of_any_library_is_its_text(given, expected):
         np.datetime64("2024-05-06T07:08:09.123456789"),
     ],
 )
-@pytest.mark.parametrize(
-    "pattern", ["auto", "iso8601", "unix_ms", "unix_s", "%d.%m.%Y %H:%M:%S.%f"]
-)
-def test_a_moment_of_any_library_is_the_events_time(given, pattern):
+@pytest.mark.parametrize("zone", [None, "America/Lima"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_moment_of_any_library_is_the_events_time(given, pattern, zone):
     if isinstance(given, str) and pattern not in ("auto", "iso8601"):
         pytest.skip("text is for the format itself")
     config = {**CONFIG, "event": {"id": "id", "time": {"field": "time", "format": pattern}}}
-    assert changed(config, time=given)["event_time"] == "2024-05-06T07:08:09.123Z"
+    config["event"]["time"]["zone"] = zone
+    has_zone = getattr(given, "tzinfo", None) is not None
+    hour = 12 if zone is not None and not has_zone else 7
+    assert changed(config, time=given)["event_time"] == f"2024-05-06T{hour:02d}:08:09.123Z"
+
+
+def test_a_time_of_two_columns_is_read():
+    config = {**CONFIG, "event": {"id": "id", "time": {"fields": ["day", "clock"]}}}
+    found = changed(config, day=dt.date(2024, 5, 6), clock=dt.time(7, 8, 9))
+    assert found["event_time"] == "2024-05-06T07:08:09.000Z"
 
 
 @pytest.mark.parametrize(
     ("field", "given", "says"),
     [
-        ("amount", math.inf, "amount: inf is no number"),
-        ("amount", np.float32(-np.inf), "amount: -inf is no number"),
-        ("amount", Decimal("Infinity"), "amount: inf is no number"),
-        ("amount", "12,50", "amount: '12,50' is no number"),
-        ("amount", [1.5], "Expected"),
+        ("amount", [1.5], "amount"),
+        ("amount", "much", "amount"),
         ("amount", 1e200, "outside"),
         ("amount", 1 + 2j, "amount: complex is no number that can be ordered"),
         ("amount", np.complex64(1), "amount: complex"),
@@ -165,7 +173,7 @@ def test_a_moment_of_any_library_is_the_events_time(given, pattern):
         ("kind", b"x", "kind: bytes is no text; decode it"),
         ("kind", {"x"}, "kind: set has no order"),
         ("kind", "\ud800", "half a character"),
-        ("flag", "perhaps", "flag: neither true nor false"),
+        ("flag", "perhaps", "flag"),
         ("flag", 2, "flag is neither true nor false"),
         ("time", None, "time is missing"),
         ("time", pd.NaT, "time is missing"),
@@ -207,7 +215,7 @@ def test_an_event_may_be_any_mapping_or_json(event):
 def test_nested_values_are_read_by_their_path_and_so_are_keys_with_dots():
     config = {
         "name": "n",
-        "features": [{"categorical": "card.country"}, {"numeric": "amount"}],
+        "features": [{"categorical": "card.country", "missing": "reject"}, {"numeric": "amount"}],
         "threshold": {"score": -1e9, "burn_in": 0},
     }
     for event in (
@@ -215,9 +223,8 @@ def test_nested_values_are_read_by_their_path_and_so_are_keys_with_dots():
         {"card": Place("FR"), "amount": 1},
         {"card.country": "FR", "amount": 1},
     ):
-        result = Pipeline(config).process([event])
-        assert result.rejected == []
-        assert result.alerts[0]["event"]["card"] == {"country": "FR"}
+        assert Pipeline(config).process([event]).rejected == []
+    assert "card.country" in refused([{"card": {}, "amount": 1}], config)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +243,6 @@ def test_nested_values_are_read_by_their_path_and_so_are_keys_with_dots():
         (pd.DataFrame([EVENT]).iterrows(), "give the frame itself"),
         (pd.DataFrame([EVENT]).itertuples(), r"_asdict\(\)"),
         ({"amount": [1.0, 2.0], "kind": ["x", "y"]}, r"pandas.DataFrame\(columns\)"),
-        (json.dumps([EVENT, EVENT]).encode(), r"give json.loads\(data\)"),
         (Path("events.csv"), "a path or JSON"),
         ([Model(amount=1.0)], r"event.model_dump\(\)"),
         (asynchronous(), "asynchronously"),
@@ -277,13 +283,19 @@ def test_a_column_of_json_is_events(make):
     assert len(Pipeline(CONFIG).process(make(lines)).alerts) == 3
 
 
-def test_rows_of_a_table_are_events_and_their_texts_are_numbers():
-    rows = list(csv.DictReader(["id,time,amount", f"a,{TIMES[0]},1.5"]))
-    expected = Pipeline(CONFIG).process([{**rows[0], "amount": 1.5}]).scores.tobytes()
+def test_an_array_of_objects_is_as_many_events():
+    for text in (json.dumps([EVENT, EVENT]), json.dumps([EVENT, EVENT], indent=1)):
+        result = Pipeline(CONFIG).process(text.encode())
+        assert [alert["event"] for alert in result.alerts] == [EVENT, EVENT]
+
+
+def test_rows_of_text_are_read_as_a_file_is():
+    rows = csv.DictReader(["id,time,amount,kind,flag", f"a,{EVENT['time']},1.5,x,true"])
+    expected = Pipeline(CONFIG).process([EVENT]).scores.tobytes()
     assert Pipeline(CONFIG).process(rows).scores.tobytes() == expected
 
 
-def test_a_value_of_another_type_is_told_how_to_become_a_number():
+def test_truth_where_a_number_is_expected_is_told_how_to_become_one():
     assert "int(value), or read the field as `boolean`" in refused([{**EVENT, "amount": True}])
 
 
@@ -340,6 +352,8 @@ def scores_of(events: Any, config: dict[str, Any] = CONFIG) -> bytes:
         pd.DataFrame(columns(time=pd.to_datetime(TIMES).astype("datetime64[s]"))),
         pd.DataFrame(columns(), index=[7, 7, 9]),
         pd.DataFrame(columns(extra=[[1], {"a": 2}, None])),
+        pd.DataFrame(columns(amount=["1.5", "2.5", None])),
+        pl.DataFrame(columns(amount=["1.5", "2.5", None])),
         pl.DataFrame(columns()),
         pl.DataFrame(columns()).with_columns(pl.col("kind").cast(pl.Categorical)),
         pl.DataFrame(columns()).with_columns(pl.col("kind").cast(pl.Enum(["x", "y"]))),
@@ -401,8 +415,6 @@ def test_ids_that_pandas_has_made_floats_are_whole_numbers_and_it_is_said():
         (pd.DataFrame(columns()).set_axis(range(5), axis=1), "the column 0 is named by int"),
         (pd.DataFrame(columns()).set_axis(pd.MultiIndex.from_product([["a"], columns()]), axis=1),
          "named by tuple"),
-        (pd.DataFrame(columns(amount=["1,5", "2", "3"])), "amount holds text"),
-        (pl.DataFrame(columns(amount=["1,5", "2", "3"])), "amount holds text"),
         (pd.DataFrame(columns(amount=pd.to_datetime(TIMES))), "amount holds times"),
         (pd.DataFrame(columns(amount=[True, False, True])), "amount holds true and false"),
         (pd.DataFrame(columns(amount=pd.to_timedelta([1, 2, 3], "s"))), "total_seconds"),
@@ -419,11 +431,12 @@ def test_a_frame_that_does_not_fit_says_what_was_given_and_expected(frame, says)
 
 
 def test_single_values_of_a_frame_are_rejected_by_row():
-    frame = pd.DataFrame(columns(amount=[math.inf, 2.5, 1.0], flag=[True, "maybe", None]))
+    frame = pd.DataFrame(columns(amount=[dt.timedelta(1), 2.5, 1.0], flag=[True, "maybe", None]))
     with pytest.warns(RejectedEventsWarning):
         result = Pipeline(CONFIG).process(frame)
     assert [each.row for each in result.rejected] == [0, 1]
-    assert "amount: inf" in result.rejected[0].message
+    assert result.rejected[0].field == "amount"
+    assert "total_seconds" in result.rejected[0].message
 
 
 def test_a_frame_of_many_rows_is_read_in_parts_with_the_same_bytes():

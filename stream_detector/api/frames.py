@@ -53,11 +53,11 @@ class FrameReader:
         plan = FieldPlan.of(config)
         self._writer = writer
         self._numeric = frozenset(plan.numeric) - plan.boolean
-        self._time = config.event.time.field if config.event.time is not None else None
         self._id = config.event.id
         self._text = frozenset({*plan.text, *([self._id] if self._id is not None else [])})
         wanted = [*plan.numeric, *plan.text]
         times = config.event.time.names if config.event.time is not None else ()
+        self._times = frozenset(times)
         wanted += [name for name in (self._id, *times) if name is not None]
         self._wanted = tuple(dict.fromkeys(wanted))
 
@@ -117,8 +117,9 @@ class FrameReader:
         names = {*getattr(index, "names", ())} - {None}
         if inside := sorted(names & {*missing}):
             return f"{message}. {_listed(inside)} is its index: give frame.reset_index()"
-        if self._time in missing and type(index).__name__ == "DatetimeIndex":
-            return f'{message}. Its index holds times: give frame.reset_index(names="{self._time}")'
+        times = sorted(self._times & {*missing})
+        if len(times) == 1 and type(index).__name__ == "DatetimeIndex":
+            return f'{message}. Its index holds times: give frame.reset_index(names="{times[0]}")'
         folded = {name.casefold().strip(): name for name in columns}
         if near := {n: folded[n.casefold()] for n in missing if n.casefold() in folded}:
             renamed = ", ".join(f"{there!r}: {name!r}" for name, there in near.items())
@@ -135,13 +136,7 @@ class FrameReader:
                 f"the column {name} holds durations, which have no unit in an event; give a "
                 f'number: frame["{name}"].dt.total_seconds()'
             )
-        if name in self._numeric and name not in self._text and name != self._time:
-            if kind in (nw.String, nw.Categorical, nw.Enum) and not column.is_null().all():
-                raise FrameError(
-                    f"the column {name} holds text ({kind}), and the configuration reads a number; "
-                    "convert it (pandas.to_numeric, Polars' cast), or read the field as "
-                    "`categorical`"
-                )
+        if name in self._numeric and name not in self._text and name not in self._times:
             if kind == nw.Boolean:
                 raise FrameError(
                     f"the column {name} holds true and false, and the configuration reads a "

@@ -13,9 +13,10 @@ import numpy as np
 
 from stream_detector.api.frames import FrameReader, is_frame
 from stream_detector.api.refusals import no_event, no_events
-from stream_detector.api.values import EventWriter, UnusableValueError
+from stream_detector.api.values import EventWriter, UnusableValueError, time_writer
 from stream_detector.config import Config, FieldPlan
 from stream_detector.connectors.base import Fetched
+from stream_detector.connectors.json_documents import holds_documents
 from stream_detector.events import (
     NO_TIMESTAMP,
     PlainRecord,
@@ -42,8 +43,10 @@ class EventReader:
         if config.labels is not None and config.labels.field is not None:
             fields.add(config.labels.field)
         self._fields = frozenset(fields)
-        name, pattern = (time.field, time.format) if time is not None else (None, "auto")
-        self._writer = EventWriter(name, pattern, self._fields)
+        if time is None:
+            self._writer = EventWriter((), time_writer("auto", None))
+        else:
+            self._writer = EventWriter(time.names, time_writer(time.format, time.zone))
         self._frames = FrameReader(config, self._writer)
 
     def read(self, events: Any) -> Iterator[Values]:
@@ -138,19 +141,17 @@ def _chunks(values: Iterator[bytes | UnusableValueError | None]) -> Iterator[Val
 
 
 def _documents(data: bytes) -> Iterator[bytes]:
-    """The objects of JSON Lines; a single one may be spread over lines."""
-    first = data.lstrip()[:1]
+    """The objects of JSON Lines, of one array, or a single one that is spread over lines."""
     lines: Iterator[bytes] = (line for line in data.splitlines() if line.strip())
-    if first == b"[" or data.split(b"\n", 1)[0].strip() == b"{":
-        try:
-            whole = msgspec.json.decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            whole = None
-        if isinstance(whole, list) and all(isinstance(each, dict) for each in whole):
-            raise TypeError("the bytes are one JSON array, not JSON Lines: give json.loads(data)")
-        if isinstance(whole, dict):
-            lines = iter([data])
-    return lines
+    if not holds_documents(data.lstrip().split(b"\n", 1)[0]):
+        return lines
+    try:
+        if data.lstrip()[:1] == b"[":
+            return map(bytes, msgspec.json.decode(data, type=list[msgspec.Raw]))
+        msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return lines  # decoding says what is wrong with each
+    return iter([data])
 
 
 def _is_iterable(events: Any) -> bool:

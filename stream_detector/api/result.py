@@ -23,7 +23,6 @@ from stream_detector.report.alert_text import alert_lines
 _SHOWN = 5
 _ANOTHER = "another value, or leave the field out"
 _INSTEAD = {
-    "str": "a number: float(value)",
     "bool": "a number: int(value), or read the field as `boolean`",
 }
 """What to give in the place of a type, where that is a mistake of Python more than of the data."""

@@ -1,7 +1,8 @@
 """Python values as the JSON that the daemon would read: one meaning for dicts, frames and topics.
 
-Missing is ``null``: None, NaN, ``pandas.NA``, NaT. What has no such meaning (infinity, bytes, a
-duration) is refused with its field and what to give instead, never turned into something near it.
+Missing is ``null``: None, NaN, infinity (as decoding has it), ``pandas.NA``, NaT. What has no such
+meaning (bytes, a duration) is refused with its field and what to give instead, never turned into
+something near it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,34 @@ import datetime as dt
 import enum
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 
+from stream_detector.cells.times import NAMED_FORMATS
+from stream_detector.cells.zones import zone_of
+
 MAX_DEPTH = 64
 """Lists and mappings inside each other; deeper ones refer to themselves, or might as well."""
 
 _LONGEST_PATH = 100
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_EXCEL_EPOCH = dt.datetime(1899, 12, 30)  # noqa: DTZ001 - local, as Excel's days are
+_FILETIME_EPOCH = dt.datetime(1601, 1, 1, tzinfo=dt.UTC)
+_DAY, _MICROSECOND = dt.timedelta(days=1), dt.timedelta(microseconds=1)
+_NUMBERS: dict[str, Callable[[dt.timedelta], int | float]] = {
+    "unix_s": lambda since: since / dt.timedelta(seconds=1),
+    "unix_ms": lambda since: since // dt.timedelta(milliseconds=1),
+    "unix_us": lambda since: since // _MICROSECOND,
+    "unix_ns": lambda since: since // _MICROSECOND * 1000,
+    "unix_days": lambda since: since / _DAY,
+    "filetime": lambda since: (since + (_EPOCH - _FILETIME_EPOCH)) // _MICROSECOND * 10,
+}
+"""What a number of each format is, of the time since 1970."""
+
 _MISSING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 _encode = msgspec.json.Encoder().encode
 
@@ -51,55 +68,51 @@ class UnusableValueError(ValueError):
         super().__init__(f"{self.field or 'the event'}: {message}")
 
 
-def time_writer(pattern: str) -> TimeWriter:
-    """How a moment is written for a time field of a format (``event.time.format``).
+def time_writer(pattern: str, zone: str | None) -> TimeWriter:
+    """How a moment is written for a time field, so that it is read as the same moment.
 
-    Moments with a zone are taken to UTC; those without are UTC already, as in a file.
+    Args:
+        pattern: ``event.time.format``.
+        zone: ``event.time.zone``, that of moments without one; None: UTC.
     """
-    if pattern in ("auto", "iso8601"):
-        return _iso
-    if pattern in ("unix_s", "unix_ms"):
-        unit = dt.timedelta(seconds=1) if pattern == "unix_s" else dt.timedelta(milliseconds=1)
-        whole = pattern == "unix_ms"
+    local = zone_of(zone) if zone is not None else dt.UTC
+    if pattern == "excel":  # local days
         return lambda moment: (
-            (_utc(moment) - _EPOCH) // unit if whole else (_utc(moment) - _EPOCH) / unit
+            (_aware(moment, local).astimezone(local).replace(tzinfo=None) - _EXCEL_EPOCH) / _DAY
         )
-    return lambda moment: _utc(moment).strftime(pattern)
+    if pattern in _NUMBERS:
+        number = _NUMBERS[pattern]
+        return lambda moment: number(_aware(moment, local) - _EPOCH)
+    if pattern in NAMED_FORMATS:
+        return _iso
+    if "%z" in pattern:
+        return lambda moment: _aware(moment, local).strftime(pattern)
+    return lambda moment: _aware(moment, local).astimezone(local).strftime(pattern)
 
 
-def _utc(moment: dt.datetime) -> dt.datetime:
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=dt.UTC)
-    return moment.astimezone(dt.UTC)
+def _aware(moment: dt.datetime, local: dt.tzinfo) -> dt.datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=local)
 
 
 def _iso(moment: dt.datetime) -> str:
-    # The base class's method: pandas' own writes nanoseconds, and NaT does not come here.
-    if moment.tzinfo is None:
-        return dt.datetime.isoformat(moment)
-    return dt.datetime.isoformat(_utc(moment))
+    """Without a zone where it has none: decoding takes it for one of the configuration's."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(dt.UTC)
+    return moment.isoformat()
 
 
 class EventWriter:
-    """Writes mappings as JSON events. Holds no state.
+    """Writes mappings as JSON events. Holds no state."""
 
-    A key with dots that the configuration reads as a path (``card.country``) is written as one,
-    unless the event has the object as well.
-    """
-
-    def __init__(self, time_field: str | None, pattern: str, fields: frozenset[str]) -> None:
-        """``fields``: all that the configuration reads, ``time_field`` among them."""
-        self._time_field = time_field
-        self._time = time_writer(pattern)
-        self._dotted = frozenset(name for name in fields if "." in name)
+    def __init__(self, time_fields: Collection[str], write_time: TimeWriter) -> None:
+        """``write_time``: how moments are written in the fields of the event's time."""
+        self._time_fields = frozenset(time_fields)
+        self._time = write_time
 
     def write(self, event: Mapping[Any, Any]) -> bytes:
         """JSON of an event. Raises ``UnusableValueError``."""
-        made = self._mapping(event, "", 0)
-        if self._dotted and not self._dotted.isdisjoint(made):
-            made = self._nested(made)
         try:
-            return _encode(made)
+            return _encode(self._mapping(event, "", 0))
         except UnicodeEncodeError as error:
             raise UnusableValueError("", f"a text holds half a character: {error}") from error
 
@@ -113,19 +126,6 @@ class EventWriter:
             return _encode(self._value(value, field, 0)).decode()
         except UnicodeEncodeError as error:
             raise UnusableValueError(field, f"holds half a character: {error}") from error
-
-    def _nested(self, event: dict[str, Any]) -> dict[str, Any]:
-        made: dict[str, Any] = {}
-        for name, value in event.items():
-            *parents, leaf = name.split(".") if name in self._dotted else [name]
-            node = made
-            for depth, parent in enumerate(parents):
-                if ".".join(parents[: depth + 1]) in event:
-                    node, leaf = made, name  # the object is there as well: both stay
-                    break
-                node = node.setdefault(parent, {})
-            node[leaf] = value
-        return made
 
     def _mapping(self, mapping: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         if depth > MAX_DEPTH:
@@ -146,7 +146,7 @@ class EventWriter:
         if kind is str or kind is int or kind is bool or value is None:
             return value
         if kind is float:
-            return _number(value, path)
+            return _number(value)
         if isinstance(value, Mapping):
             return self._mapping(value, path, depth)
         if isinstance(value, list | tuple):
@@ -162,7 +162,7 @@ class EventWriter:
         if isinstance(value, np.generic):
             return self._scalar(value, path, depth)
         if isinstance(value, float | Decimal):
-            return _number(float(value), path)
+            return _number(float(value))
         for kind, plain in _PLAINER:
             if isinstance(value, kind):
                 return self._value(plain(value), path, depth)
@@ -174,9 +174,12 @@ class EventWriter:
 
     def _moment(self, value: dt.date, path: str) -> str | int | float:
         if not isinstance(value, dt.datetime):
-            value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - as a file's
+            return value.isoformat()
+        if type(value) is not dt.datetime:  # pandas' own counts nanoseconds, and not far
+            whole = dt.datetime.combine(dt.date(value.year, value.month, value.day), value.time())
+            value = whole.replace(tzinfo=value.tzinfo)
         try:
-            return self._time(value) if path == self._time_field else _iso(value)
+            return self._time(value) if path in self._time_fields else _iso(value)
         except (ValueError, OverflowError) as error:
             raise UnusableValueError(path, f"{value!r:.80} cannot be written: {error}") from error
 
@@ -191,20 +194,12 @@ class EventWriter:
         if isinstance(value, np.timedelta64 | np.complexfloating | np.void | np.bytes_):
             raise UnusableValueError(path, _advice(value.item()))
         if isinstance(value, np.longdouble):
-            return _number(float(value), path)
+            return _number(float(value))
         return self._value(value.item(), path, depth)
 
 
-def _number(value: float, path: str) -> float | None:
-    if math.isfinite(value):
-        return value
-    if math.isnan(value):
-        return None
-    raise UnusableValueError(
-        path,
-        f"{value} is no number that can be learnt from; give the largest that can occur, "
-        "or None where it is not known",
-    )
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _is_series(value: Any) -> bool:
