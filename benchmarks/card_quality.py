@@ -80,7 +80,7 @@ def main() -> None:
         "precision_at_100_per_day": float(np.mean(top)),
         "card_precision_at_100_per_day": float(np.mean(top_cards)),
         "events_per_second": round(len(scores) / seconds),
-        "waiting_share_of_a_week": pipeline.labels.pending.most_waiting / a_week
+        "waiting_share_of_a_week": pipeline.labels.most_waiting / a_week
         if pipeline.labels.pending
         else 0,
     }

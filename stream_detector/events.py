@@ -123,6 +123,8 @@ class EventBatch:
         text: one object column (str or None) for each categorical field or key, in plan order.
         label: float64, 1 anomalous, 0 normal, NaN unknown. Never a feature.
         mark_ms: int64, the stream's watermark after each event; None until it was decided.
+        is_label: bool, rows that are no events but labels of earlier ones (``event_id``,
+            ``time_ms`` and ``label``, or a ``rejection``); None where all rows are events.
     """
 
     source: Objects
@@ -135,6 +137,7 @@ class EventBatch:
     text: tuple[Objects, ...]
     label: Float64
     mark_ms: Int64 | None = None
+    is_label: NDArray[np.bool_] | None = None
 
     @property
     def counted_ms(self) -> Int64:
@@ -157,6 +160,7 @@ class EventBatch:
             text=tuple(column[rows] for column in self.text),
             label=self.label[rows],
             mark_ms=None if self.mark_ms is None else self.mark_ms[rows],
+            is_label=None if self.is_label is None else self.is_label[rows],
         )
 
     @staticmethod
@@ -176,7 +180,20 @@ class EventBatch:
                 np.concatenate(columns) for columns in zip(*(b.text for b in batches), strict=True)
             ),
             label=np.concatenate([b.label for b in batches]),
+            is_label=_label_rows(batches),
         )
+
+
+def _label_rows(batches: Sequence[EventBatch]) -> NDArray[np.bool_] | None:
+    """``is_label`` of batches one after the other; None where no batch has any."""
+    if all(batch.is_label is None for batch in batches):
+        return None
+    return np.concatenate(
+        [
+            np.zeros(len(batch), dtype=bool) if batch.is_label is None else batch.is_label
+            for batch in batches
+        ]
+    )
 
 
 def object_column(values: Sequence[Any]) -> Objects:

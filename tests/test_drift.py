@@ -261,7 +261,7 @@ def test_after_a_reset_labels_judge_the_new_model_only() -> None:
     config = configuration(drift=[{**INPUTS, "answer": "reset"}], **labels)
     pipeline = new_pipeline(config)
     run_in_cuts(pipeline, config, SHIFTED, [])
-    feedback = pipeline.labels.feedback
+    feedback = pipeline.champion.feedback
     assert feedback is not None
     assert pipeline.champion.began > AT
     assert 0 < len(feedback.state()["judged"]) <= pipeline.sequence - pipeline.champion.began

@@ -15,7 +15,7 @@ from test_labels_topic import mixed
 
 from stream_detector.config.loading.load import parse
 from stream_detector.config.models.labels import LabelsConfig
-from stream_detector.labels import Feedback, Gate
+from stream_detector.labels import Feedback, Gate, ScoredEvents
 from stream_detector.labels.feedback import JUDGED_ROWS
 from stream_detector.pipeline import PipelineCore
 
@@ -37,9 +37,9 @@ def offered(
     """One chunk, whose labels are known at once and looked at after an hour."""
     count = len(scores)
     flags = np.zeros(count, dtype=bool) if raised is None else np.asarray(raised)
-    columns = (np.zeros(count, dtype=np.int64), np.arange(count, dtype=np.int64))
+    times, ids = np.zeros(count, dtype=np.int64), np.arange(count, dtype=np.int64)
     truth, given = np.asarray(labels, float), np.asarray(scores, float)
-    feedback.offer(*columns, truth, given, flags, sequence, score_scale)
+    feedback.offer(ScoredEvents(sequence, times, ids, truth, given, flags, score_scale))
 
 
 @given(
@@ -171,11 +171,11 @@ def test_any_cut_of_the_stream_and_any_restart_gives_the_same_verdict(cuts):
         follower = new_pipeline(config)
         follower.restore(pipeline.state())
         pipeline = follower
-    assert straight.labels.feedback is not None
-    assert pipeline.labels.feedback is not None
-    assert pipeline.labels.feedback.cases == straight.labels.feedback.cases
-    assert pipeline.labels.feedback.figures() == straight.labels.feedback.figures()
-    assert straight.labels.feedback.cases[True, True] > 5
+    assert straight.champion.feedback is not None
+    assert pipeline.champion.feedback is not None
+    assert pipeline.champion.feedback.cases == straight.champion.feedback.cases
+    assert pipeline.champion.feedback.figures() == straight.champion.feedback.figures()
+    assert straight.champion.feedback.cases[True, True] > 5
 
 
 def test_labels_change_no_score_of_a_detector_that_does_not_learn_from_them():
@@ -184,7 +184,7 @@ def test_labels_change_no_score_of_a_detector_that_does_not_learn_from_them():
     run_in_cuts(first, with_labels, records(1500), [])
     run_in_cuts(second, without, records(1500), [])
     assert first.fingerprint == second.fingerprint
-    assert (first.labels.feedback is not None, second.labels.feedback) == (True, None)
+    assert (first.champion.feedback is not None, second.champion.feedback) == (True, None)
 
 
 def test_a_state_of_before_there_was_a_verdict_is_restored():
@@ -206,8 +206,8 @@ def test_labels_of_a_topic_meet_the_alerts_of_a_detector_without_labels():
     pipeline = PipelineCore(config, "f")
     outcome = pipeline.process(mixed(config, records(3000), 20))
     assert pipeline.labels.taken == 3000
-    assert pipeline.labels.feedback is not None
-    cases = pipeline.labels.feedback.cases
+    assert pipeline.champion.feedback is not None
+    cases = pipeline.champion.feedback.cases
     alerted = cases[True, True] + cases[False, True]
     assert 5 < cases[True, True] <= alerted <= outcome.raised.sum()
 

@@ -21,7 +21,7 @@ from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.files import FileSource
 from stream_detector.evaluation.backtest import Scored, backtest
 from stream_detector.evaluation.figures import DAY_MS
-from stream_detector.evaluation.report_samples import Watch
+from stream_detector.evaluation.report_samples import ReportSamples
 from stream_detector.markup import Markup, escape, escape_lines, join, raw, short, tag
 from stream_detector.pipeline import PipelineCore
 from stream_detector.report.analysis import Provenance, analyse
@@ -303,8 +303,8 @@ def check(text):
 
 def watched(config, path, *, skip=0, resamples=100, see=None):
     """(scored, watch, analysis) of a file."""
-    pipeline = PipelineCore(config, state_fingerprint(config))
-    watch = Watch(pipeline, skip=skip)
+    watch = ReportSamples(skip=skip)
+    pipeline = PipelineCore(config, state_fingerprint(config), observer=watch)
     scored = backtest(config, FileSource(str(path)), pipeline=pipeline, see=watch.see)
     return scored, watch, analyse(config, scored, watch, MADE, skip=skip, resamples=resamples)
 
@@ -329,6 +329,21 @@ def test_watching_changes_nothing(events, labelled):
     np.testing.assert_array_equal(scored.raised, alone.raised)
     assert [alert.value for alert in scored.alerts] == [alert.value for alert in alone.alerts]
     assert watch.top_alerts()
+
+
+def test_a_stream_whose_time_goes_back_for_good_is_watched_too(tmp_path):
+    path = tmp_path / "events.jsonl"
+    earlier = []
+    for record in records(1500, seed=1):
+        event = json.loads(record.value)
+        earlier.append({**event, "time": event["time"] - 10 * DAY_MS})
+    lines = [record.value for record in records(1500)] + [json.dumps(e).encode() for e in earlier]
+    path.write_bytes(b"\n".join(lines))
+    limits = {"max_behind": "2d", "max_ahead": "1h", "max_gap": "1d"}
+    config = configuration(event={**SETTINGS["event"], **limits}, labels=LABELS)
+    scored, watch, _ = watched(config, path)
+    assert 2500 < len(scored.scores) < 3000  # a few are late before most others say the same
+    assert watch.thresholds()[0][-1] > 2000
 
 
 def test_the_watch_keeps_the_rarest_alerts_with_their_labels(labelled):
@@ -496,8 +511,7 @@ def test_the_size_of_a_report_does_not_grow_with_the_stream():
     sizes = []
     for count in (50_000, 400_000):
         random = np.random.default_rng(0)
-        pipeline = PipelineCore(config, state_fingerprint(config))
-        watch = Watch(pipeline)
+        watch = ReportSamples()
         scores = random.normal(size=count)
         scored = Scored(
             scores,
@@ -507,8 +521,7 @@ def test_the_size_of_a_report_does_not_grow_with_the_stream():
             np.arange(count),
             has_time=True,
         )
-        watch.samples.add(random.normal(size=(count, 1)))
-        pipeline.features = watch.features
+        watch.features.add(random.normal(size=(count, 1)))
         watch._changed_at.append(0)
         watch._thresholds.append(2.3)
         sizes.append(len(page(analyse(config, scored, watch, MADE, resamples=20))))

@@ -23,7 +23,7 @@ from stream_detector.config.derived.rewrite import NotRewritableError, exchange_
 from stream_detector.config.loading.load import parse
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
-from stream_detector.pipeline import PipelineCore
+from stream_detector.pipeline import PipelineCore, PipelineFigures
 
 _ABOUT = """\
 Let the challenger take the champion's place: writes the configuration with the two exchanged.
@@ -109,30 +109,33 @@ def _verdict(config: Config, number: int) -> Iterator[str]:
             )
         pipeline = PipelineCore(config, "")
         pipeline.restore(found.snapshot.state)
-        challenge = pipeline.challenge
-        assert challenge is not None
-        counts = challenge.decisions
-        events = sum(counts.values())
-        if not events:
-            raise StateError(
-                f"shard {number}: its newest snapshot holds nothing of this challenger yet. Let "
-                "the daemon run with it first"
-            )
-        yield f"shard {number}, the last {events:,} events of {pipeline.sequence:,}"
-        yield f"  {'':<22}{'champion':>14}{'challenger':>14}"
-        raised = (
-            counts[True, False] + counts[True, True],
-            counts[False, True] + counts[True, True],
-        )
-        yield f"  {'raised':<22}{raised[0]:>14,}{raised[1]:>14,}"
-        yield f"  {'raised by both':<22}{counts[True, True]:>28,}"
-        both = (pipeline.labels.feedback, challenge.feedback)
-        figures = [each.figures() if each is not None else None for each in both]
-        if all(figures):
-            for name in ("auc", "average_precision"):
-                values = "".join(f"{getattr(each, name):>14.4f}" for each in figures)
-                yield f"  {name.replace('_', ' '):<22}{values}"
-        else:
-            yield "  no labels yet that would say which is better"
+        yield from _comparison(number, pipeline.figures())
         return
     raise StateError(f"shard {number} has no sound snapshot: let the daemon run first")
+
+
+def _comparison(number: int, figures: PipelineFigures) -> Iterator[str]:
+    challenger = figures.challenger
+    assert challenger is not None
+    counts = challenger.decisions
+    events = sum(counts.values())
+    if not events:
+        raise StateError(
+            f"shard {number}: its newest snapshot holds nothing of this challenger yet. Let "
+            "the daemon run with it first"
+        )
+    yield f"shard {number}, the last {events:,} events of {figures.sequence:,}"
+    yield f"  {'':<22}{'champion':>14}{'challenger':>14}"
+    raised = (
+        counts[True, False] + counts[True, True],
+        counts[False, True] + counts[True, True],
+    )
+    yield f"  {'raised':<22}{raised[0]:>14,}{raised[1]:>14,}"
+    yield f"  {'raised by both':<22}{counts[True, True]:>28,}"
+    both = (figures.champion.ranking, challenger.model.ranking)
+    if all(both):
+        for name in ("auc", "average_precision"):
+            values = "".join(f"{getattr(each, name):>14.4f}" for each in both)
+            yield f"  {name.replace('_', ' '):<22}{values}"
+    else:
+        yield "  no labels yet that would say which is better"

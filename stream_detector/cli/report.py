@@ -15,7 +15,7 @@ from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.base import Source
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
-from stream_detector.evaluation.report_samples import Watch
+from stream_detector.evaluation.report_samples import ReportSamples
 from stream_detector.pipeline import PipelineCore
 from stream_detector.report.analysis import Provenance, analyse
 from stream_detector.report.page import page
@@ -34,8 +34,9 @@ class Report:
         self._config = config
         self._skip = skip
         self._resamples = resamples
-        self._pipeline = PipelineCore(config, state_fingerprint(config))
-        self._watch = Watch(self._pipeline, skip=skip)
+        self._samples = ReportSamples(skip=skip)
+        fingerprint = state_fingerprint(config)
+        self._pipeline = PipelineCore(config, fingerprint, observer=self._samples)
 
     def backtest(self, source: Source, progress: Callable[[int], None]) -> Scored:
         """The back-test, watched; it gives what it would give unwatched."""
@@ -45,7 +46,7 @@ class Report:
             pipeline=self._pipeline,
             keep_alerts=0,
             progress=progress,
-            see=self._watch.see,
+            see=self._samples.see,
         )
 
     def write(self, scored: Scored, data: str, limit: int | None) -> None:
@@ -81,7 +82,7 @@ class Report:
         analysis = analyse(
             self._config,
             scored,
-            self._watch,
+            self._samples,
             provenance,
             skip=self._skip,
             resamples=self._resamples,

@@ -18,7 +18,7 @@ from stream_detector.config.derived.promotion import before_promotion
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.daemon import slices as cuts
-from stream_detector.decoding import Decoder, LabelDecoder
+from stream_detector.decoding import TopicDecoder
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
@@ -60,11 +60,7 @@ class Shard:
         self._config = config
         self._metrics = metrics
         self.configuration = state_fingerprint(config)
-        self._decoder = Decoder(config, FieldPlan.of(config))
-        self._labels_topic = config.kafka.labels if config.kafka is not None else None
-        self._label_decoder: Decoder | LabelDecoder = self._decoder
-        if config.labels is not None and self._labels_topic is not None:
-            self._label_decoder = LabelDecoder(config.labels, FieldPlan.of(config))
+        self._decoder = TopicDecoder(config, FieldPlan.of(config))
         step_ms = int(config.event.max_step * 1000)
         self.merger = Merger(record_steps=True, max_step_ms=step_ms)
         self.pipeline = PipelineCore(config, self.configuration, metrics.stage)
@@ -117,9 +113,7 @@ class Shard:
     def take_in(self, fetched: Fetched) -> None:
         """Decode records and let them wait for their turn."""
         with self._metrics.stage("decode"):
-            of_labels = fetched.source.topic == self._labels_topic
-            decoder = self._label_decoder if of_labels else self._decoder
-            batch = decoder.decode(fetched.source, fetched.records)
+            batch = self._decoder.decode(fetched.source, fetched.records)
         self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
         self.merger.push(batch)
 

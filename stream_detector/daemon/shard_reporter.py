@@ -13,8 +13,9 @@ from stream_detector.alerts import iso_time
 from stream_detector.daemon.shard import Shard
 from stream_detector.drift import DriftEvent
 from stream_detector.events import TopicPartition
-from stream_detector.labels import Feedback
-from stream_detector.pipeline import BatchResult, ShadowModel
+from stream_detector.labels.feedback import Ranking
+from stream_detector.pipeline import BatchResult, PipelineFigures
+from stream_detector.pipeline.figures import ShadowFigures
 from stream_detector.rejections import RejectionTally
 from stream_detector.stream_time import Shift
 from stream_detector.telemetry.label_metrics import RankingMetrics
@@ -46,22 +47,19 @@ class ShardReporter:
     def begin(self, shard: Shard) -> None:
         """Take a restored shard's totals as counted: they are of before this process."""
         self._metrics.begin_shard(shard.number)
-        pipeline = shard.pipeline
-        self._increase(shard, "chunks", pipeline.chunks)
-        self._increase(shard, "learned", pipeline.rows_learned)
-        self._increase(shard, "refused", getattr(pipeline.detector, "rows_refused", 0))
-        self._increase(shard, "labels", pipeline.labels.taken)
-        self._increase(shard, "unmatched", pipeline.labels.unmatched)
-        for key, evicted in pipeline.features.keys_evicted.items():
+        figures = shard.pipeline.figures()
+        self._increase(shard, "labels", figures.labels_taken)
+        self._increase(shard, "unmatched", figures.labels_unmatched)
+        for key, evicted in figures.features.keys_evicted.items():
             self._increase(shard, f"evicted {key}", evicted)
-        if pipeline.labels.feedback is not None:
-            for case, events in pipeline.labels.feedback.cases.items():
-                self._growth(shard, f"labelled {case}", events)
-        for source in shard.merger.sources:
+        for case, events in figures.champion.cases.items():
+            self._growth(shard, f"labelled {case}", events)
+        sources = shard.merger.sources
+        for source in sources:
             self._metrics.add_lost_records(source, 0)
-        self._metrics.add_events(dict.fromkeys(shard.merger.sources, 0))
-        self._metrics.add_reasons({group.name: 0 for group in pipeline.features.groups})
-        for on, feature in pipeline.champion.watched:
+        self._metrics.add_events(dict.fromkeys(sources, 0))
+        self._metrics.add_reasons(dict.fromkeys(figures.features.groups, 0))
+        for on, feature in figures.champion.watched:
             self._metrics.add_drift(on, feature or "", 0)
         for direction in ("forward", "back"):
             self._metrics.add_time_shift(direction, 0)
@@ -82,16 +80,8 @@ class ShardReporter:
         self._observe_changes(shard, outcome.changes)
         self._observe_shifts(shard, outcome.shifts)
         self._metrics.add_reasons(Counter(outcome.reasons))
-        pipeline = shard.pipeline
-        chunks = self._increase(shard, "chunks", pipeline.chunks)
-        if chunks:
-            refused = getattr(pipeline.detector, "rows_refused", 0)
-            self._metrics.add_learning(
-                shard.number,
-                chunks,
-                self._increase(shard, "learned", pipeline.rows_learned),
-                self._increase(shard, "refused", refused),
-            )
+        if outcome.chunks:
+            self._metrics.add_learning(shard.number, outcome.chunks, outcome.rows_learned, 0)
 
     def _observe_changes(self, shard: Shard, changes: Sequence[DriftEvent]) -> None:
         """Count drifts; one line a minute for each watch, however much is in motion."""
@@ -196,47 +186,42 @@ class ShardReporter:
             self._metrics.set_buffered(source, shard.merger.waiting(source))
 
     def observe_state(self, shard: Shard) -> None:
-        """Set what a shard holds: its threshold, and the keys of its windows."""
-        number, pipeline = shard.number, shard.pipeline
-        threshold = pipeline.threshold
-        self._metrics.set_threshold(number, threshold.value, threshold.share)
-        self._metrics.set_watermark(number, pipeline.watermark_ms / 1000)
-        groups = {group.name: group.columns for group in pipeline.features.groups}
-        scaler = pipeline.scaler
-        moments = (scaler.count, scaler.mean, scaler.deviation)
-        self._recent.observe_shard(number, threshold.value, groups, moments)
-        if pipeline.labels.feedback is not None:
-            self._observe_labels(shard, pipeline.labels.feedback)
-        if pipeline.challenge is not None:
-            self._observe_challenge(shard, pipeline.challenge)
-        for key, held in pipeline.features.keys_held.items():
+        """Set what a shard holds: its threshold, what labels say, and the keys of its windows."""
+        number, figures = shard.number, shard.pipeline.figures()
+        champion, features = figures.champion, figures.features
+        self._metrics.set_threshold(number, champion.threshold, champion.alert_share)
+        self._metrics.set_watermark(number, figures.watermark_ms / 1000)
+        self._recent.observe_shard(number, champion.threshold, features.groups, features.moments)
+        self._observe_labels(shard, figures)
+        if figures.challenger is not None:
+            self._observe_challenger(shard, figures.challenger)
+        for key, held in features.keys_held.items():
             self._metrics.set_keys(number, key, held)
-        for (key, state), held in pipeline.features.risk_events.items():
+        for (key, state), held in features.risk_events.items():
             self._metrics.labels.set_risk_events(number, key, state, held)
-        for key, evicted in pipeline.features.keys_evicted.items():
+        for key, evicted in features.keys_evicted.items():
             count = self._increase(shard, f"evicted {key}", evicted)
             self._metrics.add_evicted_keys(number, key, count)
 
-    def _observe_challenge(self, shard: Shard, challenge: ShadowModel) -> None:
+    def _observe_challenger(self, shard: Shard, figures: ShadowFigures) -> None:
         number, metrics = shard.number, self._metrics.challenger
-        metrics.set_threshold(number, challenge.model.threshold.value)
-        for decision, events in challenge.decisions.items():
+        metrics.set_threshold(number, figures.model.threshold)
+        for decision, events in figures.decisions.items():
             metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
-        if challenge.feedback is not None:
-            _observe_ranking(number, metrics.ranking, challenge.feedback)
+        _observe_ranking(number, metrics.ranking, figures.model.ranking)
 
-    def _observe_labels(self, shard: Shard, feedback: Feedback) -> None:
-        number, pipeline = shard.number, shard.pipeline
-        pending = pipeline.labels.pending
-        waiting = feedback.waiting if pending is None else pending.waiting
-        self._metrics.labels.set_waiting(number, waiting)
-        taken = self._increase(shard, "labels", pipeline.labels.taken)
-        unmatched = self._increase(shard, "unmatched", pipeline.labels.unmatched)
-        self._metrics.labels.add(number, taken - unmatched, unmatched)
-        for case, events in feedback.cases.items():
+    def _observe_labels(self, shard: Shard, figures: PipelineFigures) -> None:
+        if figures.labels_waiting is None:
+            return
+        number, metrics = shard.number, self._metrics.labels
+        metrics.set_waiting(number, figures.labels_waiting)
+        taken = self._increase(shard, "labels", figures.labels_taken)
+        unmatched = self._increase(shard, "unmatched", figures.labels_unmatched)
+        metrics.add(number, taken - unmatched, unmatched)
+        for case, events in figures.champion.cases.items():
             increase = self._growth(shard, f"labelled {case}", events)
-            self._metrics.labels.add_labelled(number, *case, increase)
-        _observe_ranking(number, self._metrics.labels.ranking, feedback)
+            metrics.add_labelled(number, *case, increase)
+        _observe_ranking(number, metrics.ranking, figures.champion.ranking)
 
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""
@@ -255,6 +240,6 @@ class ShardReporter:
         return max(total - before, 0)
 
 
-def _observe_ranking(shard: int, metrics: RankingMetrics, feedback: Feedback) -> None:
-    if (figures := feedback.figures()) is not None:
-        metrics.set(shard, figures.auc, figures.average_precision, figures.precision_at)
+def _observe_ranking(shard: int, metrics: RankingMetrics, ranking: Ranking | None) -> None:
+    if ranking is not None:
+        metrics.set(shard, ranking.auc, ranking.average_precision, ranking.precision_at)

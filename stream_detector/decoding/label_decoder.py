@@ -44,7 +44,7 @@ class LabelDecoder:
         self._decode = msgspec.json.Decoder(_Message).decode
 
     def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
-        """Rows with ``event_id``, ``time_ms`` and ``label``; all else missing."""
+        """Rows with ``is_label``, ``event_id``, ``time_ms`` and ``label``; all else missing."""
         count = len(records)
         ids: list[str | None] = []
         rejections: list[Rejection | None] = []
@@ -76,6 +76,7 @@ class LabelDecoder:
             numeric=np.full((count, len(self._plan.numeric)), np.nan),
             text=tuple(nothing for _ in self._plan.text),
             label=labels,
+            is_label=np.ones(count, dtype=bool),
         )
 
     def _label(self, value: Any) -> float:

@@ -1,16 +1,16 @@
 """A file's features computed once, so that many detectors can be run over the same rows.
 
 Features and scaling do not depend on the detector. They cost more than most detectors do, so the
-raw features go into a temporary file, and each trial is the very pipeline of ``run`` with its
-extractor replaced by that file. `tests/test_tune.py` holds both to the same bits.
+raw features go into a temporary file, and each trial is the very pipeline of ``run``, which takes
+them from that file instead of extracting them. `tests/test_tune.py` holds both to the same bits.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,8 +27,7 @@ from stream_detector.events import (
     TopicPartition,
     object_column,
 )
-from stream_detector.features import FeatureExtractor
-from stream_detector.pipeline import PipelineCore
+from stream_detector.pipeline import BeforeScoring, PipelineCore
 
 _BATCH = 5000
 _SOURCE = TopicPartition("replay", 0)
@@ -53,49 +52,26 @@ class Recording:
         return len(self.features)
 
 
-class _Recorder:
-    """An extractor that writes down what it extracts."""
+class _FeatureWriter:
+    """An observer that writes down the features that it sees."""
 
-    def __init__(self, extractor: FeatureExtractor, file: IO[bytes]) -> None:
-        self._extractor = extractor
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.names = extractor.names
 
-    def extract(self, batch: EventBatch) -> Float64:
-        features = self._extractor.extract(batch)
-        self._file.write(features.tobytes())
-        return features
-
-    def take_labels(self, now_ms: int) -> None:
-        self._extractor.take_labels(now_ms)
-
-    def go_back(self, mark_ms: int) -> None:
-        self._extractor.go_back(mark_ms)
-
-    def end_chunk(self) -> None:
-        self._extractor.end_chunk()
+    def observe(self, events: BeforeScoring) -> None:
+        self._file.write(events.features.tobytes())
 
 
-class _Stored:
-    """An extractor that gives back what was written down, in the same order."""
+class _StoredFeatures:
+    """Gives back what was written down, in the same order."""
 
-    def __init__(self, names: Sequence[str], features: Float64) -> None:
-        self.names = names
+    def __init__(self, features: Float64) -> None:
         self._features = features
         self._next = 0
 
     def extract(self, batch: EventBatch) -> Float64:
         start, self._next = self._next, self._next + len(batch)
         return np.array(self._features[start : self._next])
-
-    def take_labels(self, now_ms: int) -> None:
-        """Whatever they tell stands in the features already."""
-
-    def go_back(self, mark_ms: int) -> None:
-        """As above."""
-
-    def end_chunk(self) -> None:
-        """Nothing to forget."""
 
 
 def record(
@@ -114,12 +90,10 @@ def record(
         progress: called with the number of events so far.
     """
     quiet = _without_alerts(config)
-    pipeline = PipelineCore(quiet, state_fingerprint(quiet))
-    recorder = _Recorder(pipeline.features, file)
-    pipeline.features = cast("FeatureExtractor", recorder)
+    pipeline = PipelineCore(quiet, state_fingerprint(quiet), observer=_FeatureWriter(file))
     scored = backtest(quiet, source, pipeline=pipeline, keep_alerts=0, progress=progress)
     file.flush()
-    shape = (len(scored.scores), len(recorder.names))
+    shape = (len(scored.scores), len(pipeline.features.names))
     features = np.memmap(file, np.float64, "r", shape=shape) if shape[0] else np.empty(shape)
     return Recording(quiet, features, scored)
 
@@ -145,9 +119,8 @@ def replay(
         (stop,) float64; None where it was given up.
     """
     config = recording.config.model_copy(update={"detector": detector})
-    pipeline = PipelineCore(config, state_fingerprint(config))
-    stored = _Stored(pipeline.features.names, recording.features)
-    pipeline.features = cast("FeatureExtractor", stored)
+    stored = _StoredFeatures(recording.features)
+    pipeline = PipelineCore(config, state_fingerprint(config), extract=stored.extract)
     scores = np.empty(stop)
     scored = recording.scored
     for start in range(0, stop, _BATCH):

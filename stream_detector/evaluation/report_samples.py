@@ -6,7 +6,7 @@ import heapq
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,8 +14,7 @@ import numpy as np
 from stream_detector.drift import DriftEvent
 from stream_detector.evaluation.feature_samples import FeatureSamples
 from stream_detector.events import EventBatch, Float64, Int64
-from stream_detector.features import FeatureExtractor
-from stream_detector.pipeline import BatchResult, PipelineCore
+from stream_detector.pipeline import BatchResult, BeforeScoring
 
 TOP_ALERTS = 20
 _SETTLING_EVENTS = 10_000
@@ -44,70 +43,52 @@ class SeenAlert:
         return self.score_scale, body["rarity"], body["score"], -body["receipt"]["sequence"]
 
 
-class Watch:
-    """Looks at a back-test from within, and changes nothing.
+class ReportSamples:
+    """An observer of a back-test: keeps what a report shows beside scores and labels.
 
     State, bounded but for twelve bytes a chunk: samples of the features, the rarest alerts,
     counts by feature of what the alerts give as their first reason, each change of the threshold.
 
     Attributes:
-        samples: of the features.
+        features: samples of them.
         changes: the first drifts that the section `drift` has found, each with the number of events
             at the end of its batch.
         reasons: by feature, how often it was an alert's first reason: [label 0, 1, unknown].
     """
 
-    def __init__(self, pipeline: PipelineCore, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
-        """Watch ``pipeline``, which has seen nothing yet."""
-        self.samples = FeatureSamples(skip)
+    def __init__(self, *, skip: int = 0, top: int = TOP_ALERTS) -> None:
+        """Begin with a stream's first event.
+
+        Args:
+            skip: first events that are left out of the samples, and whose alerts rank last.
+            top: how many of the rarest alerts to keep.
+        """
+        self.features = FeatureSamples(skip)
         self.changes: list[tuple[int, DriftEvent]] = []
         self.reasons: dict[str, list[int]] = {}
         self._skip = skip
         self._top = top
         self._best: list[tuple[tuple[int, float, float, int], SeenAlert]] = []
-        self._pipeline = pipeline
-        self._extractor = pipeline.features
+        self._events = 0
         self._changed_at = array("q")
         self._thresholds = array("d")
         self._score_scales: list[tuple[int, int]] = [(0, 0)]
-        # As `replay` does: the pipeline takes whatever extracts.
-        pipeline.features = cast("FeatureExtractor", self)
 
-    @property
-    def features(self) -> FeatureExtractor:
-        """The pipeline's own extractor."""
-        return self._extractor
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the columns, as the pipeline wants to know them."""
-        return list(self._extractor.names)
-
-    def extract(self, batch: EventBatch) -> Float64:
-        """Features of events that are scored next, by the state as it is now."""
-        features = self._extractor.extract(batch)
-        self.samples.add(features)
-        at, threshold = self._pipeline.sequence, self._pipeline.threshold.value
-        if not self._thresholds or self._thresholds[-1] != threshold:
+    def observe(self, events: BeforeScoring) -> None:
+        """Features of events that are scored next, threshold and scale that they meet."""
+        self.features.add(events.features)
+        at = events.sequence
+        self._events = at + len(events.features)
+        if not self._thresholds or self._thresholds[-1] != events.threshold:
             self._changed_at.append(at)
-            self._thresholds.append(threshold)
-        score_scale = self._pipeline.detector.score_scale
-        if score_scale != self._score_scales[-1][1]:
-            self._score_scales.append((at, score_scale))
-        return features
-
-    def take_labels(self, now_ms: int) -> None:
-        """Labels that have become known, as the pipeline hands them on."""
-        self._extractor.take_labels(now_ms)
-
-    def end_chunk(self) -> None:
-        """A full chunk, as the pipeline tells it."""
-        self._extractor.end_chunk()
+            self._thresholds.append(events.threshold)
+        if events.score_scale != self._score_scales[-1][1]:
+            self._score_scales.append((at, events.score_scale))
 
     def see(self, batch: EventBatch, outcome: BatchResult) -> None:
         """Take in what was made of a batch."""
         room = _MAX_CHANGES - len(self.changes)
-        self.changes += [(self._pipeline.sequence, change) for change in outcome.changes[:room]]
+        self.changes += [(self._events, change) for change in outcome.changes[:room]]
         if not outcome.alerts:
             return
         rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from stream_detector.config.models.config import LabelsConfig
 from stream_detector.events import Float64, Int64, State
-from stream_detector.labels.gate import Gate
-from stream_detector.labels.waiting import DelayQueue
+from stream_detector.labels.scored_events import ScoredEvents
+from stream_detector.labels.waiting_rows import WaitingRows
 
 JUDGED_ROWS = 20_000
 """Labelled rows that the figures are made of: at 4 % kept, the last half million events."""
@@ -23,7 +23,7 @@ Case = tuple[bool, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Ranking:
     """Ranking quality of the latest labelled scores; each between 0 and 1.
 
     Attributes:
@@ -50,15 +50,13 @@ class Feedback:
 
     def __init__(self, labels: LabelsConfig, seed: int) -> None:
         """``seed``: of the choice by chance."""
-        self._absent = 0.0 if labels.absent == "normal" else np.nan
-        self._gate = Gate(labels.keep_first, labels.keep_top, labels.keep_random, seed)
         kept: dict[str, tuple[type, int]] = {
             "score": (np.float64, 0),
             "raised": (np.bool_, 0),
             "weight": (np.float64, 0),
             "regime": (np.int64, 0),
         }
-        self._queue = DelayQueue(labels.delay, labels.max_waiting, kept)
+        self._rows = WaitingRows(labels, seed, kept)
         self._judged = np.empty((0, 3))  # score, label, weight; oldest first
         self._score_scale = 0
         self.cases: dict[Case, float] = {
@@ -68,63 +66,39 @@ class Feedback:
     @property
     def waiting(self) -> int:
         """Rows that wait now."""
-        return self._queue.waiting
+        return self._rows.waiting
 
-    def offer(
-        self,
-        times_ms: Int64,
-        ids: Int64,
-        labels: Float64,
-        scores: Float64,
-        raised: NDArray[np.bool_],
-        sequence: int,
-        score_scale: int = 0,
-    ) -> None:
-        """Let the rows of a full chunk wait that tell something.
-
-        Args:
-            times_ms: (events,) event times.
-            ids: (events,) identities of the events.
-            labels: (events,) 1, 0 or NaN, of which nothing is used before its time.
-            scores: (events,) as given on arrival.
-            raised: (events,) which were over the threshold.
-            sequence: number of the first event.
-            score_scale: which model gave the scores; those of another one are on another scale.
-        """
-        if score_scale != self._score_scale:
-            self._score_scale, self._judged = score_scale, self._judged[:0]
-        weights = self._gate.weigh(scores, sequence)
-        weights[raised] = 1.0
-        rows = np.flatnonzero(weights)
-        columns = {"score": scores[rows], "raised": raised[rows], "weight": weights[rows]}
-        columns["regime"] = np.full(len(rows), score_scale)
-        self._queue.add(times_ms[rows], ids[rows], labels[rows], columns)
+    def offer(self, events: ScoredEvents) -> None:
+        """Let those of a full chunk's events wait that tell something."""
+        if events.score_scale != self._score_scale:
+            self._score_scale, self._judged = events.score_scale, self._judged[:0]
+        weights = self._rows.weigh(events)
+        weights[events.raised] = 1.0
+        scale = np.full(len(events), events.score_scale)
+        columns = {"score": events.scores, "raised": events.raised, "weight": weights}
+        self._rows.add(events, weights, {**columns, "regime": scale})
 
     def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Labels of waiting rows, by identity; which of them found theirs."""
-        return self._queue.set_labels(ids, labels)
+        return self._rows.set_labels(ids, labels)
 
     def judge(self, now_ms: int) -> None:
         """Take the rows whose delay is over at ``now_ms`` of event time into the figures."""
-        due = self._queue.mature(now_ms)
-        labels: Float64 = due["label"].astype(np.float64)
-        labels[np.isnan(labels)] = self._absent
-        known = np.flatnonzero(~np.isnan(labels))
-        if not len(known):
+        due = self._rows.mature(now_ms)
+        if not len(due["label"]):
             return
-        anomalous, weights = labels[known] > 0, due["weight"][known]
-        raised = due["raised"][known]
+        anomalous, weights, raised = due["label"] > 0, due["weight"], due["raised"]
         for case in self.cases:
             self.cases[case] += float(weights[(anomalous == case[0]) & (raised == case[1])].sum())
-        rows = np.column_stack([due["score"][known], anomalous, weights])
-        rows = rows[due["regime"][known] == self._score_scale]
+        rows = np.column_stack([due["score"], anomalous, weights])
+        rows = rows[due["regime"] == self._score_scale]
         self._judged = np.concatenate([self._judged, rows])[-JUDGED_ROWS:]
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""
-        self._queue.go_back(mark_ms)
+        self._rows.go_back(mark_ms)
 
-    def figures(self) -> Figures | None:
+    def figures(self) -> Ranking | None:
         """Return the figures of the last labelled rows; None until both classes are among them."""
         scores, anomalous, weights = self._judged.T
         order = np.argsort(-scores, kind="stable")
@@ -140,13 +114,13 @@ class Feedback:
         auc = float(np.sum(steps * (recall + np.concatenate([[0.0], recall[:-1]])) / 2))
         precision = hits / (hits + false)
         average = float(np.sum(np.diff(recall, prepend=0.0) * precision))
-        return Figures(auc, average, {k: _precision(hits, false, k) for k in PRECISION_AT})
+        return Ranking(auc, average, {k: _precision(hits, false, k) for k in PRECISION_AT})
 
     def state(self) -> State:
         """The rows that wait, those judged, the sums."""
         cases = [self.cases[case] for case in sorted(self.cases)]
         return {
-            "waiting": self._queue.state(),
+            "waiting": self._rows.state(),
             "judged": self._judged.copy(),
             "regime": self._score_scale,
             "cases": np.array(cases),
@@ -154,7 +128,7 @@ class Feedback:
 
     def restore(self, state: State) -> None:
         """Take ``state`` in. Raises ``StateMismatchError`` where it does not fit."""
-        self._queue.restore(state["waiting"])
+        self._rows.restore(state["waiting"])
         self._judged = np.array(state["judged"], dtype=np.float64).reshape(-1, 3)
         self._score_scale = int(state["regime"])
         sums = np.array(state["cases"], dtype=np.float64).tolist()

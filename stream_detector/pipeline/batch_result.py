@@ -29,6 +29,8 @@ class BatchResult:
         suppressed: alerts held back.
         changes: drifts found.
         shifts: where the watermark was set to what most events say.
+        chunks: chunks that became full.
+        rows_learned: events in them that were learnt without labels.
         challenger_scores: the challenger's, (events,) of each chunk that became full.
     """
 
@@ -42,7 +44,19 @@ class BatchResult:
     suppressed: int = 0
     changes: list[DriftEvent] = field(default_factory=list)
     shifts: list[Shift] = field(default_factory=list)
+    chunks: int = 0
+    rows_learned: int = 0
     challenger_scores: list[Float64] = field(default_factory=list)
+
+    def add_alert(self, made: tuple[Outgoing, str, list[str]] | None) -> None:
+        """Take in what ``AlertWriter.write`` gave; None was held back."""
+        if made is None:
+            self.suppressed += 1
+            return
+        message, severity, reasons = made
+        self.alerts.append(message)
+        self.severities.append(severity)
+        self.reasons += reasons
 
     def put_aside(self, batch: EventBatch, rows: NDArray[np.intp], detector: str) -> None:
         """Make dead letters of the rejected ``rows`` of a batch; ``detector``: its name."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detectors.base import Rows
-from stream_detector.events import State
+from stream_detector.events import Float64, Int64, State
+from stream_detector.labels import ScoredEvents
 
 EARLY_EVENTS = 2048
 EARLY_CHUNK = 32
@@ -33,6 +34,30 @@ class Chunk:
         self.times_ms = np.zeros(size, dtype=np.int64)
         self.labels = np.full(size, np.nan)
         self.ids = np.zeros(size, dtype=np.int64)
+
+    def scored(self, first: int, score_scale: int) -> ScoredEvents:
+        """The full chunk as the champion scored it.
+
+        Args:
+            first: number of its first event in the stream.
+            score_scale: that the scores are on.
+        """
+        return ScoredEvents(
+            first, self.times_ms, self.ids, self.labels, self.scores, self.raised, score_scale
+        )
+
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Labels of events in it, by identity; which of them found theirs."""
+        found = np.zeros(len(ids), dtype=bool)
+        for place, (identity, label) in enumerate(zip(ids.tolist(), labels.tolist(), strict=True)):
+            rows = np.flatnonzero(self.ids[: self.filled] == identity)
+            self.labels[rows] = label
+            found[place] = len(rows) > 0
+        return found
+
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``."""
+        np.minimum(self.times_ms, mark_ms, out=self.times_ms)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Every column by name: what a snapshot keeps of the rows filled."""

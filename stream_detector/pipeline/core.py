@@ -7,9 +7,8 @@ result does not depend on how polls cut the stream, and no event is learnt befor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,19 @@ from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.batch_result import BatchResult
 from stream_detector.pipeline.chunk import EARLY_CHUNK, Chunk, chunk_size
-from stream_detector.pipeline.late_labels import LateLabels, rows_of_topic
+from stream_detector.pipeline.figures import FeatureFigures, PipelineFigures
+from stream_detector.pipeline.late_labels import LateLabels
 from stream_detector.pipeline.model import Model
+from stream_detector.pipeline.observer import BeforeScoring, Observer
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.pipeline.shadow_model import ShadowModel
 from stream_detector.pipeline.stage import Stage, untimed
+from stream_detector.pipeline.stretches import stretches
 from stream_detector.scaling import RunningScaler
 from stream_detector.stream_time import Shift
 from stream_detector.threshold import AlertPace, AlertThreshold
+
+Extract = Callable[[EventBatch], Float64]
 
 
 class PipelineCore:
@@ -46,7 +50,14 @@ class PipelineCore:
     """
 
     def __init__(
-        self, config: Config, fingerprint: str, stage: Stage = untimed, *, by_id: bool = False
+        self,
+        config: Config,
+        fingerprint: str,
+        stage: Stage = untimed,
+        *,
+        by_id: bool = False,
+        extract: Extract | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Build the stages.
 
@@ -55,25 +66,30 @@ class PipelineCore:
             fingerprint: of the parts of it that shape state; stands in every alert.
             stage: gives a context manager that times a named stage.
             by_id: remember ids, since labels come by them, as they do with `kafka.labels`.
+            extract: gives raw features known from before; the state is not to be kept then.
+            observer: looks on.
         """
         self._config = config
         self._stage = stage
         self.plan = FieldPlan.of(config)
-        self._labels_topic = config.kafka.labels if config.kafka is not None else None
-        self._by_id = by_id or self._labels_topic is not None
+        self._by_id = by_id or config.labels_have_topic
         self.features = FeatureExtractor(config, self.plan, by_id=self._by_id)
         self._calendar = self.features.calendar
+        self._extract = extract or self.features.extract
+        self._observer = observer
         width = len(self.features.names)
         self.scaler = RunningScaler(width)
-        self.champion = Model(config.detector, config.threshold, config.drift, self.features.names)
+        self.champion = Model(
+            config.detector, config.threshold, config.drift, self.features.names, config.labels
+        )
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self.explains = True
         self.challenge: ShadowModel | None = None
-        models = [self.champion]
+        self._models = [self.champion]
         if config.challenger is not None:
             self.challenge = ShadowModel(config.challenger, config, self.features.names)
-            models.append(self.challenge.model)
-        learnt = any(model.uses_labels for model in models)
+            self._models.append(self.challenge.model)
+        learnt = any(model.uses_labels for model in self._models)
         self.labels = LateLabels(config.labels, width, config.detector.seed, learnt=learnt)
         self.sequence = 0
         self.chunks = 0
@@ -85,12 +101,12 @@ class PipelineCore:
 
     @property
     def detector(self) -> Detector:
-        """The one that alerts."""
+        """The champion's, whose scores raise alerts."""
         return self.champion.detector
 
     @property
     def threshold(self) -> AlertThreshold:
-        """Of its scores."""
+        """The champion's."""
         return self.champion.threshold
 
     @property
@@ -116,8 +132,7 @@ class PipelineCore:
         """
         count = len(batch)
         outcome = BatchResult(np.full(count, np.nan), np.zeros(count, dtype=bool))
-        of_labels = rows_of_topic(batch, self._labels_topic)
-        shifts = self._order.judge(batch, of_labels)
+        shifts = self._order.judge(batch)
         outcome.shifts += shifts
         if not (accepted := batch.rejection == None).all():  # noqa: E711 - elementwise
             outcome.put_aside(batch, np.flatnonzero(~accepted), self._config.name)
@@ -125,16 +140,13 @@ class PipelineCore:
             events = batch.take(rows)
         else:
             rows, events = np.arange(count), batch
-        start = 0
-        for shift in shifts:
-            stop = int(np.searchsorted(rows, shift.row))
-            stretch = slice(start, stop)
-            self._process_mixed(events.take(stretch), rows[stretch], of_labels, outcome)
-            self._shift(shift)
-            start = stop
-        if start:
-            events, rows = events.take(slice(start, None)), rows[start:]
-        self._process_mixed(events, rows, of_labels, outcome)
+        for part in stretches(events, rows, shifts):
+            if isinstance(part, Shift):
+                self._shift(part)
+            elif part.is_label:
+                self.take_labels(part.events.event_id.tolist(), part.events.label)
+            else:
+                self._process_events(part.events, part.rows, outcome)
         return outcome
 
     def _shift(self, shift: Shift) -> None:
@@ -149,9 +161,9 @@ class PipelineCore:
         self.features.go_back(mark_ms)
         self.labels.go_back(mark_ms)
         self._writer.go_back(mark_ms)
-        if self.challenge is not None and self.challenge.feedback is not None:
-            self.challenge.feedback.go_back(mark_ms)
-        np.minimum(self._chunk.times_ms, mark_ms, out=self._chunk.times_ms)
+        for model in self._models:
+            model.go_back(mark_ms)
+        self._chunk.go_back(mark_ms)
 
     def _process_events(
         self, events: EventBatch, rows: NDArray[np.intp], outcome: BatchResult
@@ -162,36 +174,14 @@ class PipelineCore:
             self._advance(events.take(slice(start, stop)), rows[start:stop], outcome)
             start = stop
 
-    def _process_mixed(
-        self,
-        events: EventBatch,
-        rows: NDArray[np.intp],
-        of_labels: NDArray[np.bool_] | None,
-        outcome: BatchResult,
-    ) -> None:
-        """Events and labels in turn, each stretch of one kind as a whole."""
-        if of_labels is None:
-            self._process_events(events, rows, outcome)
-            return
-        of_labels = of_labels[rows]
-        bounds = np.flatnonzero(np.diff(of_labels)) + 1
-        for start, stop in pairwise([0, *bounds.tolist(), len(events)]):
-            if start == stop:
-                continue
-            stretch = events.take(slice(start, stop))
-            if of_labels[start]:
-                self.take_labels(stretch.event_id.tolist(), stretch.label)
-            else:
-                self._process_events(stretch, rows[start:stop], outcome)
-
     def take_labels(self, event_ids: Sequence[str | None], labels: Float64) -> None:
         """Take in (labels,) 1 or 0 of earlier events: of the chunk in hand, waiting, learnt."""
         ids = identities(event_ids)
         found = self.features.set_labels(ids, labels)
-        found |= self.labels.set(ids, labels, self._chunk)
-        found |= self.champion.correct(ids, labels)
-        if self.challenge is not None:
-            found |= self.challenge.set_labels(ids, labels)
+        found |= self._chunk.set_labels(ids, labels)
+        found |= self.labels.set_labels(ids, labels)
+        for model in self._models:
+            found |= model.set_labels(ids, labels)
         self.labels.count(found)
 
     def _advance(
@@ -201,7 +191,11 @@ class PipelineCore:
         chunk = self._chunk
         first, last = chunk.filled, chunk.filled + len(events)
         with self._stage("features"):
-            raw = self.features.extract(events)
+            raw = self._extract(events)
+        if self._observer is not None:
+            self._observer.observe(
+                BeforeScoring(self.sequence, raw, self.threshold.value, self.detector.score_scale)
+            )
         with self._stage("scale"):
             imputed = self.scaler.impute(self._calendar.scored(raw))
             chunk.raw[first:last] = raw
@@ -247,12 +241,7 @@ class PipelineCore:
         made = self._writer.write(
             scored, self.detector, self.scaler, self.threshold, explains=self.explains
         )
-        if made is None:
-            outcome.suppressed += 1
-        else:
-            outcome.alerts.append(made[0])
-            outcome.severities.append(made[1])
-            outcome.reasons.extend(made[2])
+        outcome.add_alert(made)
 
     def _learn(self, outcome: BatchResult, now_ms: int) -> None:
         """Learn the full chunk and begin the next. ``now_ms``: watermark after its last event.
@@ -267,37 +256,47 @@ class PipelineCore:
         if learns:
             scaler.learn(raw)
             self.rows_learned += chunk.size
+            outcome.rows_learned += chunk.size
         features = scaler.impute(raw)
         pace, self._gaps_ms = AlertPace(now_ms, self._gaps_ms), 0
-        labelled, labels = self.labels.exchange(
-            chunk, features, scaler, first_row, now_ms, champion.score_scale
-        )
-        score_scale = champion.score_scale
-        changes = champion.watch(features, chunk.scores, labelled, labels)
+        events = chunk.scored(first_row, champion.score_scale)
+        labelled = self.labels.exchange(events, features, scaler, now_ms)
+        changes, kept = champion.review(events, features, labelled, now_ms)
         outcome.changes += changes
-        kept = champion.answer(changes, self.sequence)
         if kept is not None and learns:
             scaler.forget(kept)
             if kept == 0:  # a model begins anew, and with what it learns first
                 scaler.learn(raw)
                 features = scaler.impute(raw)
         rows = Rows(features, scaler.standardise(features)) if learns else None
-        if rows is not None:
-            champion.learn(rows, self.sequence)
-        champion.learn_labels(labelled, labels, self.sequence)
-        champion.learn_threshold(chunk.scores, chunk.raised, pace, score_scale, self.sequence)
+        champion.learn(events, rows, labelled, pace)
         if self.challenge is not None:
-            known = (labelled, labels)
-            outcome.challenger_scores.append(
-                self.challenge.learn(chunk, rows, known, self.sequence, pace)
-            )
+            scores = self.challenge.learn(chunk, events, rows, labelled, pace)
+            outcome.challenger_scores.append(scores)
         self.features.take_labels(now_ms)
         self.features.end_chunk()
         self.chunks += 1
+        outcome.chunks += 1
         self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
         age = self.sequence - champion.began
         size = chunk_size(age, self._config.processing.chunk_size)
         self._chunk = Chunk(size, chunk.raw.shape[1])
+
+    def figures(self) -> PipelineFigures:
+        """What is looked at from outside, as of now."""
+        champion, waiting = self.champion.figures(), self.labels.waiting
+        return PipelineFigures(
+            sequence=self.sequence,
+            chunks=self.chunks,
+            rows_learned=self.rows_learned,
+            watermark_ms=self.watermark_ms,
+            champion=champion,
+            challenger=self.challenge.figures() if self.challenge is not None else None,
+            features=FeatureFigures.of(self.features, self.scaler),
+            labels_waiting=champion.judged_waiting if waiting is None else waiting,
+            labels_taken=self.labels.taken,
+            labels_unmatched=self.labels.unmatched,
+        )
 
     def state(self) -> State:
         """Everything that processing has changed, the chunk in hand included."""
@@ -314,7 +313,10 @@ class PipelineCore:
             "scaler": self.scaler.state(),
             **self.champion.state(),
             "alerts": self._writer.state(),
-            **self.labels.state(),
+            "pending": self.labels.state(),
+            "feedback": self.champion.feedback_state(),
+            "labels_taken": self.labels.taken,
+            "labels_unmatched": self.labels.unmatched,
             "challenger": self.challenge.state() if self.challenge else None,
         }
 

@@ -10,11 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models.config import DetectorConfig, DriftConfig, ThresholdConfig
+from stream_detector.config.models.config import (
+    DetectorConfig,
+    DriftConfig,
+    LabelsConfig,
+    ThresholdConfig,
+)
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
 from stream_detector.drift import DriftEvent, DriftWatch
 from stream_detector.events import Float64, Int64, State
+from stream_detector.labels import Feedback, ScoredEvents
+from stream_detector.pipeline.figures import ModelFigures
+from stream_detector.pipeline.late_labels import LabelledRows
 from stream_detector.threshold import AlertPace, AlertThreshold
 
 
@@ -27,6 +35,7 @@ class Model:
         detector: scores and learns.
         threshold: decides.
         watched: what drift is looked for in, and in which feature (None: not in one of them).
+        feedback: what labels say of its scores; None without labels.
         began: events that the stream had when the detector began: 0, unless it came to a running
             stream or was reset.
     """
@@ -37,6 +46,7 @@ class Model:
         threshold: ThresholdConfig,
         drift: Sequence[DriftConfig],
         features: Sequence[str],
+        labels: LabelsConfig | None,
     ) -> None:
         """Build the parts; ``features`` are the names of the columns.
 
@@ -53,6 +63,7 @@ class Model:
         self.watched: list[tuple[str, str | None]] = [
             (each.on, name) for each, names in zip(drift, columns, strict=True) for name in names
         ]
+        self.feedback = Feedback(labels, detector.seed) if labels is not None else None
         self._faster_until = 0
         self._times = 1
         self.began = 0
@@ -73,44 +84,77 @@ class Model:
         low, high = first // block * block, -(-last // block) * block
         return self.detector.score(rows.take(slice(low, high)))[first - low : last - low]
 
-    def correct(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
-        """Other labels for rows learnt; which of them met one that is remembered."""
-        return self.detector.correct(ids, labels)
+    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
+        """Labels of earlier events, learnt or waiting; which met one that is remembered."""
+        found = self.detector.correct(ids, labels)
+        if self.feedback is not None:
+            found |= self.feedback.set_labels(ids, labels)
+        return found
 
-    # --- drift ---
+    def go_back(self, mark_ms: int) -> None:
+        """The watermark was wrong and is ``mark_ms``."""
+        if self.feedback is not None:
+            self.feedback.go_back(mark_ms)
 
-    def watch(
-        self, features: Float64, scores: Float64, labelled: Rows, labels: Float64
-    ) -> list[DriftEvent]:
-        """Look for drift in a full chunk that was not learnt yet.
+    # --- the end of a chunk: review, then learn ---
+
+    def review(
+        self, events: ScoredEvents, features: Float64, labelled: LabelledRows, now_ms: int
+    ) -> tuple[list[DriftEvent], int | None]:
+        """Hold scores to their labels, look for drift in a full chunk and answer what is found.
 
         Args:
-            features: (events, features) of the chunk, finite.
-            scores: (events,) as given on arrival.
+            events: the chunk as this model scored it; nothing of it is learnt yet.
+            features: (events, features) of it, finite.
             labelled: earlier events whose labels are known now.
-            labels: theirs, 1 or 0.
+            now_ms: the stream's watermark at its end.
+
+        Returns:
+            The drifts, and the events whose weight the scaler should keep because of them (None:
+            all; 0 where a model begins anew).
         """
+        if self.feedback is not None:
+            self.feedback.offer(events)
+            self.feedback.judge(now_ms)
+        changes = self._watch(features, events.scores, labelled)
+        return changes, self._answer(changes, events.end)
+
+    def learn(
+        self, events: ScoredEvents, rows: Rows | None, labelled: LabelledRows, pace: AlertPace
+    ) -> None:
+        """Learn a full chunk, what labels have come to, and the threshold.
+
+        Args:
+            events: the chunk as this model scored it.
+            rows: its features as they are to be learnt; None where learning without labels is over.
+            labelled: earlier events whose labels are known now.
+            pace: the stream's time at its end.
+        """
+        repeats = self._times if events.end <= self._faster_until else 1
+        if rows is not None:
+            for _ in range(repeats):
+                self.detector.learn(rows)
+        if self.uses_labels and len(labelled):
+            for _ in range(repeats):
+                self.detector.learn(labelled.rows, labelled.labels)
+        self._learn_threshold(events, pace)
+
+    def _watch(
+        self, features: Float64, scores: Float64, labelled: LabelledRows
+    ) -> list[DriftEvent]:
         changes: list[DriftEvent] = []
         for config, watch in zip(self._drift, self._watches, strict=True):
             if config.on == "inputs":
                 changes += watch.learn(features)
             elif config.on == "score":
                 changes += watch.learn(scores[:, None])
-            elif len(labels):
-                losses = self.detector.losses(labelled, labels)
+            elif len(labelled):
+                losses = self.detector.losses(labelled.rows, labelled.labels)
                 changes += watch.learn(losses[:, None])
         return changes
 
-    def answer(self, changes: Sequence[DriftEvent], sequence: int) -> int | None:
-        """Do what is configured for each change, before the chunk is learnt.
-
-        Args:
-            changes: what was found.
-            sequence: events so far.
-
-        Returns:
-            Events whose weight the scaler should keep; None: all; 0 where a model begins anew.
-        """
+    def _answer(self, changes: Sequence[DriftEvent], sequence: int) -> int | None:
+        """Do what is configured for each change; events that the scaler should keep."""
         kept: int | None = None
         for index in dict.fromkeys(change.watch for change in changes):
             drift = self._drift[index]
@@ -137,43 +181,12 @@ class Model:
         for watch in self._watches:
             watch.restart()  # one jump, one reset: what comes next is the new normal
 
-    # --- learning ---
-
-    def learn(self, rows: Rows, sequence: int) -> None:
-        """Learn a chunk without labels; ``sequence`` counts the events up to its end."""
-        for _ in range(self._repeats(sequence)):
-            self.detector.learn(rows)
-
-    def learn_labels(self, rows: Rows, labels: Float64, sequence: int) -> None:
-        """Learn earlier events whose labels are known now."""
-        if self.uses_labels and len(labels):
-            for _ in range(self._repeats(sequence)):
-                self.detector.learn(rows, labels)
-
-    def _repeats(self, sequence: int) -> int:
-        return self._times if sequence <= self._faster_until else 1
-
-    def learn_threshold(
-        self,
-        scores: Float64,
-        raised: NDArray[np.bool_],
-        pace: AlertPace,
-        score_scale: int,
-        sequence: int,
-    ) -> None:
-        """Learn a chunk's scores; none of another scale than those that are to come.
-
-        Args:
-            scores: (events,) as they were given.
-            raised: (events,) which of them alerted.
-            pace: the stream's time at the chunk's end.
-            score_scale: of the detector then.
-            sequence: events up to the chunk's end.
-        """
-        if self.began == sequence:
+    def _learn_threshold(self, events: ScoredEvents, pace: AlertPace) -> None:
+        """Learn a chunk's scores; none of another scale than those that are to come."""
+        if self.began == events.end:
             return  # another detector gave them
-        self.threshold.learn(scores, raised, pace)
-        if self.score_scale != score_scale:
+        self.threshold.learn(events.scores, events.raised, pace)
+        if self.score_scale != events.score_scale:
             self.threshold.reset()
             for config, watch in zip(self._drift, self._watches, strict=True):
                 if config.on != "inputs":
@@ -181,8 +194,24 @@ class Model:
 
     # --- state ---
 
+    def figures(self) -> ModelFigures:
+        """How it stands."""
+        feedback = self.feedback
+        return ModelFigures(
+            threshold=self.threshold.value,
+            alert_share=self.threshold.share,
+            watched=self.watched,
+            judged_waiting=None if feedback is None else feedback.waiting,
+            cases={} if feedback is None else dict(feedback.cases),
+            ranking=None if feedback is None else feedback.figures(),
+        )
+
+    def feedback_state(self) -> State | None:
+        """What labels say of its scores."""
+        return self.feedback.state() if self.feedback is not None else None
+
     def state(self) -> State:
-        """Everything that learning has changed."""
+        """Everything that learning has changed, without ``feedback_state``."""
         watches = zip(self._drift, self._watches, strict=True)
         return {
             "detector": self.detector.state(),
@@ -199,12 +228,14 @@ class Model:
         }
 
     def restore(self, state: State) -> None:
-        """Continue from ``state``. Raises ``StateMismatchError`` where it does not fit.
+        """Continue from ``state``, ``feedback`` in it. Raises ``StateMismatchError``.
 
         A watch whose entry in the section `drift` is another now begins anew.
         """
         self.detector.restore(state["detector"])
         self.threshold.restore(state["threshold"])
+        if self.feedback is not None and state.get("feedback") is not None:
+            self.feedback.restore(state["feedback"])  # states of older versions have none
         drift = state.get("drift")
         if drift is None:  # written before there were any
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_detector.alerts import iso_time
 from stream_detector.config.models.config import EventConfig
@@ -29,7 +28,7 @@ class EventOrder:
         self._gap_ms = int(max(event.max_gap, event.max_ahead) * 1000)
         self.time = StreamTime(int(event.max_step * 1000), self._gap_ms, self._behind_ms)
 
-    def judge(self, batch: EventBatch, of_labels: NDArray[np.bool_] | None) -> list[Shift]:
+    def judge(self, batch: EventBatch) -> list[Shift]:
         """Reject what is too late or too early, and give every row its watermark.
 
         A label is late by its nature: it has a watermark and no say. A batch that brings its
@@ -41,8 +40,8 @@ class EventOrder:
         if batch.mark_ms is not None:
             return self._follow(batch.mark_ms)
         readable = (batch.rejection == None) & (batch.time_ms >= 0)  # noqa: E711 - elementwise
-        if of_labels is not None:
-            readable &= ~of_labels
+        if batch.is_label is not None:
+            readable &= ~batch.is_label
         if readable.all():
             reading = self.time.read(batch.time_ms)
             batch.mark_ms = reading.marks

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_detector.config.models.config import (
     ChallengerConfig,
@@ -16,14 +16,13 @@ from stream_detector.config.models.config import (
 )
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import identity
-from stream_detector.events import Float64, Int64, State
-from stream_detector.labels import Feedback
+from stream_detector.events import Float64, State
+from stream_detector.labels import ScoredEvents
 from stream_detector.pipeline.chunk import Chunk
+from stream_detector.pipeline.figures import Decision, ShadowFigures
+from stream_detector.pipeline.late_labels import LabelledRows
 from stream_detector.pipeline.model import Model
 from stream_detector.threshold import AlertPace
-
-Decision = tuple[bool, bool]
-"""Whether the champion raised an event, and whether the challenger would have."""
 
 _DECISIONS: tuple[Decision, ...] = ((False, False), (False, True), (True, False), (True, True))
 
@@ -38,7 +37,6 @@ class ShadowModel:
 
     Attributes:
         model: the challenger.
-        feedback: what labels say of its scores; None without labels.
         decisions: events by both models' decision, since it began.
     """
 
@@ -48,62 +46,51 @@ class ShadowModel:
         """``features``: names of the columns."""
         self._config = detector = challenger.detector
         watches = [_fitting(each, detector) for each in config.drift]
-        self.model = Model(detector, config.threshold, watches, features)
-        self.feedback = Feedback(config.labels, detector.seed) if config.labels else None
+        self.model = Model(detector, config.threshold, watches, features, config.labels)
         self.decisions: dict[Decision, int] = dict.fromkeys(_DECISIONS, 0)
-
-    def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
-        """Labels of earlier events; which of them met one that is remembered."""
-        found = self.model.correct(ids, labels)
-        if self.feedback is not None:
-            found |= self.feedback.set_labels(ids, labels)
-        return found
 
     def learn(
         self,
         chunk: Chunk,
+        events: ScoredEvents,
         rows: Rows | None,
-        labelled: tuple[Rows, Float64],
-        sequence: int,
+        labelled: LabelledRows,
         pace: AlertPace,
     ) -> Float64:
         """Score the full chunk, then learn it.
 
         Args:
-            chunk: as the champion scored it.
+            chunk: it.
+            events: it, as the champion scored it.
             rows: its features as they are to be learnt; None where learning without labels is over.
-            labelled: earlier events whose labels are known now, with these.
-            sequence: events up to the chunk's end.
-            pace: the stream's time at the chunk's end.
+            labelled: earlier events whose labels are known now.
+            pace: the stream's time at its end.
 
         Returns:
             (events,) the challenger's scores.
         """
-        model, first = self.model, sequence - chunk.size
+        model = self.model
         scores = model.score(chunk.rows, 0, chunk.size)
-        raised = model.threshold.exceeded(scores, first - model.began)
+        raised = model.threshold.exceeded(scores, events.first - model.began)
         for decision in _DECISIONS:
-            both = (chunk.raised == decision[0]) & (raised == decision[1])
+            both = (events.raised == decision[0]) & (raised == decision[1])
             self.decisions[decision] += int(np.count_nonzero(both))
-        if self.feedback is not None:
-            columns = (chunk.times_ms, chunk.ids, chunk.labels, scores, raised)
-            self.feedback.offer(*columns, first, model.score_scale)
-            self.feedback.judge(pace.now_ms)
-        score_scale = model.score_scale
+        own = replace(events, scores=scores, raised=raised, score_scale=model.score_scale)
         features = rows.features if rows is not None else chunk.rows.features
-        model.answer(model.watch(features, scores, *labelled), sequence)
-        if rows is not None:
-            model.learn(rows, sequence)
-        model.learn_labels(*labelled, sequence)
-        model.learn_threshold(scores, raised, pace, score_scale, sequence)
+        model.review(own, features, labelled, pace.now_ms)
+        model.learn(own, rows, labelled, pace)
         return scores
+
+    def figures(self) -> ShadowFigures:
+        """How it stands beside the champion."""
+        return ShadowFigures(self.model.figures(), dict(self.decisions))
 
     def state(self) -> State:
         """The model and how it did."""
         return {
             "detector": identity(self._config),
             "model": self.model.state(),
-            "feedback": self.feedback.state() if self.feedback is not None else None,
+            "feedback": self.model.feedback_state(),
             "decisions": [self.decisions[decision] for decision in _DECISIONS],
         }
 
@@ -115,9 +102,7 @@ class ShadowModel:
         if state is None or state["detector"] != identity(self._config):
             self.model.began = sequence
             return
-        self.model.restore(state["model"])
-        if self.feedback is not None and state["feedback"] is not None:
-            self.feedback.restore(state["feedback"])
+        self.model.restore({**state["model"], "feedback": state["feedback"]})
         self.decisions = dict(zip(_DECISIONS, map(int, state["decisions"]), strict=True))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.drift import DriftEvent
 from stream_detector.evaluation.backtest import Scored
@@ -23,9 +24,10 @@ from stream_detector.evaluation.curves import (
 from stream_detector.evaluation.figures import figures
 from stream_detector.evaluation.paired_comparison import Comparison, Estimate, compare
 from stream_detector.evaluation.population_stability import Drift, feature_drift
-from stream_detector.evaluation.report_samples import SeenAlert, Watch
+from stream_detector.evaluation.report_samples import ReportSamples, SeenAlert
 from stream_detector.evaluation.time_slices import BudgetWindows, Days, budget_windows, days
 from stream_detector.events import Float64, Int64
+from stream_detector.features import FeatureExtractor
 
 _CLASSIFIER = "classifier"
 
@@ -125,7 +127,7 @@ class Analysis:
 def analyse(
     config: Config,
     scored: Scored,
-    watch: Watch,
+    samples: ReportSamples,
     provenance: Provenance,
     *,
     skip: int = 0,
@@ -136,26 +138,26 @@ def analyse(
     Args:
         config: the configuration of the run.
         scored: the run, at least one accepted event.
-        watch: what was seen of it.
+        samples: what was seen of it.
         provenance: where it comes from.
         skip: first events left out of every figure that a label makes (a cold start).
         resamples: of the bootstrap.
     """
-    score_scales = list(watch.score_scales(len(scored.scores)))
-    features = watch.features
+    score_scales = list(samples.score_scales(len(scored.scores)))
+    features = FeatureExtractor(config, FieldPlan.of(config))
     return Analysis(
         config=config,
         provenance=provenance,
         scored=scored,
         figures=figures(scored, skip=skip),
         skip=skip,
-        thresholds=watch.thresholds(),
+        thresholds=samples.thresholds(),
         score_scales=score_scales,
         budget=budget_windows(scored, config.threshold.budget, config.threshold.burn_in),
-        drift=feature_drift(watch.samples, features.groups, features.in_units),
-        changes=watch.changes,
-        top_alerts=watch.top_alerts(),
-        reasons=watch.reasons,
+        drift=feature_drift(samples.features, features.groups, features.in_units),
+        changes=samples.changes,
+        top_alerts=samples.top_alerts(),
+        reasons=samples.reasons,
         judged=_judged(config, scored, score_scales, skip, resamples),
     )
 

@@ -149,6 +149,11 @@ class MetricsConfig(Model):
     )
     label_token_file: str | None = Field(None, description="A file that holds the token.")
 
+    @property
+    def labels_have_topic(self) -> bool:
+        """Whether labels are messages of their own, which name their event by its id."""
+        return self.kafka is not None and self.kafka.labels is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> MetricsConfig:
         if self.label_token is not None and self.label_token_file is not None:
@@ -258,13 +263,18 @@ class Config(Model):
     metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Metrics and health.")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="Log output.")
 
+    @property
+    def labels_have_topic(self) -> bool:
+        """Whether labels are messages of their own, which name their event by its id."""
+        return self.kafka is not None and self.kafka.labels is not None
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if not self.features and not self.windows:
             raise ValueError(NOTHING_TO_SEE)
         if _class_of(self.detector).labels == "needed" and self.labels is None:
             raise ValueError(needs_labels(self.detector.kind))
-        on_topic = self.kafka is not None and self.kafka.labels is not None
+        on_topic = self.labels_have_topic
         if self.labels is None and on_topic:
             raise ValueError("kafka.labels needs `labels`, with a delay")
         if on_topic and self.event.id is None:

@@ -1,0 +1,108 @@
+"""What is looked at from outside (metrics, status page, commands): plain figures of one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stream_detector.events import Float64
+from stream_detector.features import FeatureExtractor
+from stream_detector.labels.feedback import Case, Ranking
+from stream_detector.scaling import RunningScaler
+
+Decision = tuple[bool, bool]
+"""Whether the champion raised an event, and whether the challenger would have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """How one model stands.
+
+    Attributes:
+        threshold: score from which an event alerts; infinite while none is known.
+        alert_share: share of events that the threshold is set for; None where none is known.
+        watched: what drift is looked for in, and in which feature (None: not in one of them).
+        judged_waiting: scores that wait for their label; None without labels.
+        cases: events (an estimate, from the rows kept) whose label is known, by label and decision.
+        ranking: of the latest labelled scores; None where labels do not suffice.
+    """
+
+    threshold: float
+    alert_share: float | None
+    watched: Sequence[tuple[str, str | None]]
+    judged_waiting: int | None
+    cases: Mapping[Case, float]
+    ranking: Ranking | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowFigures:
+    """How the challenger stands beside the champion.
+
+    Attributes:
+        model: its own figures.
+        decisions: events by both models' decision, since it began.
+    """
+
+    model: ModelFigures
+    decisions: Mapping[Decision, int]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFigures:
+    """What the features remember.
+
+    Attributes:
+        groups: columns of each feature, by the name that people know.
+        moments: (count, mean, deviation) of the columns, each (columns,) float64.
+        keys_held: keys in memory, by window.
+        keys_evicted: keys forgotten since the beginning, by window.
+        risk_events: events held by each section of ``labels.risk``, by label and state.
+    """
+
+    groups: Mapping[str, Sequence[int]]
+    moments: tuple[Float64, Float64, Float64]
+    keys_held: Mapping[str, int]
+    keys_evicted: Mapping[str, int]
+    risk_events: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def of(cls, features: FeatureExtractor, scaler: RunningScaler) -> FeatureFigures:
+        """The figures of both."""
+        return cls(
+            groups={group.name: group.columns for group in features.groups},
+            moments=(scaler.count, scaler.mean, scaler.deviation),
+            keys_held=features.keys_held,
+            keys_evicted=features.keys_evicted,
+            risk_events=features.risk_events,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFigures:
+    """Everything that is shown of a pipeline.
+
+    Attributes:
+        sequence: events so far.
+        chunks: chunks so far.
+        rows_learned: events learnt without labels.
+        watermark_ms: the stream's time.
+        champion: the model that alerts.
+        challenger: None without one.
+        features: what they remember.
+        labels_waiting: rows that a detector is to learn, or scores where none learns from labels,
+            that wait for their label; None without labels.
+        labels_taken: labels that came on their topic.
+        labels_unmatched: those of them that met no event that is remembered.
+    """
+
+    sequence: int
+    chunks: int
+    rows_learned: int
+    watermark_ms: int
+    champion: ModelFigures
+    challenger: ShadowFigures | None
+    features: FeatureFigures
+    labels_waiting: int | None
+    labels_taken: int
+    labels_unmatched: int
