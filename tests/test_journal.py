@@ -50,7 +50,7 @@ class Live:
         """Work the logs off; what each commit would write."""
         left = {one: list(records) for one, records in self.logs.items()}
         number = 0
-        while any(left.values()) or self.shard.dirty:
+        while any(left.values()) or self.shard.output.dirty:
             for one in PARTITIONS:
                 take = int(self.rng.integers(0, 30))
                 if left[one] and take:
@@ -59,7 +59,7 @@ class Live:
             # Now and then a partition counts as being at its end although more is to come.
             at_end = {one for one in PARTITIONS if not left[one] or self.rng.random() < 0.5}
             self.shard.advance(at_end)
-            if self.shard.dirty and (self.rng.random() < 0.3 or not any(left.values())):
+            if self.shard.output.dirty and (self.rng.random() < 0.3 or not any(left.values())):
                 number += 1
                 commit = composed(self.shard.take_slices(), number, ("a", "d"))
                 self.alerts += [m.value for m in commit.messages[0][1]]
@@ -68,17 +68,17 @@ class Live:
 
 def follow(shard: Shard, script: list[JournalRecord], live: Live) -> list[bytes | None]:
     """Read the logs as recovery does, and give the alerts that came out."""
-    shard.replay_queue.extend(script)
+    shard.replay.records.extend(script)
     alerts: list[bytes | None] = []
     left = {
-        one: [r for r in live.logs[one] if r.offset >= shard.fetch_positions[one]]
+        one: [r for r in live.logs[one] if r.offset >= shard.input.fetch_positions[one]]
         for one in PARTITIONS
     }
 
     def position(one: TopicPartition) -> int:
         return left[one][0].offset if left[one] else 1 << 40
 
-    while shard.replay_queue:
+    while shard.replaying:
         shard.follow(position, lambda outcome: alerts.extend(m.value for m in outcome.alerts))
         for one in PARTITIONS:
             if shard.needs(one) and left[one]:
@@ -97,7 +97,7 @@ def test_following_the_journal_gives_the_state_and_the_alerts_of_live_work(seed:
         again.add(one, 0)
     assert follow(again, script, live) == live.alerts
     assert len(live.alerts) > 5
-    assert again.mismatches == 0
+    assert again.replay.mismatches == 0
     assert again.pipeline.fingerprint == live.shard.pipeline.fingerprint
     assert again.positions() == live.shard.positions()
 
@@ -118,7 +118,7 @@ def test_a_snapshot_and_the_journal_after_it_give_the_same(seed: int) -> None:
     for one in PARTITIONS:
         again.add(one, again.restored_position(one) or 0)
     assert follow(again, script[7:], live) == live.alerts[alerts_before:]
-    assert again.mismatches == 0
+    assert again.replay.mismatches == 0
     assert again.pipeline.fingerprint == live.shard.pipeline.fingerprint
 
 
@@ -197,7 +197,7 @@ def test_wherever_commits_are_cut_output_and_replay_are_the_same(
     live = Live(seed, 0)
     live.logs = logs(1500)
     assert follow(again, script, live) == wanted
-    assert again.mismatches == 0
+    assert again.replay.mismatches == 0
     assert again.positions() == shard.positions() == whole.positions()
 
 
@@ -223,11 +223,11 @@ def test_a_record_of_very_many_ranges_fits() -> None:
     for one in sources[:3000]:
         shard.take_in(Fetched(one, [record._replace(offset=1_000_000_000_000)]))
     for one in sources[3000:]:
-        shard.fetch_positions[one] += 1  # passed, as the marker of a transaction is
+        shard.input.fetch_positions[one] += 1  # passed, as the marker of a transaction is
     while not shard.full and shard.advance(set(sources)) is not None:
         pass
     assert shard.full
-    assert sum(map(shard.merger.waiting, sources)) > 0
+    assert sum(map(shard.input.waiting, sources)) > 0
     while shard.advance(set(sources)) is not None:
         pass
     slices, ends, number = shard.take_slices(), {}, 0
@@ -251,7 +251,7 @@ def test_a_replay_that_goes_differently_is_noticed() -> None:
     for one in PARTITIONS:
         again.add(one, 0)
     follow(again, script, live)
-    assert again.mismatches > 0
+    assert again.replay.mismatches > 0
 
 
 ranges = st.builds(

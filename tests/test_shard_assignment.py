@@ -93,7 +93,7 @@ def test_a_difference_that_a_successors_commit_explains_is_looked_at_again(tmp_p
     assert owned.recovering()
     assert output.open_now == 0
     opened = wait_until(owned.open_next, "the second look")
-    assert opened.shard.fetch_positions == group.sought == {SOURCE: 10}
+    assert opened.shard.input.fetch_positions == group.sought == {SOURCE: 10}
     assert output.open_now == 1
 
 

@@ -40,7 +40,7 @@ class Availability:
         ids = self._source.known_ids(self._kafka.input_topics)
         for shard in shards:
             for topic, now in ids.items():
-                if shard.topic_ids.get(topic, now) != now:
+                if shard.input.topic_ids.get(topic, now) != now:
                     raise StateError(
                         f"the topic {topic} was deleted and made anew: the state of shard "
                         f"{shard.number} belongs to the old one. Use another kafka.group, or "
@@ -52,7 +52,7 @@ class Availability:
 
         Raises ``InputMissingError`` where a replay waits for one that is gone.
         """
-        sources = [source for shard in shards for source in shard.merger.sources]
+        sources = [source for shard in shards for source in shard.input.sources]
         topics = self._source.missing_topics()
         missing = self._source.missing(sources)
         headless = self._source.without_leader(sources)
@@ -79,7 +79,7 @@ class Availability:
     def _check_replays(self, shards: Collection[Shard], gone: Collection[TopicPartition]) -> None:
         for shard in shards:
             for one in sorted(gone):
-                if one in shard.fetch_positions and shard.needs(one):
+                if one in shard.input.fetch_positions and shard.needs(one):
                     raise InputMissingError(
                         f"shard {shard.number} cannot come to where it stood: its journal names "
                         f"records of {one}, which does not exist any more. Use another "

@@ -44,6 +44,6 @@ class CommitPacer:
     def _left(self, shard: Shard, now: float) -> float:
         if shard.full:
             return 0.0
-        if shard.emits:
+        if shard.output.emits:
             return self._last + self._gap - now
-        return self._last + self._interval - now if shard.dirty else self._interval
+        return self._last + self._interval - now if shard.output.dirty else self._interval

@@ -49,18 +49,18 @@ class FlowControl:
 
     def at_end(self, shard: Shard) -> Collection[TopicPartition]:
         """Partitions that cannot hold the others back: at their end, or not readable further."""
-        ends = set(self._source.unreadable()).intersection(shard.merger.sources)
-        for source in shard.merger.sources:
-            if not shard.merger.waiting(source):
+        ends = set(self._source.unreadable()).intersection(shard.input.sources)
+        for source in shard.input.sources:
+            if not shard.input.waiting(source):
                 # Control records and aborted ones are passed without being seen.
-                position = max(self._source.position(source), shard.fetch_positions[source])
-                shard.fetch_positions[source] = position
+                position = max(self._source.position(source), shard.input.fetch_positions[source])
+                shard.input.fetch_positions[source] = position
             # Read to its end: what waits is all there is.
-            if shard.fetch_positions[source] >= self._source.log_end(source) >= 0:
+            if shard.input.fetch_positions[source] >= self._source.log_end(source) >= 0:
                 ends.add(source)
         now = time.monotonic()
-        blocking = shard.merger.blocking(ends)
-        for source in shard.merger.sources:
+        blocking = shard.input.blocking(ends)
+        for source in shard.input.sources:
             if source not in blocking:
                 self._blocked_since.pop(source, None)
                 self._stuck.discard(source)
@@ -68,7 +68,7 @@ class FlowControl:
             since = self._blocked_since.setdefault(source, now)
             if source not in self._stuck and now - since >= self._processing.stuck_partition_wait:
                 self._look_at(source)
-        return ends | self._stuck | self.gone.intersection(shard.merger.sources)
+        return ends | self._stuck | self.gone.intersection(shard.input.sources)
 
     def _look_at(self, source: TopicPartition) -> None:
         """A partition brings nothing although its log goes on: an open transaction, or slowness.
@@ -95,8 +95,8 @@ class FlowControl:
         """Pause a partition of which too much waits, unless a replay needs more of it."""
         limit = self._processing.max_buffered_records
         for shard in shards:
-            for source in shard.merger.sources:
-                waiting, needed = shard.merger.waiting(source), shard.needs(source)
+            for source in shard.input.sources:
+                waiting, needed = shard.input.waiting(source), shard.needs(source)
                 if source not in self._paused and waiting >= limit and not needed:
                     self._source.pause(source)
                     self._paused.add(source)

@@ -132,7 +132,7 @@ class Daemon:
         for one in fetched:
             shard = self._ownership.shard_of(one.source)
             # Records of the poll in which the assignment changed may be of before the seek.
-            if shard is not None and one.records[0].offset >= shard.fetch_positions[one.source]:
+            if shard is not None and shard.input.expects(one):
                 shard.take_in(one)
         for owned in self._ownership.owned.values():
             self._work(owned)
@@ -148,7 +148,7 @@ class Daemon:
 
     def _work(self, owned: ShardHandle) -> None:
         shard = owned.shard
-        if shard.replay_queue:
+        if shard.replaying:
             self._replay(shard)
         elif not owned.ledger.pending:
             at_end = self._flow.at_end(shard)
@@ -157,21 +157,21 @@ class Daemon:
 
     def _replay(self, shard: Shard) -> None:
         """A slice of recovery; the log says when it begins and ends."""
-        mismatches = shard.mismatches
+        mismatches = shard.replay.mismatches
         self._observation.observe_replay(shard, shard.follow(self._source.position))
-        if shard.mismatches > mismatches == 0:
+        if shard.replay.mismatches > mismatches == 0:
             log.error(
                 "shard %d: the replay does not give what the journal says. Has a library or the "
                 "processor changed? Alerts of before can no longer be recomputed",
                 shard.number,
                 extra=fields("replay-mismatch", stage="replay", shard=shard.number),
             )
-        if not shard.replay_queue:
+        if not shard.replaying:
             log.info(
                 "shard %d has caught up with its journal: %d events so far",
                 shard.number,
-                shard.pipeline.sequence,
-                extra=fields("recovered", shard=shard.number, events=shard.pipeline.sequence),
+                shard.sequence,
+                extra=fields("recovered", shard=shard.number, events=shard.sequence),
             )
             self._observation.begin(shard)
 
@@ -179,7 +179,7 @@ class Daemon:
         for owned in list(self._ownership.owned.values()):
             snapshot_due = now - owned.last_snapshot >= self._config.state.interval
             due = owned.pace.due(owned.shard, owned.ledger, now)
-            if due or (snapshot_due and owned.shard.dirty):
+            if due or (snapshot_due and owned.shard.output.dirty):
                 self._commit(owned)
             if snapshot_due:
                 self._write_snapshot(owned)
@@ -223,14 +223,14 @@ class Daemon:
     def _begin(self, owned: ShardHandle) -> None:
         """A shard was opened: its past is replayed, or its state as it begins is kept."""
         shard = owned.shard
-        self._flow.forget(shard.fetch_positions)
+        self._flow.forget(shard.input.fetch_positions)
         self._observation.begin(shard)
-        if shard.replay_queue:
+        if shard.replaying:
             log.info(
                 "shard %d replays %d journal records",
                 shard.number,
-                len(shard.replay_queue),
-                extra=fields("replay", shard=shard.number, records=len(shard.replay_queue)),
+                len(shard.replay.records),
+                extra=fields("replay", shard=shard.number, records=len(shard.replay.records)),
             )
         else:
             # Before anything is committed: committed offsets without a snapshot mean lost state.
@@ -248,7 +248,7 @@ class Daemon:
 
     def _unfinished(self) -> bool:
         return any(
-            owned.ledger.pending or any(map(owned.shard.merger.waiting, owned.shard.merger.sources))
+            owned.ledger.pending or owned.shard.input.anything_waits
             for owned in self._ownership.owned.values()
         )
 
@@ -266,11 +266,11 @@ class Daemon:
         """Step 2; whether everything processed is committed. A shard in replay has nothing new."""
         shard, ledger = owned.shard, owned.ledger
         if not ledger.pending:
-            if not shard.dirty or shard.replay_queue:
-                return not shard.replay_queue
+            if not shard.output.dirty or shard.replaying:
+                return not shard.replaying
             with self._metrics.stage("output"):
                 ledger.begin(shard.take_slices())
-        ledger.leave_out(self._source.missing(shard.fetch_positions))
+        ledger.leave_out(self._source.missing(shard.input.fetch_positions))
         started = time.monotonic()
         try:
             with self._metrics.stage("commit"):
@@ -320,14 +320,14 @@ class Daemon:
     # --- what is seen from outside ---
 
     def _sequence(self) -> int:
-        return sum(o.shard.pipeline.sequence for o in self._ownership.owned.values())
+        return sum(o.shard.sequence for o in self._ownership.owned.values())
 
     def _ask_broker(self, now: float) -> None:
         """Ask for the ends of the logs: the lag, and a sign of life. Silence is not fatal here."""
         self._last_question = now
         shards = self.shards.values()
         self._flow.gone = self._availability.look(shards)
-        sources = [source for shard in shards for source in shard.merger.sources]
+        sources = [source for shard in shards for source in shard.input.sources]
         sources = sources or [TopicPartition(self._kafka.topics[0], 0)]  # one that stands by
         try:
             ends = self._source.ask_ends(sources)

@@ -64,8 +64,8 @@ def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metri
         log.info(
             "shard %d continues after %d events",
             number,
-            shard.pipeline.sequence,
-            extra=fields("restored", shard=number, events=shard.pipeline.sequence),
+            shard.sequence,
+            extra=fields("restored", shard=number, events=shard.sequence),
         )
         return shard
     if damaged:
@@ -226,7 +226,7 @@ def _say_where_no_offsets_are(
 def _check_ids(shard: Shard, ids: Mapping[str, str]) -> None:
     """Offsets mean nothing in another topic of the same name, even where they exist there."""
     for topic, now in ids.items():
-        if shard.topic_ids.setdefault(topic, now) != now:
+        if shard.input.topic_ids.setdefault(topic, now) != now:
             raise StateError(
                 f"the topic {topic} was deleted and made anew: the state of shard {shard.number} "
                 "belongs to the old one. Use another kafka.group, or --reset-state"

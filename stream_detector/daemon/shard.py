@@ -1,14 +1,13 @@
-"""One shard at work: decoding, merge and pipeline, with its place in the input and its output."""
+"""One shard at work: input, replay of its journal, pipeline and output, with its snapshots."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.derived.fingerprint import (
     state_differences,
     state_fingerprint,
@@ -17,14 +16,15 @@ from stream_detector.config.derived.fingerprint import (
 from stream_detector.config.derived.promotion import before_promotion
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
-from stream_detector.daemon import slices as cuts
-from stream_detector.decoding import TopicDecoder
+from stream_detector.daemon.journal_replay import JournalReplay
+from stream_detector.daemon.shard_input import ShardInput
+from stream_detector.daemon.shard_output import ShardOutput
+from stream_detector.daemon.slices import Slice
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
-from stream_detector.journal import JournalRecord, Range
-from stream_detector.merge import LaneTime, Merger, Step, lanes_of, lanes_state
-from stream_detector.messages import Outgoing
+from stream_detector.journal import JournalRecord
+from stream_detector.merge import lanes_of, lanes_state
 from stream_detector.pipeline import BatchResult, PipelineCore, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields
@@ -36,48 +36,50 @@ _REPLAY_SLICE_SECONDS = 0.1
 """How long one turn may replay: the worker's other shards and the group wait meanwhile."""
 
 
-class Shard:
-    """What one worker keeps of one shard.
+@dataclass(frozen=True, slots=True)
+class PartitionFigures:
+    """How a shard stands in one partition.
 
-    State: the pipeline's, the merge's, the next offset to fetch of each partition, what waits to be
-    written, the journal's records still to be followed. Fetching stops at ``max_buffered_records``.
+    Attributes:
+        position: next offset to process.
+        waiting: events that wait for their turn.
+        lag_ms: event time between the newest event taken in and the last processed.
+    """
+
+    position: int
+    waiting: int
+    lag_ms: int
+
+
+class Shard:
+    """What one worker keeps of one shard: the parts, and how they work together.
+
+    State: the parts'; the place of the restored snapshot.
 
     Attributes:
         number: which shard of the group.
         configuration: fingerprint of what shapes the state.
+        input: records come in here.
+        replay: what the journal holds after the restored snapshot.
+        pipeline: scores and learns.
+        output: what waits to be written.
         known: whether a snapshot was restored, or the shard has begun without one.
-        dirty: whether anything was processed since the slices were last taken.
-        fetch_positions: offset after the last record taken in, of each partition.
         journal_place: offset and number in the journal that the restored snapshot stands at.
         journal_link: of the record with that number; empty where the snapshot does not say.
-        script: journal records to follow before live work begins.
-        topic_ids: of the input topics, as the broker gave them when the state was begun.
-        mismatches: replayed records whose fingerprint came out differently.
     """
 
     def __init__(self, number: int, config: Config, metrics: Metrics) -> None:
         self.number = number
         self._config = config
-        self._metrics = metrics
+        self._stage = metrics.stage
         self.configuration = state_fingerprint(config)
-        self._decoder = TopicDecoder(config, FieldPlan.of(config))
-        step_ms = int(config.event.max_step * 1000)
-        self.merger = Merger(record_steps=True, max_step_ms=step_ms)
+        self.input = ShardInput(config, metrics.stage)
+        self.replay = JournalReplay()
         self.pipeline = PipelineCore(config, self.configuration, metrics.stage)
-        self._backlog = cuts.Backlog()
-        self.dirty = False
-        self.fetch_positions: dict[TopicPartition, int] = {}
+        self.output = ShardOutput(number, self.configuration)
+        self.known = False
         self.journal_place: tuple[int, int] | None = None
         self.journal_link = ""
-        self.replay_queue: deque[JournalRecord] = deque()
-        self.topic_ids: dict[str, str] = {}
-        self.mismatches = 0
-        self._replay_step = 0
-        self._journaled: dict[TopicPartition, int] = {}
-        self._lost: list[Range] = []
-        self._emit_from: dict[TopicPartition, int] = {}
-        self._restored: dict[TopicPartition, tuple[int, LaneTime]] = {}
-        self.known = False
         self._former: Config | None = None
 
     # --- input ---
@@ -91,20 +93,13 @@ class Shard:
         that the state is what it was. From ``lost_from`` (if any) to ``position`` the input was
         deleted; the next journal record says so.
         """
-        _, known = self._restored.get(source, (-1, None))
-        self.merger.add(source, known)
-        self.fetch_positions[source] = position
-        self._journaled[source] = position
-        if emit_from > position:
-            self._emit_from[source] = emit_from
-        if 0 <= lost_from < position:
-            self._lost.append(Range(source, lost_from, position))
-            self.dirty = True
+        self.input.add(source, position)
+        self.output.add_partition(source, position, emit_from, lost_from)
         self.known = True
 
     def restored_positions(self) -> dict[TopicPartition, int]:
         """Where the restored snapshot stands in each partition that it knows."""
-        return {source: position for source, (position, _) in self._restored.items()}
+        return {source: position for source, (position, _) in self.input.restored.items()}
 
     def restored_position(self, source: TopicPartition) -> int | None:
         """Where the restored snapshot stands in a partition; None where it does not know it."""
@@ -112,76 +107,57 @@ class Shard:
 
     def take_in(self, fetched: Fetched) -> None:
         """Decode records and let them wait for their turn."""
-        with self._metrics.stage("decode"):
-            batch = self._decoder.decode(fetched.source, fetched.records)
-        self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
-        self.merger.push(batch)
+        self.input.take_in(fetched)
 
     def positions(self) -> dict[TopicPartition, int]:
         """Next offset to process, of each partition."""
-        positions: dict[TopicPartition, int] = {}
-        for source in self.merger.sources:
-            offset = max(self.merger.next_offset(source), self._journaled[source])
-            if not self.merger.waiting(source):
-                offset = max(offset, self.fetch_positions[source])
-            positions[source] = offset
-        return positions
+        return self.input.positions(self.output.journaled)
+
+    def partitions(self) -> Mapping[TopicPartition, PartitionFigures]:
+        """How it stands in each partition."""
+        merger = self.input.merger
+        return {
+            source: PartitionFigures(position, merger.waiting(source), merger.lag_ms(source))
+            for source, position in self.positions().items()
+        }
+
+    def needs(self, source: TopicPartition) -> bool:
+        """Whether the journal's step in hand waits for records of a partition."""
+        return self.replay.needs(source, self.input.fetch_positions)
 
     # --- work ---
 
-    def advance(self, at_end: Collection[TopicPartition]) -> BatchResult | None:
-        """Process the next events whose turn has come, so many at most; None where none has."""
-        with self._metrics.stage("merge"):
-            batch = self.merger.release(at_end, cuts.RELEASE_EVENTS, cuts.RELEASE_BYTES)
-        if batch is None:
-            return None
-        outcome = self.pipeline.process(batch)
-        self._backlog.add(self._to_emit(outcome.alerts), self._to_emit(outcome.dead_letters))
-        self.dirty = True
-        if self._backlog.slice_full(self.merger.ranges_recorded):
-            self._close_slice(self.merger.take_steps())
-        return outcome
+    @property
+    def sequence(self) -> int:
+        """Events so far."""
+        return self.pipeline.sequence
 
     @property
-    def emits(self) -> bool:
-        """Whether messages wait for the next commit."""
-        return self._backlog.total_bytes > 0
+    def replaying(self) -> bool:
+        """Whether the journal is still followed; nothing is written as long."""
+        return bool(self.replay.records)
 
     @property
     def full(self) -> bool:
         """Whether so much waits that it is to be committed before anything else is done."""
-        return self._backlog.commit_full(self.merger.ranges_recorded)
+        return self.output.commit_full(self.input.merger.ranges_recorded)
 
-    def _to_emit(self, messages: list[Outgoing]) -> list[Outgoing]:
-        if not self._emit_from:
-            return messages
-        return [m for m in messages if m.offset >= self._emit_from.get(m.source, 0)]
+    def advance(self, at_end: Collection[TopicPartition]) -> BatchResult | None:
+        """Process the next events whose turn has come, so many at most; None where none has."""
+        batch = self.input.release(at_end)
+        if batch is None:
+            return None
+        outcome = self.pipeline.process(batch)
+        self.output.add(outcome.alerts, outcome.dead_letters)
+        if self.output.slice_full(self.input.merger.ranges_recorded):
+            self._close_slice()
+        return outcome
 
     def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
         """What the journal holds after the restored snapshot, to be done again; maybe nothing."""
-        self.replay_queue = deque(records)
-        if not self.replay_queue:
+        self.replay.begin(records)
+        if not self.replaying:
             self._take_over()
-
-    def _take_over(self) -> None:
-        """Where the configuration has promoted the challenger since the snapshot: now.
-
-        The journal tells which records are the old champion's; it ends where the last worker
-        stopped, and a replay comes to the same place.
-        """
-        if self._former is None:
-            return
-        state = promoted(self.pipeline.state(), self._former)
-        self._former = None
-        self.pipeline = PipelineCore(self._config, self.configuration, self._metrics.stage)
-        self.pipeline.restore(state)
-        self.pipeline.rescore()
-        log.info(
-            "the challenger of shard %d takes over after %d events",
-            self.number,
-            self.pipeline.sequence,
-            extra=fields("promoted", shard=self.number, events=self.pipeline.sequence),
-        )
 
     def follow(
         self,
@@ -195,41 +171,53 @@ class Shard:
             witness: shown what came out, for a comparison with what was written then.
 
         Returns:
-            Events processed. ``script`` is empty when the shard stands where the journal ends.
+            Events processed. ``replaying`` ends when the shard stands where the journal ends.
         """
         until = time.monotonic() + _REPLAY_SLICE_SECONDS
         count = 0
-        while self.replay_queue and time.monotonic() < until:
-            record = self.replay_queue[0]
-            if record.configuration == self.configuration:
+        while self.replaying and time.monotonic() < until:
+            if self.replay.records[0].configuration == self.configuration:
                 self._take_over()
-            if self._replay_step == len(record.steps):
-                self._end_record(record)
+            step = self.replay.step
+            if step is None:
+                self._end_record()
                 continue
-            step = record.steps[self._replay_step]
-            for source, _, end in step:
-                if self.fetch_positions[source] < end <= position(source):
-                    self.fetch_positions[source] = end  # a gap: nothing more will come of it
-                if self.fetch_positions[source] < end:
-                    return count
-            batch = self.merger.release_step({r.source: r.end for r in step})
+            read, batch = self.input.release_step(step, position)
+            if not read:
+                return count
             if batch is not None:
                 witness(self.pipeline.process(batch))
                 count += len(batch)
-            self._journaled.update({r.source: r.end for r in step})
-            self._replay_step += 1
+            self.output.journaled.update({each.source: each.end for each in step})
+            self.replay.step_done()
             failpoint("in_replay")
         return count
 
-    def _end_record(self, record: JournalRecord) -> None:
-        self.replay_queue.popleft()
-        self._replay_step = 0
-        same = (self.pipeline.sequence, self.pipeline.fingerprint)
-        if (record.sequence, record.fingerprint) != same:
-            self.mismatches += 1
-        if not self.replay_queue:
-            self.merger.take_steps()  # what was followed is in the journal already
+    def _end_record(self) -> None:
+        self.replay.end_record(self.pipeline.sequence, self.pipeline.fingerprint)
+        if not self.replaying:
+            self.input.merger.take_steps()  # what was followed is in the journal already
             self._take_over()
+
+    def _take_over(self) -> None:
+        """Let the challenger take over where the configuration promoted it since the snapshot.
+
+        The journal tells which records are the old champion's; it ends where the last worker
+        stopped, and a replay comes to the same place.
+        """
+        if self._former is None:
+            return
+        state = promoted(self.pipeline.state(), self._former)
+        self._former = None
+        self.pipeline = PipelineCore(self._config, self.configuration, self._stage)
+        self.pipeline.restore(state)
+        self.pipeline.rescore()
+        log.info(
+            "the challenger of shard %d takes over after %d events",
+            self.number,
+            self.pipeline.sequence,
+            extra=fields("promoted", shard=self.number, events=self.pipeline.sequence),
+        )
 
     def answer_to(self, watch: int) -> str:
         """What the configuration's section `drift` answers to its entry's finding, in words."""
@@ -240,40 +228,20 @@ class Shard:
             return f"{drift.member or 'the model'} begins anew"
         return "none"
 
-    def needs(self, source: TopicPartition) -> bool:
-        """Whether the journal's step in hand waits for records of a partition."""
-        if not self.replay_queue or self._replay_step == len(self.replay_queue[0].steps):
-            return False
-        step = self.replay_queue[0].steps[self._replay_step]
-        return any(r.source == source and self.fetch_positions[source] < r.end for r in step)
-
     # --- commits and snapshots ---
 
-    def take_slices(self) -> list[cuts.Slice]:
+    def take_slices(self) -> list[Slice]:
         """Everything since this was asked last, to be written once, in this order."""
-        if self.dirty:
-            self._close_slice(self.merger.take_steps())
-            # Offsets that hold no event are steps of their own: as many ranges as partitions.
-            passed = [(s, o) for s, o in sorted(self.positions().items()) if o > self._journaled[s]]
-            for start in range(0, len(passed), cuts.SLICE_RANGES):
-                self._close_slice([dict(passed[start : start + cuts.SLICE_RANGES])])
-        self.dirty = False
-        return self._backlog.take()
+        if self.output.dirty:
+            self._close_slice()
+            for step in self.output.steps_without_events(self.positions()):
+                pipeline = self.pipeline
+                self.output.close_slice([step], pipeline.sequence, pipeline.fingerprint)
+        return self.output.take_slices()
 
-    def _close_slice(self, steps: Iterable[Step]) -> None:
-        """What was done since the last slice makes one; nothing makes none."""
-        record = JournalRecord(
-            shard=self.number,
-            number=0,
-            steps=cuts.journal_ranges(steps, self._journaled),
-            lost=tuple(self._lost),
-            sequence=self.pipeline.sequence,
-            fingerprint=self.pipeline.fingerprint,
-            configuration=self.configuration,
-        )
-        if record.steps or record.lost:
-            self._backlog.close(record, dict(self._journaled))
-            self._lost = []
+    def _close_slice(self) -> None:
+        steps = self.input.merger.take_steps()
+        self.output.close_slice(steps, self.pipeline.sequence, self.pipeline.fingerprint)
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """State and place as of the last commit, after which nothing may have been processed.
@@ -281,8 +249,8 @@ class Shard:
         The place is the committed one, not ``positions``: that may have passed control records
         since, and would not agree with the group's offset at the next start.
         """
-        times = self.merger.released_times()
-        places = sorted(self._journaled.items())
+        times = self.input.merger.released_times()
+        places = sorted(self.output.journaled.items())
         positions = [
             [source.topic, source.partition, offset, times[source].mark_ms]
             for source, offset in places
@@ -292,7 +260,7 @@ class Shard:
             "shard": self.number,
             "sequence": self.pipeline.sequence,
             "positions": positions,
-            "topics": self.topic_ids,
+            "topics": self.input.topic_ids,
             "configuration": self.configuration,
             "shape": state_shape(self._config),
             "fingerprint": self.pipeline.fingerprint,
@@ -324,7 +292,7 @@ class Shard:
             self._former = self._before_promotion(snapshot)
         if self._former is not None:
             former = meta["configuration"]
-            self.pipeline = PipelineCore(self._former, former, self._metrics.stage)
+            self.pipeline = PipelineCore(self._former, former, self._stage)
         elif differences := state_differences(meta, self._config):
             raise StateMismatchError(
                 "the stored state was made under another configuration: "
@@ -338,11 +306,11 @@ class Shard:
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
         self.known = True
-        self._restored = {
+        self.input.restored = {
             TopicPartition(topic, partition): (offset, known)
             for (topic, partition, offset, _), known in zip(meta["positions"], lanes, strict=True)
         }
-        self.topic_ids = dict(meta.get("topics") or {})
+        self.input.topic_ids = dict(meta.get("topics") or {})
         place = meta.get("journal")
         self.journal_place = (place["offset"], place["number"]) if place else None
         self.journal_link = place.get("link", "") if place else ""

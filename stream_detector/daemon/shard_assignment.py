@@ -90,12 +90,12 @@ class ShardAssignment:
 
     def recovering(self) -> bool:
         """Whether a shard is not yet where its last owner stood."""
-        return bool(self._waiting) or any(o.shard.replay_queue for o in self.owned.values())
+        return bool(self._waiting) or any(o.shard.replaying for o in self.owned.values())
 
     def shard_of(self, source: TopicPartition) -> Shard | None:
         """The shard at work on a partition."""
         owned = self.owned.get(source.partition % self._config.processing.shards)
-        return owned.shard if owned and source in owned.shard.fetch_positions else None
+        return owned.shard if owned and source in owned.shard.input.fetch_positions else None
 
     def ended_by(
         self, unreadable: Mapping[TopicPartition, ConnectorError]
@@ -108,7 +108,7 @@ class ShardAssignment:
             shard = self.shard_of(source)
             if shard is None:
                 continue
-            if shard.needs(source) if shard.replay_queue else not shard.merger.waiting(source):
+            if shard.needs(source) if shard.replaying else not shard.input.waiting(source):
                 return error
         return None
 
@@ -120,14 +120,14 @@ class ShardAssignment:
             for number, owned in self.owned.items()
             if change.lost
             or number not in assigned
-            or any(source in owned.shard.fetch_positions for source in change.added)
+            or any(source in owned.shard.input.fetch_positions for source in change.added)
         ]
 
     def give_up(self, number: int) -> None:
         """Drop a shard as it stands; its next owner begins at the last commit."""
         owned = self.owned.pop(number)
         owned.ledger.close()
-        self._metrics.forget_partitions(owned.shard.merger.sources)
+        self._metrics.forget_partitions(owned.shard.input.sources)
         self._metrics.forget_shard(number)
         log.info("shard given up", extra=fields("shard-dropped", shard=number))
 
@@ -169,7 +169,7 @@ class ShardAssignment:
 
     def _new(self, number: int) -> list[TopicPartition]:
         """Partitions assigned to a shard at work that it has not begun with."""
-        held = self.owned[number].shard.fetch_positions
+        held = self.owned[number].shard.input.fetch_positions
         return [source for source in self._assigned[number] if source not in held]
 
     def open_next(self) -> ShardHandle | None:
@@ -255,13 +255,13 @@ class ShardAssignment:
         except (ConnectorError, PlacesDifferError):
             ledger.close()
             raise
-        self._source.seek({source: shard.fetch_positions[source] for source in sources})
+        self._source.seek({source: shard.input.fetch_positions[source] for source in sources})
         now = time.monotonic()
         return ShardHandle(shard, ledger, CommitPacer(self._config.processing.commit_interval), now)
 
     def _extend(self, shard: Shard, new: Sequence[TopicPartition]) -> None:
         extend(shard, new, self._source, self._kafka, self._metrics)
-        self._source.seek({source: shard.fetch_positions[source] for source in new})
+        self._source.seek({source: shard.input.fetch_positions[source] for source in new})
 
     def close(self) -> None:
         """Give all outputs back."""

@@ -54,7 +54,7 @@ class ShardReporter:
             self._increase(shard, f"evicted {key}", evicted)
         for case, events in figures.champion.cases.items():
             self._growth(shard, f"labelled {case}", events)
-        sources = shard.merger.sources
+        sources = shard.input.sources
         for source in sources:
             self._metrics.add_lost_records(source, 0)
         self._metrics.add_events(dict.fromkeys(sources, 0))
@@ -67,7 +67,7 @@ class ShardReporter:
     def observe_outcome(self, shard: Shard, outcome: BatchResult) -> None:
         """Count a processed batch."""
         self._recent.take(outcome)
-        self._metrics.add_events(shard.merger.take_released_counts())
+        self._metrics.add_events(shard.input.take_released_counts())
         if outcome.rejections:
             self._minute.add_all(outcome.rejections, map(place_of, outcome.dead_letters))
             self._metrics.add_rejections(outcome.rejections)
@@ -174,16 +174,15 @@ class ShardReporter:
 
     def observe_replay(self, shard: Shard, events: int) -> None:
         """Count a slice of a shard's recovery."""
-        mismatches = self._increase(shard, "mismatches", shard.mismatches)
-        self._metrics.add_replay(shard.number, events, mismatches, len(shard.replay_queue))
+        mismatches = self._increase(shard, "mismatches", shard.replay.mismatches)
+        self._metrics.add_replay(shard.number, events, mismatches, len(shard.replay.records))
 
     def observe_lag(self, shard: Shard, ends: Mapping[TopicPartition, int]) -> None:
         """Set how far behind the ends of the logs a shard is."""
-        positions = shard.positions()
-        for source in shard.merger.sources:
-            behind = max(ends.get(source, 0) - positions.get(source, 0), 0)
-            self._metrics.set_lag(source, behind, shard.merger.lag_ms(source) / 1000)
-            self._metrics.set_buffered(source, shard.merger.waiting(source))
+        for source, figures in shard.partitions().items():
+            behind = max(ends.get(source, 0) - figures.position, 0)
+            self._metrics.set_lag(source, behind, figures.lag_ms / 1000)
+            self._metrics.set_buffered(source, figures.waiting)
 
     def observe_state(self, shard: Shard) -> None:
         """Set what a shard holds: its threshold, what labels say, and the keys of its windows."""

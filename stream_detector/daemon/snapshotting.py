@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 def write_snapshot(owned: ShardHandle, parts: ShardFactories, metrics: Metrics) -> None:
     """Keep what is committed. A failure is said and counted, not fatal."""
     shard, ledger = owned.shard, owned.ledger
-    if shard.dirty or ledger.pending:
+    if shard.output.dirty or ledger.pending:
         return  # this state is not committed yet: as soon as it is
     owned.last_snapshot = time.monotonic()
-    if shard.replay_queue:
+    if shard.replaying:
         return
     place = None
     if parts.journal is not None:
@@ -32,7 +32,7 @@ def write_snapshot(owned: ShardHandle, parts: ShardFactories, metrics: Metrics) 
     with metrics.stage("snapshot"):
         try:
             data = encode(shard.snapshot({"written_at": time.time(), "journal": place}))
-            parts.store(shard.number).write(shard.pipeline.sequence, data)
+            parts.store(shard.number).write(shard.sequence, data)
         except (StateError, ConnectorError) as error:
             values = fields("snapshot-failed", stage="snapshot", shard=shard.number)
             log.error("%s", error, extra=values)  # noqa: TRY400 - the message says it all

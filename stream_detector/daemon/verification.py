@@ -85,7 +85,7 @@ def verify(
         _follow(shard, kept, open_log, witness)
         findings.records = len(kept)
         findings.fingerprint = shard.pipeline.fingerprint
-        findings.fingerprint_mismatches = shard.mismatches
+        findings.fingerprint_mismatches = shard.replay.mismatches
         findings.alerts_expected, findings.dead_letters_expected = len(alerts), len(letters)
         ends = {r.source: r.end for record in kept for r in record.ranges()}
 
@@ -202,14 +202,14 @@ def _follow(
     """Read each partition once from end to end, as far ahead as the journal's step needs."""
     ends = {r.source: r.end for record in records for r in record.ranges()}
     logs = {source: open_log() for source in ends}
-    reading = {s: logs[s].read(s, shard.fetch_positions[s], end) for s, end in ends.items()}
+    reading = {s: logs[s].read(s, shard.input.fetch_positions[s], end) for s, end in ends.items()}
     exhausted: set[TopicPartition] = set()
 
     def position(source: TopicPartition) -> int:
-        return ends[source] if source in exhausted else shard.fetch_positions[source]
+        return ends[source] if source in exhausted else shard.input.fetch_positions[source]
 
     try:
-        while shard.replay_queue:
+        while shard.replaying:
             shard.follow(position, witness)
             for source in [s for s in ends if s not in exhausted and shard.needs(s)]:
                 fetched = next(reading[source], None)

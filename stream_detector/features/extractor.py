@@ -47,7 +47,7 @@ class FeatureExtractor:
 
     def __init__(self, config: Config, plan: FieldPlan, *, by_id: bool = False) -> None:
         """``by_id``: labels come by the id of their event, as they do with `kafka.labels`."""
-by_id = by_id or config.labels_have_topic
+        by_id = by_id or config.labels_have_topic
         time_field = " ".join(config.event.time.names) if config.event.time is not None else None
         encoders = [_encoder(feature, plan, time_field) for feature in config.features]
         labels = _window_labels(config.windows)

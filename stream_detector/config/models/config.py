@@ -149,11 +149,6 @@ class MetricsConfig(Model):
     )
     label_token_file: str | None = Field(None, description="A file that holds the token.")
 
-    @property
-    def labels_have_topic(self) -> bool:
-        """Whether labels are messages of their own, which name their event by its id."""
-        return self.kafka is not None and self.kafka.labels is not None
-
     @model_validator(mode="after")
     def _consistent(self) -> MetricsConfig:
         if self.label_token is not None and self.label_token_file is not None:

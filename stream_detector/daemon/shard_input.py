@@ -1,0 +1,111 @@
+"""A shard's input: events that wait for their turn, and how far each log was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from stream_detector.config.derived.field_plan import FieldPlan
+from stream_detector.config.models.config import Config
+from stream_detector.connectors.base import Fetched
+from stream_detector.daemon import slices as cuts
+from stream_detector.decoding import TopicDecoder
+from stream_detector.events import EventBatch, TopicPartition
+from stream_detector.journal import Range
+from stream_detector.merge import LaneTime, Merger
+from stream_detector.pipeline.stage import Stage
+
+
+class ShardInput:
+    """Takes records in and gives events out in their merged order.
+
+    State: the merge's, the next offset to fetch of each partition. Fetching stops at
+    ``max_buffered_records``.
+
+    Attributes:
+        merger: the events that wait.
+        fetch_positions: offset after the last record taken in, of each partition.
+        topic_ids: of the input topics, as the broker gave them when the state was begun.
+        restored: by partition, where the restored snapshot stands and what it knows of its time.
+    """
+
+    def __init__(self, config: Config, stage: Stage) -> None:
+        """``stage``: times decoding and merging."""
+        self._decoder = TopicDecoder(config, FieldPlan.of(config))
+        self._stage = stage
+        self.merger = Merger(record_steps=True, max_step_ms=int(config.event.max_step * 1000))
+        self.fetch_positions: dict[TopicPartition, int] = {}
+        self.topic_ids: dict[str, str] = {}
+        self.restored: dict[TopicPartition, tuple[int, LaneTime]] = {}
+
+    def add(self, source: TopicPartition, position: int) -> None:
+        """Begin with a partition: read from ``position``."""
+        _, known = self.restored.get(source, (-1, None))
+        self.merger.add(source, known)
+        self.fetch_positions[source] = position
+
+    @property
+    def sources(self) -> list[TopicPartition]:
+        """The partitions, in the order that breaks ties."""
+        return self.merger.sources
+
+    def waiting(self, source: TopicPartition) -> int:
+        """Events of a partition that wait for their turn."""
+        return self.merger.waiting(source)
+
+    def expects(self, fetched: Fetched) -> bool:
+        """Whether records go on where the last ones ended, maybe after a gap."""
+        return fetched.records[0].offset >= self.fetch_positions[fetched.source]
+
+    @property
+    def anything_waits(self) -> bool:
+        """Whether an event of any partition waits for its turn."""
+        return any(map(self.merger.waiting, self.merger.sources))
+
+    def blocking(self, at_end: Collection[TopicPartition]) -> list[TopicPartition]:
+        """Partitions that hold others back: nothing waits and they are not at their end."""
+        return self.merger.blocking(at_end)
+
+    def take_released_counts(self) -> dict[TopicPartition, int]:
+        """Events of each partition processed since this was asked last."""
+        return self.merger.take_released_counts()
+
+    def take_in(self, fetched: Fetched) -> None:
+        """Decode records and let them wait for their turn."""
+        with self._stage("decode"):
+            batch = self._decoder.decode(fetched.source, fetched.records)
+        self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
+        self.merger.push(batch)
+
+    def release(self, at_end: Collection[TopicPartition]) -> EventBatch | None:
+        """The next events whose turn has come, so many at most; None where none has."""
+        with self._stage("merge"):
+            return self.merger.release(at_end, cuts.RELEASE_EVENTS, cuts.RELEASE_BYTES)
+
+    def release_step(
+        self, step: Sequence[Range], position: Callable[[TopicPartition], int]
+    ) -> tuple[bool, EventBatch | None]:
+        """The events of a step of the journal, merged as they were then.
+
+        Args:
+            step: its ranges.
+            position: offset of the next record to be read of a partition, past gaps.
+
+        Returns:
+            Whether all of it has been read, and its events (None for only gaps, or not yet).
+        """
+        for source, _, end in step:
+            if self.fetch_positions[source] < end <= position(source):
+                self.fetch_positions[source] = end  # a gap: nothing more will come of it
+            if self.fetch_positions[source] < end:
+                return False, None
+        return True, self.merger.release_step({each.source: each.end for each in step})
+
+    def positions(self, journaled: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Next offset to process, of each partition; never before ``journaled``."""
+        positions: dict[TopicPartition, int] = {}
+        for source in self.merger.sources:
+            offset = max(self.merger.next_offset(source), journaled[source])
+            if not self.merger.waiting(source):
+                offset = max(offset, self.fetch_positions[source])
+            positions[source] = offset
+        return positions

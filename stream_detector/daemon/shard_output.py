@@ -1,0 +1,97 @@
+"""A shard's output: what it has done and not written yet, and what the journal will say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from stream_detector.daemon import slices as cuts
+from stream_detector.events import TopicPartition
+from stream_detector.journal import JournalRecord, Range
+from stream_detector.merge import Step
+from stream_detector.messages import Outgoing
+
+
+class ShardOutput:
+    """Collects messages and steps until they are committed.
+
+    State: what waits to be written; of each partition the offset up to which the journal tells.
+
+    Attributes:
+        dirty: whether anything was processed since the slices were last taken.
+        journaled: of each partition, the offset after the last step that a slice holds.
+    """
+
+    def __init__(self, number: int, configuration: str) -> None:
+        """``number`` of the shard and fingerprint of its configuration, for the journal."""
+        self._number, self._configuration = number, configuration
+        self._backlog = cuts.Backlog()
+        self._lost: list[Range] = []
+        self._emit_from: dict[TopicPartition, int] = {}
+        self.dirty = False
+        self.journaled: dict[TopicPartition, int] = {}
+
+    def add_partition(
+        self, source: TopicPartition, position: int, emit_from: int, lost_from: int
+    ) -> None:
+        """Begin with a partition at ``position``; as ``Shard.add``."""
+        self.journaled[source] = position
+        if emit_from > position:
+            self._emit_from[source] = emit_from
+        if 0 <= lost_from < position:
+            self._lost.append(Range(source, lost_from, position))
+            self.dirty = True
+
+    def add(self, alerts: Sequence[Outgoing], dead_letters: Sequence[Outgoing]) -> None:
+        """Messages of what was just done."""
+        self._backlog.add(self._to_emit(alerts), self._to_emit(dead_letters))
+        self.dirty = True
+
+    def _to_emit(self, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:
+        if not self._emit_from:
+            return messages
+        return [m for m in messages if m.offset >= self._emit_from.get(m.source, 0)]
+
+    @property
+    def emits(self) -> bool:
+        """Whether messages wait for the next commit."""
+        return self._backlog.total_bytes > 0
+
+    def commit_full(self, open_ranges: int) -> bool:
+        """Whether so much waits that it is to be committed before anything else is done."""
+        return self._backlog.commit_full(open_ranges)
+
+    def slice_full(self, open_ranges: int) -> bool:
+        """Whether what was done since the last slice makes one."""
+        return self._backlog.slice_full(open_ranges)
+
+    def close_slice(self, steps: Iterable[Step], sequence: int, fingerprint: str) -> None:
+        """End a slice; where nothing was done, none is made.
+
+        Args:
+            steps: what was done since the last one.
+            sequence: events of the pipeline so far.
+            fingerprint: the pipeline's.
+        """
+        record = JournalRecord(
+            shard=self._number,
+            number=0,
+            steps=cuts.journal_ranges(steps, self.journaled),
+            lost=tuple(self._lost),
+            sequence=sequence,
+            fingerprint=fingerprint,
+            configuration=self._configuration,
+        )
+        if record.steps or record.lost:
+            self._backlog.close(record, dict(self.journaled))
+            self._lost = []
+
+    def steps_without_events(self, positions: Mapping[TopicPartition, int]) -> Iterable[Step]:
+        """Offsets that hold no event are steps of their own: as many ranges as partitions."""
+        passed = [(s, o) for s, o in sorted(positions.items()) if o > self.journaled[s]]
+        for start in range(0, len(passed), cuts.SLICE_RANGES):
+            yield dict(passed[start : start + cuts.SLICE_RANGES])
+
+    def take_slices(self) -> list[cuts.Slice]:
+        """All closed slices, once."""
+        self.dirty = False
+        return self._backlog.take()
