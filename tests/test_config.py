@@ -666,7 +666,7 @@ def test_the_fingerprint_follows_what_shapes_state_and_nothing_else() -> None:
         ("detector.seed", 8),
         ("event.time.format", "iso8601"),
         ("processing.chunk_size", 256),
-        ("processing.learn_first", 5000),
+        ("processing.freeze_after", 5000),
         ("processing.shards", 3),
         ("threshold", "{score: 3}"),
         ("threshold.budget", "5 per day"),
@@ -688,6 +688,26 @@ def test_the_fingerprint_follows_what_shapes_state_and_nothing_else() -> None:
         after = config_of(FULL, overrides={path: value})
         assert state_fingerprint(after) == fingerprint, path
         assert describe_difference(state_shape(before), state_shape(after)) == []
+
+
+def test_a_setting_under_its_old_name_is_read_and_said() -> None:
+    old = config_of(FULL, overrides={"processing.learn_first": 5000})
+    new = config_of(FULL, overrides={"processing.freeze_after": 5000})
+    assert old == new
+    assert state_fingerprint(old) == state_fingerprint(new)
+    shape = state_shape(new)
+    assert shape["processing"]["learn_first"] == 5000  # as states of before have it
+
+
+def test_the_old_name_is_found_by_its_line_and_takes_the_same_values() -> None:
+    text = "name: x\nfeatures: [{numeric: a}]\nprocessing:\n  learn_first: 0\n"
+    with pytest.raises(InvalidConfigurationError, match=r"f.yaml:4:\d+: processing.freeze_after"):
+        parse(text, "f.yaml", {})
+    (note,) = parse(text.replace("0", "9"), "f.yaml", {}).notes
+    assert note.startswith("processing.learn_first (line 4) is called processing.freeze_after now")
+    both = text.replace("0", "9") + "  freeze_after: 9\n"
+    with pytest.raises(InvalidConfigurationError, match="is the old name of freeze_after"):
+        parse(both, "f.yaml", {})
 
 
 def test_labels_shape_the_state_of_detectors_that_learn_from_them() -> None:

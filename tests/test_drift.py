@@ -349,7 +349,7 @@ def test_losses_are_those_of_the_probabilities(kind: str) -> None:
         ({"drift": [{"on": "score", "member": "forest"}]}, "belongs to"),
         ({"drift": [{"on": "score", "answer": "reset", "member": "trees"}]}, "ensemble has forest"),
         (
-            {"drift": [{"on": "score", "answer": "reset"}], "processing": {"learn_first": 5000}},
+            {"drift": [{"on": "score", "answer": "reset"}], "processing": {"freeze_after": 5000}},
             "learns nothing",
         ),
         (

@@ -64,7 +64,7 @@ def test_a_restart_at_any_point_goes_on_with_the_same_bytes(kind: str, stop: int
 
 
 def test_learning_ends_where_the_configuration_says() -> None:
-    plain, ending = configuration(), configuration(processing={"learn_first": 1024})
+    plain, ending = configuration(), configuration(processing={"freeze_after": 1024})
     always, once = new_pipeline(plain), new_pipeline(ending)
     for pipeline, config in ((always, plain), (once, ending)):
         run_in_cuts(pipeline, config, STREAM[:1024], [])

@@ -107,7 +107,7 @@ def members(streams: Sequence[str]) -> Iterator[Task]:
 
 def warm_up(streams: Sequence[str]) -> Iterator[Task]:
     """Normal rows first, as MemStream is evaluated; then learning goes on, or ends."""
-    frozen = {"processing": {"learn_first": WARM_UP_ROWS}}
+    frozen = {"processing": {"freeze_after": WARM_UP_ROWS}}
     short = {"detector": {"kind": "ensemble", "half_life": 1000}}
     without = {**frozen, "detector": {"kind": "ensemble", "autoencoder": False}}
     for name, settings, rows, varied in (

@@ -10,8 +10,8 @@ from typing import Any
 from stream_detector.cli.common import (
     add_command,
     add_configuration,
-    configuration,
     kafka_section,
+    loaded_configuration,
 )
 from stream_detector.cli.state_store import plain
 from stream_detector.config import FieldPlan
@@ -52,7 +52,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check. Returns 0; a mistake is a ``ConfigurationError``, an error at the broker code 3."""
-    config = configuration(arguments)
+    loaded = loaded_configuration(arguments)
+    config = loaded.config
     Access(config.metrics)  # reads its files
     names = FeatureExtractor(config, FieldPlan.of(config)).names
     # Nothing is built that need not be: scikit-learn takes a second to import.
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.config}: sound")
     print(f"  detector    {config.detector.kind}, {len(names)} features")
     print(f"  state       {state_fingerprint(config)}")
-    for note in notes_on_limits(config.event):
+    for note in (*loaded.notes, *notes_on_limits(config.event)):
         print(f"  note: {note}")
     if not arguments.connect:
         return 0

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from stream_detector.config import Config, KafkaSettings, load_config
+from stream_detector.config import Config, KafkaSettings, LoadedConfig, load
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.settings import (
     CONSUMER_KEYS,
@@ -81,12 +81,18 @@ def configuration(arguments: argparse.Namespace, path: str | None = None) -> Con
 
     Raises ``ConfigurationError`` listing every mistake.
     """
-    config = load_config(
+    return loaded_configuration(arguments, path).config
+
+
+def loaded_configuration(arguments: argparse.Namespace, path: str | None = None) -> LoadedConfig:
+    """As ``configuration``, with what else there is to say of the file."""
+    loaded = load(
         path or arguments.config,
         os.environ,
         overrides(arguments),
         KafkaSettings(consumer=CONSUMER_KEYS, producer=PRODUCER_KEYS),
     )
+    config = loaded.config
     configure_logging(config.logging.format, config.logging.level)
     secrets = [config.metrics.password, config.metrics.label_token]
     if config.kafka is not None:
@@ -94,7 +100,7 @@ def configuration(arguments: argparse.Namespace, path: str | None = None) -> Con
     for secret in secrets:
         if secret is not None:
             register_secret(secret.get_secret_value())
-    return config
+    return loaded
 
 
 def kafka_section(config: Config, path: str) -> KafkaConfig:

@@ -249,8 +249,8 @@ class PipelineCore:
         Not the order's own: that stands at the end of the batch in hand, wherever it was cut.
         """
         chunk, champion, scaler = self._chunk, self.champion, self.scaler
-        first = self._config.processing.learn_first
-        learns = first is None or self.sequence <= first
+        limit = self._config.processing.freeze_after
+        learns = limit is None or self.sequence <= limit
         first_row = self.sequence - chunk.size
         raw = self._calendar.learnt(chunk.raw, first_row)
         if learns:

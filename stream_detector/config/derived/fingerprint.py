@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from stream_detector.config.loading.diagnostics import Path, format_path
+from stream_detector.config.loading.old_names import NEW_NAMES
 from stream_detector.config.models.config import Config, DetectorConfig, Feature, WindowConfig
 from stream_detector.detectors.registry import find_detector, identity, read_identity
 
@@ -28,7 +29,9 @@ def state_shape(config: Config) -> dict[str, Any]:
     budget = config.threshold.budget
     processing = config.processing
     # Named only where it is set: states made before there was such a setting fit as they are.
-    first = {} if processing.learn_first is None else {"learn_first": processing.learn_first}
+    # Under the name that it had then, too.
+    frozen = processing.freeze_after
+    first = {} if frozen is None else {"learn_first": frozen}
     answers = [drift for drift in parts["drift"] if drift["answer"] != "none"]
     return {
         "event": {"time": _time_shape(parts["event"]["time"])},
@@ -135,7 +138,7 @@ def _differences(old: Any, new: Any, path: Path) -> Iterator[str]:
             after = new[index] if index < len(new) else _ABSENT
             yield from _differences(before, after, (*path, index))
     elif type(old) is not type(new) or old != new:
-        name = format_path(path)
+        name = format_path((*path[:-1], NEW_NAMES.get(path, path[-1])) if path else path)
         if old is _ABSENT:
             yield f"{name}: is new, {_brief(new)}"
         elif new is _ABSENT:

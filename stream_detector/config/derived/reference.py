@@ -57,7 +57,7 @@ file that begins with
 ## What may change without losing what was learnt
 
 A snapshot fits a configuration that agrees with its own in `features`, `windows`, `detector`,
-`event.time`, `processing.chunk_size`, `processing.learn_first`, `processing.shards`, in whether
+`event.time`, `processing.chunk_size`, `processing.freeze_after`, `processing.shards`, in whether
 the threshold is a share, a rate or a score, in the entries of `drift` that have an answer, and, for
 detectors that learn from labels, in `labels`. Otherwise the start is refused with the fields that
 differ. Everything else may change at any time. One change of `detector` is allowed: to what was

@@ -11,6 +11,7 @@ from stream_detector.config.loading.cross_checks import check_document
 from stream_detector.config.loading.diagnostics import Diagnostic, InvalidConfigurationError, Path
 from stream_detector.config.loading.document import Document, apply_overrides, read_document
 from stream_detector.config.loading.kafka_settings import KafkaSettings, check_kafka
+from stream_detector.config.loading.old_names import read_old_names
 from stream_detector.config.loading.validation import validate
 from stream_detector.config.models.config import Config
 
@@ -22,10 +23,16 @@ _NO_OVERRIDES: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A configuration and the places of its parts, for mistakes that only later steps can see."""
+    """A configuration and the places of its parts, for mistakes that only later steps can see.
+
+    Attributes:
+        config: the configuration.
+        notes: what is no mistake and should be known, such as the old name of a setting.
+    """
 
     config: Config
     _document: Document = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def invalid(self, path: Path, message: str) -> InvalidConfigurationError:
         """An error that points at ``path``, for example ``("detector", "model")``.
@@ -90,12 +97,13 @@ def parse(
         if document.data is None:
             document.report((), "the file is empty")
             document.unknown.add(())
+    notes = read_old_names(document)
     check_document(document)
     check_kafka(document, kafka_settings)
     config = validate(document)
     if config is None or document.diagnostics:
         raise InvalidConfigurationError(document.diagnostics)
-    return LoadedConfig(config, document)
+    return LoadedConfig(config, document, tuple(notes))
 
 
 def _read(path: str | FilePath) -> str | Diagnostic:

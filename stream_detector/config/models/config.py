@@ -182,7 +182,7 @@ class ProcessingConfig(Model):
     chunk_size: Literal[64, 128, 256, 512, 1024, 2048] = Field(
         512, description="Events learnt at a time, once 2,048 have been seen (32 before)."
     )
-    learn_first: int | None = Field(
+    freeze_after: int | None = Field(
         None,
         ge=1,
         description="Events after which scaler and detector learn no more without labels, for a "
@@ -291,8 +291,8 @@ class Config(Model):
         for drift in self.drift:
             if (mistake := drift_mistake(drift, self.detector)) is not None:
                 raise ValueError(mistake)
-            if drift.answer == "reset" and self.processing.learn_first is not None:
-                raise ValueError("drift: a model that is reset learns nothing after `learn_first`")
+            if drift.answer == "reset" and self.processing.freeze_after is not None:
+                raise ValueError("drift: a model that is reset learns nothing after `freeze_after`")
         return self
 
 
