@@ -1,0 +1,99 @@
+"""A snapshot that version 0.2.0 has written is read, and goes on to the bytes it went on to then.
+
+It holds two models, labels that wait, feedback, drift and the old name of a setting: made on the
+first 900 events of the stream below by the code of 0.2.0, which has processed the rest as well.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import subprocess
+import sys
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.streams import SETTINGS, SOURCE, configuration, records
+from test_detector_bits import COMMON_INSTRUCTIONS, processor
+
+from stream_detector.connectors.base import Fetched
+from stream_detector.daemon.shard import Shard
+from stream_detector.snapshots import Snapshot, decode, encode
+from stream_detector.telemetry.metrics import Metrics
+
+TESTS = Path(__file__).parent
+SNAPSHOT = TESTS / "data" / "snapshot-v02.bin.xz"
+PROCESSOR = "905cb607e61866f1"
+CHANGES: dict[str, Any] = {
+    "features": [feature for feature in SETTINGS["features"] if "time" not in feature],
+    "detector": {"kind": "loda", "projections": 8, "bins": 16},
+    "challenger": {"detector": {"kind": "half_space_forest", "trees": 3, "depth": 4}},
+    "labels": {
+        "field": "label",
+        "delay": "1h",
+        "keep_first": 0,
+        "keep_top": 0.1,
+        "keep_random": 0.05,
+    },
+    "drift": [{"on": "inputs", "answer": "faster"}],
+    "processing": {"chunk_size": 64, "learn_first": 100_000},
+}
+BEFORE = {
+    "alerts": "a1b76073e2c395d4",
+    "scores": "2be41f5bfe325893",
+    "state": "14a695ec2c44918b",
+    "fingerprint": "6e28c225ca06b651eb6811e419124ec0",
+    "configuration": "ac1507d0d9bfdf98",
+}
+
+
+def continued() -> dict[str, Any]:
+    """What comes of the rest of the stream."""
+    shard = Shard(0, configuration(**CHANGES), Metrics())
+    shard.restore(decode(lzma.decompress(SNAPSHOT.read_bytes())))
+    position = shard.restored_position(SOURCE)
+    assert position == 900
+    shard.add(SOURCE, position)
+    shard.take_in(Fetched(SOURCE, records(2400)[position:]))
+    alerts, scores = [], []
+    while (outcome := shard.advance({SOURCE})) is not None:
+        alerts += [alert.value or b"" for alert in outcome.alerts]
+        scores += [outcome.scores.tobytes(), *(s.tobytes() for s in outcome.challenger_scores)]
+    shard.take_slices()
+    snapshot, new_since = shard.snapshot({"written_at": 1.0}), "cycles"
+    features = {
+        name: each for name, each in snapshot.state["features"].items() if name != new_since
+    }
+    whole = Snapshot(snapshot.meta, {**snapshot.state, "features": features})
+    parts = {"alerts": alerts, "scores": scores, "state": [bytes(encode(whole))]}
+    digests = {
+        name: blake2b(b"\n".join(part), digest_size=8).hexdigest() for name, part in parts.items()
+    }
+    return {
+        **digests,
+        "fingerprint": shard.pipeline.fingerprint,
+        "configuration": shard.configuration,
+    }
+
+
+def test_a_snapshot_of_0_2_0_goes_on_to_the_same_bytes() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__],
+        env={**os.environ, **COMMON_INSTRUCTIONS, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    if found.pop("processor") != PROCESSOR:
+        pytest.skip("the digests were stored on a processor that rounds otherwise")
+    assert found == BEFORE
+
+
+if __name__ == "__main__":
+    print(json.dumps({"processor": processor(), **continued()}))
