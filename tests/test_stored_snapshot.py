@@ -63,10 +63,9 @@ def continued() -> dict[str, Any]:
         alerts += [alert.value or b"" for alert in outcome.alerts]
         scores += [outcome.scores.tobytes(), *(s.tobytes() for s in outcome.challenger_scores)]
     shard.take_slices()
-    snapshot, new_since = shard.snapshot({"written_at": 1.0}), "cycles"
-    features = {
-        name: each for name, each in snapshot.state["features"].items() if name != new_since
-    }
+    snapshot = shard.snapshot({"written_at": 1.0})
+    features = dict(snapshot.state["features"])
+    del features["cycles"]  # new since
     whole = Snapshot(snapshot.meta, {**snapshot.state, "features": features})
     parts = {"alerts": alerts, "scores": scores, "state": [bytes(encode(whole))]}
     digests = {

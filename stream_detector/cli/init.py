@@ -130,7 +130,7 @@ def _tried(
     decoder, order = Decoder(config, FieldPlan.of(config)), EventOrder(config.event)
     for source, some in _records(config, sample, arguments):
         batch = decoder.decode(source, some)
-        order.judge(batch, None)
+        order.judge(batch)
         records += len(batch)
         for row in np.flatnonzero(batch.rejection != None).tolist():  # noqa: E711 - elementwise
             tally.add(batch.rejection[row], f"record {int(batch.offset[row]) + 1:,}")
