@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -143,21 +145,22 @@ class DaemonProcess:
         self._wait_until(lambda: self.get("/readyz")[0] == 200, "the daemon to be ready", timeout)
         return self
 
-    def wait_processed(self, events: int, timeout: float = 120.0) -> DaemonProcess:
+    def wait_processed(self, events: int, timeout: float = 120.0) -> Self:
         """Wait until so many records were taken in by this process."""
-        self._wait_until(lambda: self.metric("events_total") >= events, f"{events} events", timeout)
+        taken = partial(self.metric, "events_total")
+        self._wait_moving(taken, lambda count: count >= events, f"{events} events", timeout)
         return self
 
     def wait_worked_off(self) -> Self:
         """Wait until the lag is known and none."""
 
-        def none_left() -> bool:
+        def lag() -> float:
             # Of one scrape: the partitions of a shard that was just lost have no lag any more.
             text = self.get("/metrics")[1]
             known = "stream_detector_consumer_lag_records{" in text
-            return known and self.sum_of(text, "consumer_lag_records") == 0
+            return self.sum_of(text, "consumer_lag_records") if known else math.inf
 
-        self._wait_until(none_left, "the backlog to be worked off")
+        self._wait_moving(lag, lambda left: left == 0, "the backlog to be worked off")
         return self
 
     def _wait_until(
@@ -169,6 +172,30 @@ class DaemonProcess:
         except TimeoutError as error:
             error.add_note(f"{self.get('/readyz')[1]}the log ends:\n{self.text()[-3000:]}")
             raise
+
+    def _wait_moving(
+        self,
+        number: Callable[[], float],
+        done: Callable[[float], bool],
+        what: str,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """Wait until a number is as it should be, as long as it moves.
+
+        The limit is on standing still: how long a backlog takes is the machine's affair, and a test
+        has a limit of its own.
+        """
+        last = number()
+        while not done(last):
+            time.sleep(0.05)
+            before = last
+
+            def moved(before: float = before) -> bool:
+                nonlocal last
+                last = number()
+                return last != before
+
+            self._wait_until(moved, f"{what}, at {last:g}", timeout)
 
     def stop(self, timeout: float = 40.0) -> int:
         """SIGTERM, and the exit code."""
