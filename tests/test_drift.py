@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from typing import Any
@@ -113,14 +114,15 @@ def test_any_cut_and_any_restart_end_in_the_same_state(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_restored_watch_finds_what_the_other_finds(method: str) -> None:
-    values = noise(40_000)
+    values = noise(28_000)
     values[25_000:, 0] -= 0.5
-    straight = watch(method)
+    straight, first = watch(method), watch(method)
     expected = fed(straight, values)
-    assert expected
-    for stop in (512, REFERENCE_BLOCKS * BLOCK_EVENTS, 24_576, 25_600):
-        first = watch(method)
-        before = fed(first, values[:stop])
+    assert [end > 25_600 for end, _ in expected] == [True]  # after the last stop
+    before: list[tuple[int, str]] = []
+    stops = (0, 512, REFERENCE_BLOCKS * BLOCK_EVENTS, 24_576, 25_600)
+    for last, stop in itertools.pairwise(stops):
+        before += [(last + end, feature) for end, feature in fed(first, values[last:stop])]
         second = watch(method)
         second.restore(decode(encode(Snapshot({}, first.state()))).state)
         after = [(stop + end, feature) for end, feature in fed(second, values[stop:])]
