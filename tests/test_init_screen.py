@@ -41,7 +41,7 @@ def test_every_role_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "'2024-03-04 08:00:00' is 2024-03-04 08:00:00 UTC" in lines["time"]
     assert "payment_id" in lines["id"]
     assert "account" in lines["keys"]
-    assert "is_fraud: 'Fraud' means anomalous (4.00% of the sample)" in lines["label"]
+    assert "is_fraud is the label: 'Fraud' means anomalous (4.00% of the" in lines["label"]
     assert "amount" in lines["numbers"]
     assert "channel" in lines["categories"]
     assert "fraud_reason: is named like the label" in lines["left out"]
