@@ -29,7 +29,9 @@ from stream_detector import (
 )
 from stream_detector.api.result import RejectedEventsWarning
 from stream_detector.api.threads import one_thread
+from stream_detector.daemon.recovery import open_shard
 from stream_detector.daemon.shard import Shard
+from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import kinds
 from stream_detector.snapshots import decode, encode
@@ -312,6 +314,21 @@ def test_the_snapshot_of_a_daemons_shard_is_opened_and_the_other_way_round():
     opened = Pipeline.from_bytes(settings(), data)
     expected = pipeline.process(EVENTS[1500:])
     assert opened.process(EVENTS[1500:]).scores.tobytes() == expected.scores.tobytes()
+
+
+def test_the_daemon_starts_from_the_bytes_where_the_page_says(tmp_path):
+    kafka = {"bootstrap_servers": "x:1", "topics": ["e"], "group": "g", "alerts": "a"}
+    kafka["dead_letters"] = "d"
+    config = configuration(kafka=kafka, state={"directory": str(tmp_path)})
+    pipeline = Pipeline(settings())
+    pipeline.process(EVENTS[:1000])
+    place = tmp_path / "g" / "shard-0" / "00000000000000000000.snapshot"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(pipeline.to_bytes())
+    store = snapshot_stores(config, config.kafka)(0)
+    shard = open_shard(0, config, store, Metrics(severities=()))
+    assert shard.pipeline.sequence == 1000
+    assert shard.pipeline.fingerprint == pipeline.fingerprint
 
 
 def test_after_an_interruption_while_learning_nothing_goes_on(monkeypatch):
