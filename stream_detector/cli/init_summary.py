@@ -85,8 +85,8 @@ def _label(proposal: Proposal) -> str:
         return ""
     share = float(np.nanmean(guess.truth)) if np.isfinite(guess.truth).any() else 0.0
     return (
-        f"{proposal.labels['field']} is the label: {guess.told} means anomalous ({share:.2%} of the "
-        "sample); never a feature, learnt from or compared with late"
+        f"{proposal.labels['field']} is the label: {guess.told} means anomalous "
+        f"({share:.2%} of the sample); never a feature, learnt from or compared with late"
     )
 
 
