@@ -165,12 +165,14 @@ def test_csv_cell_beyond_the_reader_s_limit_is_one_bad_record(tmp_path: Path) ->
     path = write(tmp_path / "a.csv", f"a,b\n1,2\n{'x' * 200_000},3\n4,5\n")
     first, bad, last = values(path)
     assert (first, last) == (b'{"a":"1","b":"2"}', b'{"a":"4","b":"5"}')
-    assert bad.startswith(b"no CSV")
+    assert bad == b"x" * 200
 
 
-def test_csv_bytes_that_are_no_utf8_reach_decoding_as_they_are(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", b"a,b\nx\xff,1\ny,2\n")
-    assert values(path) == [b'{"a":"x\xff","b":"1"}', b'{"a":"y","b":"2"}']
+def test_csv_bytes_that_are_no_utf8_in_text_that_is_reach_decoding_as_they_are(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path / "a.csv", b"a,b\nx\xff,1\n" + "é,ü\n".encode())
+    assert values(path) == [b'{"a":"x\xff","b":"1"}', '{"a":"é","b":"ü"}'.encode()]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -181,7 +183,7 @@ def test_csv_delimiter_is_found_in_the_header(tmp_path: Path, delimiter: str) ->
 
 def test_csv_byte_order_mark_and_blanks_are_no_part_of_a_name(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b"\xef\xbb\xbf\r\na, b ,\r\n1,2,3\r\n")
-    assert objects(path) == [{"a": "1", "b": "2", "column_2": "3"}]
+    assert objects(path) == [{"a": "1", "b": "2", "column_3": "3"}]
 
 
 def test_csv_dotted_column_is_a_path(tmp_path: Path) -> None:
@@ -191,7 +193,12 @@ def test_csv_dotted_column_is_a_path(tmp_path: Path) -> None:
 
 def test_csv_without_a_header_is_known_by_its_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "0,tcp,1,1\n2,udp,3,4\n")
-    assert objects(path, numeric={"f0"})[0] == {"f0": 0, "f1": "tcp", "f2": "1", "f3": "1"}
+    assert objects(path, numeric={"column_1"})[0] == {
+        "column_1": 0,
+        "column_2": "tcp",
+        "column_3": "1",
+        "column_4": "1",
+    }
     named = objects(path, columns=["a", "b", "c", "d"], max_poll_records=1)
     assert named[1] == {"a": "2", "b": "udp", "c": "3", "d": "4"}
 
@@ -237,12 +244,11 @@ def test_npz_is_never_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,b,a\n1,2,3\n", "columns that occur twice: a"),
-        (b"\x7fELF\x02\x00\x00\n", "binary"),
-        ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        (b"\x7fELF\x02\x00\x00\n", "a program"),
+        (b"\x01\x02\x00\x00\x00\n", "binary"),
         (gzip.compress(b'{"a":1}\n' * 5000, mtime=0)[:-20], "end too early"),
         (b"\x1f\x8b\x08\x00damaged, surely", "damaged"),
-        (b"PK\x03\x04 no archive", "no npz file"),
+        (b"PK\x03\x04 no archive", "zip archive cannot be read"),
     ],
 )
 def test_file_of_another_kind_is_named_in_the_error(

@@ -89,14 +89,18 @@ def add_parser(subparsers: Any) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """``--data`` and what goes with it."""
     parser.add_argument(
-        "--data", required=True, metavar="FILE", help="CSV, JSON Lines or npz, gzipped or not; -"
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="CSV and its kin, JSON Lines, JSON, Parquet, Arrow or npz, packed or not; -",
     )
+    parser.add_argument("--encoding", metavar="NAME", help="of a text file (default: found)")
     parser.add_argument("--limit", type=int, metavar="N", help="read the first N records only")
 
 
 def file_source(config: Config, arguments: argparse.Namespace) -> FileSource | ReadAhead:
     """The file of ``--data``, read as the configuration's fields need it; a large one ahead."""
-    return open_file(config, arguments.data, arguments.limit)
+    return open_file(config, arguments.data, arguments.limit, arguments.encoding)
 
 
 def share_read(source: FileSource | ReadAhead) -> Callable[[], float | None]:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import msgspec
 import numpy as np
+from pydantic import ValidationError
 
 from stream_detector.cli.common import add_command
 from stream_detector.cli.evaluate import file_source
@@ -21,8 +22,9 @@ from stream_detector.cli.init_summary import printable_line, summary
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.loading.diagnostics import printable
 from stream_detector.config.loading.load import parse
-from stream_detector.config.models.config import KafkaConfig
+from stream_detector.config.models.config import FilesConfig, KafkaConfig
 from stream_detector.connectors.files import FileSource
+from stream_detector.connectors.reading.notes import FileOptions
 from stream_detector.decoding import Decoder
 from stream_detector.decoding.envelopes import (
     Envelope,
@@ -53,11 +55,15 @@ def add_parser(subparsers: Any) -> None:
         subparsers, "init", run, "Propose a configuration from a sample of the data.", _EXAMPLE
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", metavar="FILE", help="CSV, JSON Lines (gzipped or not) or npz")
+    source.add_argument("--data", metavar="FILE", help="CSV and its kin, JSON, Parquet, Arrow, npz")
     source.add_argument("--kafka", metavar="HOST:PORT", help="brokers to ask first")
     parser.add_argument("--topic", help="topic to sample")
     parser.add_argument(
         "--columns", help="names of a CSV file's columns where it has no header, with commas"
+    )
+    parser.add_argument("--encoding", metavar="NAME", help="of a text file (default: found)")
+    parser.add_argument(
+        "--delimiter", metavar="CHARACTERS", help="of a table of text, or `blanks` (default: found)"
     )
     parser.add_argument("--name", help="name of the detector (default: of the file or topic)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: on the screen)")
@@ -72,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     if output is not None and output.exists() and not arguments.force:
         raise ConfigurationError(f"{output} is there already; --force replaces it")
     if arguments.data:
-        sample = sample_file(arguments.data, arguments.columns and arguments.columns.split(","))
+        columns = arguments.columns and arguments.columns.split(",")
+        sample = sample_file(arguments.data, columns, _asked_for(arguments))
     else:
         sample = _sample_topic(arguments.kafka, arguments.topic)
     proposal = infer(sample.events)
@@ -158,9 +165,24 @@ def _records(
 # --- sampling -----------------------------------------------------------------------------------
 
 
-def sample_file(path: str, columns: Sequence[str] | None = None) -> Sample:
-    """The first events of a file. Raises ``ConnectorError`` where there is none."""
-    source = FileSource(path, limit=SAMPLE_EVENTS, columns=columns)
+def _asked_for(arguments: argparse.Namespace) -> dict[str, str]:
+    """Members of the section `files` that were given as options. Raises ``ConfigurationError``."""
+    given = {"encoding": arguments.encoding, "delimiter": arguments.delimiter}
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return FilesConfig(**given).model_dump(exclude_none=True)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        raise ConfigurationError(f"--{first['loc'][0]}: {first['msg']}") from error
+
+
+def sample_file(
+    path: str, columns: Sequence[str] | None = None, files: Mapping[str, str] | None = None
+) -> Sample:
+    """The first events of a file, as ``files`` says. ``ConnectorError`` where there is none."""
+    given = files or {}
+    options = FileOptions(encoding=given.get("encoding"), delimiter=given.get("delimiter"))
+    source = FileSource(path, limit=SAMPLE_EVENTS, columns=columns, options=options)
     values: list[bytes | None] = []
     try:
         while not source.exhausted():
@@ -168,23 +190,20 @@ def sample_file(path: str, columns: Sequence[str] | None = None) -> Sample:
                 values += [record.value for record in fetched.records]
     finally:
         source.close()
+    said = [note.text for note in source.notes]
+    if not values and said:
+        raise ConnectorError(f"{path}: no events to look at: {'; '.join(said)}")
     parsed = _parse(values, path)
-    notes = list(parsed.notes)
-    named = source.columns if source.headerless else None
-    if named is not None and columns is None:
-        notes.append(
-            f"has no header: the columns are called {named[0]} to {named[-1]}; --columns gives "
-            "them names"
-        )
     return Sample(
         events=parsed.events,
         values=values,
         unreadable=parsed.unreadable,
         envelope=parsed.envelope,
         # A file without a header is read under the names that its configuration lists.
-        columns=named,
+        columns=source.columns if source.headerless else None,
         origin=Path(path).name if path != "-" else "standard input",
-        notes=notes,
+        notes=[*said, *parsed.notes],
+        files=given,
     )
 
 

@@ -38,10 +38,13 @@ def render(proposal: Proposal, sample: Sample, name: str) -> str:
     ]
     if sample.unreadable:
         lines.append(f"# {sample.unreadable} records of the sample could not be read as events.")
+    lines += [f"# The sample: {_comment(note)}." for note in sample.notes]
     lines += [f"# Note: {_comment(warning)}." for warning in proposal.warnings]
     lines += ["", f"name: {_scalar(name)}", ""]
     lines += _kafka_lines(sample, name)
     lines += _event_lines(proposal, sample)
+    if sample.files:
+        lines += ["", *_section("files", sample.files)]
     lines += _feature_lines(proposal)
     if proposal.windows:
         lines += ["", "# What each key did before the event, forgotten by half-lives."]

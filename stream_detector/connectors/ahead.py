@@ -6,6 +6,7 @@ at a time do such work.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -20,8 +21,10 @@ import numpy as np
 
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
-from stream_detector.connectors.files import FileSource, plain_records, typed_columns
+from stream_detector.connectors.files import FileSource, file_options, file_records, typed_columns
+from stream_detector.connectors.reading.notes import Chunk, FileNote
 from stream_detector.errors import ConnectorError
+from stream_detector.events import UnreadableRecord
 
 _HEAD = struct.Struct("<?qq")
 """Whether that was all; bytes of the file read so far, -1 unknown; records that follow."""
@@ -56,6 +59,7 @@ class ReadAhead:
         self._ended = False
         self._read: int | None = 0
         self._next_offset = 0
+        self.notes: list[FileNote] = []
 
     def poll(self, timeout_seconds: float) -> list[Fetched]:
         """As ``Source.poll``. Raises ``ConnectorError`` as the file's own source would."""
@@ -67,6 +71,8 @@ class ReadAhead:
                 raise ConnectorError(said.decode())
             self._ended, read, count = _HEAD.unpack(said)
             self._read = None if read < 0 else read
+            aside = json.loads(self._connection.recv_bytes())
+            self.notes = [FileNote(*note) for note in aside["notes"]]
             if not count:
                 return []
             lengths = np.frombuffer(self._connection.recv_bytes(), dtype=np.int64)
@@ -74,7 +80,9 @@ class ReadAhead:
         except EOFError as error:
             raise ConnectorError(f"the process that read {self.source.topic} has died") from error
         ends = pairwise(accumulate(lengths.tolist(), initial=0))
-        records = plain_records([joined[begin:end] for begin, end in ends], self._next_offset)
+        chunk = Chunk([joined[begin:end] for begin, end in ends])
+        chunk.problems = {int(index): problem for index, problem in aside["problems"].items()}
+        records = file_records(chunk, self._next_offset)
         self._next_offset += count
         return [Fetched(self.source, records)]
 
@@ -98,10 +106,12 @@ class ReadAhead:
         self._process.join(_END_SECONDS)
 
 
-def open_file(config: Config, path: str, limit: int | None = None) -> FileSource | ReadAhead:
+def open_file(
+    config: Config, path: str, limit: int | None = None, encoding: str | None = None
+) -> FileSource | ReadAhead:
     """The file, read as the configuration's fields need it; a large one ahead.
 
-    Raises ``ConnectorError`` where it cannot be read.
+    ``encoding`` stands over the configuration's. Raises ``ConnectorError`` where it cannot be read.
     """
     numeric, boolean = typed_columns(config)
     options: dict[str, Any] = {
@@ -109,6 +119,7 @@ def open_file(config: Config, path: str, limit: int | None = None) -> FileSource
         "boolean": boolean,
         "limit": limit,
         "columns": config.event.columns,
+        "options": file_options(config, encoding),
     }
     source = FileSource(path, **options)
     if (source.size_hint() or 0) < AHEAD_BYTES or (os.cpu_count() or 1) == 1:
@@ -117,18 +128,27 @@ def open_file(config: Config, path: str, limit: int | None = None) -> FileSource
 
 
 def _serve(connection: Connection, path: str, options: dict[str, Any]) -> None:
-    """What the process does: a few messages for each poll."""
+    """What the process does: for each poll a few messages, one of them what is said beside it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this one
     source = FileSource(path, **options)
     with suppress(BrokenPipeError):  # nobody wants the rest
         try:
             ended = False
             while not ended:
-                values = [record.value or b"" for one in source.poll(1.0) for record in one.records]
+                records = [record for one in source.poll(1.0) for record in one.records]
+                values = [record.value or b"" for record in records]
+                problems = {
+                    index: record.problem
+                    for index, record in enumerate(records)
+                    if isinstance(record, UnreadableRecord)
+                }
+                notes = [(note.topic, note.text, note.guess) for note in source.notes]
                 read = source.progress()
                 ended = source.exhausted()
                 connection.send_bytes(_POLLED)
                 connection.send_bytes(_HEAD.pack(ended, -1 if read is None else read, len(values)))
+                aside = {"problems": problems, "notes": notes}
+                connection.send_bytes(json.dumps(aside).encode("utf-8", "surrogateescape"))
                 if values:
                     lengths = np.fromiter(map(len, values), np.int64, len(values))
                     connection.send_bytes(lengths.tobytes())

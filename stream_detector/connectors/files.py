@@ -1,39 +1,91 @@
-"""A file, a pipe or standard input as a source: CSV, JSON Lines (both gzipped or not) and npz."""
+"""A file, a pipe or standard input as a source: tables of text, JSON, Parquet, Arrow and npz."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Collection, Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from stream_detector.cells.times import NUMBER_FORMATS
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
-from stream_detector.connectors.json_documents import JsonDocuments, holds_documents
-from stream_detector.connectors.lines import STANDARD_INPUT, LineReader
-from stream_detector.connectors.tables import ArrayRows, CsvRows
+from stream_detector.connectors.columnar import ArrowRows, columnar_format
+from stream_detector.connectors.json_records import JsonObjects, JsonShape, json_shape
+from stream_detector.connectors.lines import LineReader
+from stream_detector.connectors.reading.notes import Chunk, FileNote, FileOptions
+from stream_detector.connectors.reading.stream import STANDARD_INPUT, ByteStream
+from stream_detector.connectors.tables import ArrayRows
+from stream_detector.connectors.text_tables import TextRows
 from stream_detector.decoding.spellings import number_spellings
 from stream_detector.errors import ConnectorError
-from stream_detector.events import NO_TIMESTAMP, PlainRecord, TopicPartition
+from stream_detector.events import (
+    NO_TIMESTAMP,
+    PlainRecord,
+    Record,
+    TopicPartition,
+    UnreadableRecord,
+)
 
-Format: TypeAlias = Literal["csv", "jsonl", "npz"]
+Format: TypeAlias = Literal["csv", "jsonl", "json", "npz", "parquet", "arrow"]
+_MAGIC_BYTES = 8
 _ZIP_MAGIC = b"PK\x03\x04"
+_HEAD_BYTES = 2**20
+_HEAD_PAUSE_SECONDS = 0.2
+
+
+class Rows(Protocol):
+    """Records of one file as they are cut out of it."""
+
+    notes: list[FileNote]
+
+    @property
+    def ended(self) -> bool:
+        """Whether all were read."""
+
+    def fill(self, timeout_seconds: float | None) -> bool:
+        """Read until a record may wait; False where none came in time or at the end."""
+
+    def read(self, count: int) -> Chunk:
+        """Up to ``count`` records of what waits."""
+
+
+class JsonLines:
+    """Lines as they are; blank ones are no records."""
+
+    def __init__(self, lines: LineReader) -> None:
+        self._lines = lines
+        self.fill = lines.fill
+        self.notes: list[FileNote] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether all were read."""
+        return self._lines.ended
+
+    def read(self, count: int) -> Chunk:
+        """Up to ``count`` lines that wait."""
+        return Chunk([line for line in self._lines.take(count) if line and not line.isspace()])
 
 
 class FileSource:
     """The records of one file, each a JSON object in bytes.
 
-    - JSON Lines: each line untouched; blank lines are no records. One array of objects, and objects
-      that are spread over several lines, are taken apart.
-    - CSV: each row an object. Cells of ``numeric`` fields become numbers, of ``boolean`` fields
-      true or false, all others strings; empty cells become null. What does not fit its kind stays
-      a string and a row of another width stays as it is: decoding rejects both.
+    - JSON Lines: each line untouched; blank lines are no records. An array of objects, and objects
+      over several lines: each object.
+    - Tables of text (CSV and its kin): each row an object. Cells of ``numeric`` fields become
+      numbers, of ``boolean`` fields true or false, all others strings; empty cells become null.
+      What does not fit its kind stays a string, which decoding rejects; a row of another width is
+      an ``UnreadableRecord`` that names its line.
+    - Parquet and Arrow: each row an object with the types of its columns.
     - npz: the rows of ``X`` as f0, f1, ... and ``y`` as ``label``.
 
-    The offset is the number of the record, from 0; there is neither key nor timestamp. Memory
-    holds one poll and one block of the file (npz: the arrays).
+    Packing, encoding, dialect and header are found from the file's first bytes, as far as
+    ``options`` do not say them, and told in ``notes``. The offset is the number of the record, from
+    0; there is neither key nor timestamp. Memory holds one poll and one block of the file (npz: the
+    arrays).
     """
 
     def __init__(
@@ -46,6 +98,7 @@ class FileSource:
         max_poll_records: int = 5000,
         limit: int | None = None,
         columns: Sequence[str] | None = None,
+        options: FileOptions = FileOptions(),  # noqa: B008 - frozen
     ) -> None:
         """Open a file.
 
@@ -56,8 +109,9 @@ class FileSource:
             boolean: CSV columns whose cells are 0, 1, true or false.
             max_poll_records: records that one poll brings at most.
             limit: records after which the source counts as exhausted.
-            columns: names for a CSV file without a header; without them such a file is known by
-                a first row that is mostly numbers, and its columns are called f0, f1, ...
+            columns: names for a table of text without a header; without them such columns are
+                called column_1, column_2, ...
+            options: what is known about a file of text.
 
         Raises:
             ConnectorError: the file is missing or unreadable, or not of a format known here
@@ -70,123 +124,187 @@ class FileSource:
         self._numeric = frozenset(numeric)
         self._boolean = frozenset(boolean)
         self._columns = columns
+        self._options = options
         self._max_poll_records = max_poll_records
         self._left = limit
         self._next_offset = 0
         name = "stdin" if path == STANDARD_INPUT else Path(path).name
         self.source = TopicPartition(name, 0)
-        self._lines = LineReader(path)
-        self._begun = False
-        self._csv: CsvRows | None = None
-        self._documents: JsonDocuments | None = None
-        self._arrays: ArrayRows | None = None
-        if format == "npz" and self._lines.size_bytes is None:
-            raise ConnectorError("npz cannot be read from a pipe: give a file")
-        if format == "npz" or (format is None and _starts_with_zip(path)):
-            self._lines.close()
-            self._arrays = ArrayRows(path)
+        self._stream = ByteStream(path, options.encoding)
+        self._rows: Rows | None = None
+        self._columnar: ArrayRows | ArrowRows | None = None
+        self._empty = False
+        if self._format in (None, "npz", "parquet", "arrow"):
+            self._rows = self._columnar = self._open_columns(path)
+
+    def _open_columns(self, path: str) -> ArrayRows | ArrowRows | None:
+        """The rows of a file of columns; None for any other."""
+        if self._stream.size_bytes is None:
+            if self._format is not None:
+                raise ConnectorError(f"{self._format} cannot be read from a pipe: give a file")
+            return None
+        with Path(path).open("rb") as file:
+            head = file.read(_MAGIC_BYTES)
+        found = columnar_format(head)
+        if found is None and self._format in ("parquet", "arrow"):
+            raise ConnectorError(f"{path} is no {self._format} file")
+        if found is None and self._format is None and not _holds_arrays(path, head):
+            return None
+        self._stream.close()
+        if found is not None:
+            self._format = found
+            return ArrowRows(path, found, self._numeric, self._boolean)
+        self._format = "npz"
+        return ArrayRows(path)
 
     def poll(self, timeout_seconds: float) -> list[Fetched]:
         """As ``Source.poll``; only a pipe ever waits."""
         count = self._max_poll_records
         if self._left is not None:
             count = min(count, self._left)
-        values = self._read(count, timeout_seconds) if count else []
-        if not values:
+        chunk = self._read(count, timeout_seconds) if count else Chunk()
+        if not chunk.values:
             return []
         start = self._next_offset
-        self._next_offset += len(values)
+        self._next_offset += len(chunk.values)
         if self._left is not None:
-            self._left -= len(values)
-        return [Fetched(self.source, plain_records(values, start))]
+            self._left -= len(chunk.values)
+        return [Fetched(self.source, file_records(chunk, start))]
 
-    def _read(self, count: int, timeout_seconds: float) -> list[bytes]:
-        if self._arrays is not None:
-            return self._arrays.read(count)
-        values: list[bytes] = []
+    def _read(self, count: int, timeout_seconds: float) -> Chunk:
+        chunk = Chunk()
         # Whole polls from a file, whatever is there already from a pipe.
-        while len(values) < count and self._lines.fill(0 if values else timeout_seconds):
-            if not self._begun:
-                self._begin()
-            elif self._csv is not None:
-                values += self._csv.read(count - len(values))
-            elif self._documents is not None:
-                values += self._documents.read(count - len(values))
-            else:
-                lines = self._lines.take(count - len(values))
-                values += [line for line in lines if line and not line.isspace()]
-        self._lines.fill(0)  # so that `exhausted` knows of the end
-        if self._documents is not None and len(values) < count:
-            values += self._documents.read(count - len(values))
-        return values
+        while len(chunk.values) < count:
+            wait = 0 if chunk.values else timeout_seconds
+            rows = self._rows or self._begin(wait)
+            if rows is None or not rows.fill(wait):
+                break
+            chunk.extend(rows.read(count - len(chunk.values)))
+        if self._rows is not None:
+            self._rows.fill(0)  # so that `exhausted` knows of the end
+        return chunk
 
-    def _begin(self) -> None:
-        """Find the format by the first line; one that is blank is skipped."""
-        line = self._lines.peek()
-        if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise ConnectorError(f"{self._lines.name} is UTF-16 text; convert it to UTF-8")
-        if b"\0" in line:
-            raise ConnectorError(
-                f"{self._lines.name} is binary; CSV, JSON Lines (also gzipped) and npz are read"
-            )
-        if not line.strip():
-            self._lines.take(1)
-            return
-        self._begun = True
-        if self._format is None:
-            jsonl = line.lstrip().startswith(b"{") or holds_documents(line)
-            self._format = "jsonl" if jsonl else "csv"
-        if self._format == "jsonl" and holds_documents(line):
-            self._documents = JsonDocuments(self._lines)
-        if self._format == "csv":
-            self._csv = CsvRows(self._lines, self._numeric, self._boolean, self._columns)
+    def _begin(self, timeout_seconds: float) -> Rows | None:
+        """Find the format by the first bytes; None while there are none."""
+        if self._empty or self._stream.peek(timeout_seconds) is None:
+            return None
+        head, whole = self._head()
+        if not head.strip():
+            self._empty = whole
+            return None
+        shape = self._shape(head, whole)
+        if shape is not None and shape != "lines":
+            self._format = "json"
+            self._rows = JsonObjects(self._stream, shape)
+            return self._rows
+        lines = LineReader(self._stream)
+        if self._format == "jsonl" or (self._format is None and shape == "lines"):
+            self._format = "jsonl"
+            self._rows = JsonLines(lines)
+            if whole and head.count(b"\n", 0, len(head.rstrip())) == 0:
+                said = (
+                    "the file is one JSON object; if its members are columns (pandas), write it "
+                    "with orient='records', lines=True"
+                )
+                self._rows.notes.append(FileNote("format", said, guess=True))
+        else:
+            self._format = "csv"
+            lines.fill(None)
+            self._rows = TextRows(lines, self._numeric, self._boolean, self._columns, self._options)
+        return self._rows
+
+    def _shape(self, head: bytes, whole: bool) -> JsonShape | None:
+        if self._format in ("csv", "jsonl"):
+            return None
+        try:
+            return json_shape(head, whole)
+        except ConnectorError as error:
+            raise ConnectorError(f"{self._stream.name} is {error}") from error
+
+    def _head(self) -> tuple[bytes, bool]:
+        """First bytes, in which a line ends where one does, not taken; and whether that is all."""
+        blocks: list[bytes] = []
+        size, whole = 0, False
+        while size < _HEAD_BYTES and not whole:
+            block = self._stream.read(_HEAD_PAUSE_SECONDS)
+            if not block:
+                whole = block is not None
+                break
+            blocks.append(block)
+            size += len(block)
+            whole = self._stream.drained
+            if b"\n" in block.strip():
+                break
+        head = b"".join(blocks)
+        self._stream.push_back(head)
+        return head, whole
 
     @property
     def columns(self) -> list[str] | None:
-        """Names of a table's columns, once known; None for JSON Lines."""
-        table = self._csv or self._arrays
-        return list(table.columns) if table is not None else None
+        """Names of a table's columns, once known; None for JSON."""
+        columns = getattr(self._rows, "columns", None)
+        return list(columns) if columns is not None else None
 
     @property
     def headerless(self) -> bool:
-        """Whether the columns of a CSV file are named from outside, not by its first row."""
-        return self._csv is not None and self._csv.headerless
+        """Whether the columns of a table of text are named from outside, not by the file."""
+        return isinstance(self._rows, TextRows) and self._rows.headerless
 
     @property
     def format(self) -> Format | None:
         """What the records are read as; None while that is not known."""
-        return "npz" if self._arrays is not None else self._format
+        return self._format
+
+    @property
+    def notes(self) -> list[FileNote]:
+        """What was found out so far about the file: complete at its end, nearly so after a poll."""
+        notes = list(self._stream.notes)
+        if self._rows is not None:
+            notes += self._rows.notes
+        if isinstance(self._rows, TextRows):
+            notes += self._rows.late_notes()
+        if self._empty:
+            notes.append(FileNote("format", "the file is empty"))
+        return notes
 
     def size_hint(self) -> int | None:
         """Bytes of the file (compressed, where it is); None for a pipe."""
-        return self._lines.size_bytes
+        return self._stream.size_bytes
 
     def progress(self) -> int | None:
         """Bytes of ``size_hint`` that were read; None for a pipe."""
-        if self._lines.size_bytes is None:
+        if self._stream.size_bytes is None:
             return None
-        if self._arrays is not None:
-            return self._lines.size_bytes * self._arrays.taken // max(1, len(self._arrays))
-        return self._lines.read_bytes
+        if self._columnar is not None:
+            return int(self._stream.size_bytes * self._columnar.share)
+        return self._stream.read_bytes
 
     def exhausted(self) -> bool:
         """Whether the end of the file, or ``limit``, was reached and all was returned."""
-        if self._left == 0:
+        if self._left == 0 or self._empty:
             return True
-        if self._arrays is not None:
-            return self._arrays.taken == len(self._arrays)
-        return self._lines.ended and not (self._documents is not None and self._documents.waiting)
+        return self._rows is not None and self._rows.ended
 
     def close(self) -> None:
         """Close the file."""
-        self._lines.close()
+        self._stream.close()
+
+
+def file_records(chunk: Chunk, start: int) -> list[Record]:
+    """Records of a file, the first with the offset ``start``."""
+    records: list[Record] = [*plain_records(chunk.values, start)]
+    for index, problem in chunk.problems.items():
+        value = chunk.values[index]
+        records[index] = UnreadableRecord(start + index, NO_TIMESTAMP, value, problem)
+    return records
 
 
 def plain_records(values: list[bytes], start: int) -> list[PlainRecord]:
     """Records of a file, the first with the offset ``start``."""
     offsets = range(start, start + len(values))
     fields = zip(offsets, repeat(NO_TIMESTAMP), repeat(None), values, repeat(()), strict=False)
-    return list(map(PlainRecord._make, fields))
+    # As `PlainRecord._make` does it, without a Python call for each.
+    return list(map(tuple.__new__, repeat(PlainRecord), fields))
 
 
 def typed_columns(config: Config) -> tuple[frozenset[str], frozenset[str]]:
@@ -200,8 +318,24 @@ def typed_columns(config: Config) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(numeric), plan.boolean
 
 
-def _starts_with_zip(path: str) -> bool:
-    if path == STANDARD_INPUT or not Path(path).is_file():
+def file_options(config: Config, encoding: str | None = None) -> FileOptions:
+    """What the section `files` says about a file, and ``encoding`` over it."""
+    files = config.files
+    return FileOptions(
+        encoding=encoding or files.encoding,
+        delimiter=files.delimiter,
+        quote=files.quote,
+        header=files.header,
+        comment=files.comment,
+    )
+
+
+def _holds_arrays(path: str, head: bytes) -> bool:
+    if not head.startswith(_ZIP_MAGIC):
         return False
-    with Path(path).open("rb") as file:
-        return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False  # said where the archive is opened
+    return bool(names) and all(name.endswith(".npy") for name in names)

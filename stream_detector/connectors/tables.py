@@ -6,10 +6,9 @@ looked at a column at a time. One dict a row through a JSON encoder costs about 
 
 from __future__ import annotations
 
-import csv
 import math
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -17,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.connectors.lines import LineReader
+from stream_detector.connectors.reading.notes import Chunk, FileNote
 from stream_detector.errors import ConnectorError
 
 _decode_numbers = msgspec.json.Decoder(list[float]).decode
@@ -27,7 +26,6 @@ _BOOLEANS = {"": "null"} | {
     for lower in spellings.split()
     for spelling in (lower, lower.capitalize(), lower.upper())
 }
-DELIMITERS = ",;\t"
 
 
 def number_json(cell: str) -> str:
@@ -102,10 +100,10 @@ class RowEncoder:
             for parent in parents:
                 node = node.setdefault(parent, {})
             node[leaf] = index
-        self._order: list[int] = []
-        self._between: list[str] = []
+        self.order: list[int] = []
+        self.between: list[str] = []
         end = self._build(tree, "")
-        self._between.append(end)
+        self.between.append(end)
         converters = [
             _boolean_column
             if name in boolean
@@ -114,7 +112,7 @@ class RowEncoder:
             else _text_column
             for name in columns
         ]
-        self._converters = [converters[index] for index in self._order]
+        self._converters = [converters[index] for index in self.order]
 
     def _build(self, node: dict[str, Any], prefix: str) -> str:
         """Notes what stands before each cell; returns what stands after the last one."""
@@ -124,11 +122,16 @@ class RowEncoder:
             if isinstance(inner, dict):
                 prefix = self._build(inner, prefix)
             else:
-                self._between.append(prefix)
-                self._order.append(inner)
+                self.between.append(prefix)
+                self.order.append(inner)
                 prefix = ""
             prefix += ","
         return prefix.removesuffix(",") + "}"
+
+    def cells_json(self, place: int, cells: Sequence[str]) -> list[str]:
+        """JSON of the cells of the column at ``place`` in the order of writing."""
+        slot, column = self._converters[place](cells)
+        return list(column) if slot == "%s" else [slot % cell for cell in column]
 
     def encode(self, rows: Sequence[Sequence[str]]) -> list[bytes]:
         """JSON of rows of one width. Bytes that were no UTF-8 stay so: decoding rejects them."""
@@ -137,7 +140,7 @@ class RowEncoder:
         cells = list(zip(*rows, strict=True))
         slots: list[str] = []
         columns: list[Sequence[str]] = []
-        for index, convert in zip(self._order, self._converters, strict=True):
+        for index, convert in zip(self.order, self._converters, strict=True):
             slot, column = convert(cells[index])
             slots.append(slot)
             columns.append(column)
@@ -145,133 +148,16 @@ class RowEncoder:
 
     def encode_json(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
         """JSON of columns whose cells are JSON, or numbers, already; in the constructor's order."""
-        return self.fill(["%s"] * len(columns), [columns[index] for index in self._order])
+        return self.fill(["%s"] * len(columns), [columns[index] for index in self.order])
 
     def fill(self, slots: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[bytes]:
         """One object for each row of ``columns``, each formatted by its slot."""
-        pieces = (piece for pair in zip(self._between, slots, strict=False) for piece in pair)
-        template = "".join(pieces) + self._between[-1]
+        pieces = (piece for pair in zip(self.between, slots, strict=False) for piece in pair)
+        template = "".join(pieces) + self.between[-1]
         return [
             (template % row).encode("utf-8", "surrogateescape")
             for row in zip(*columns, strict=True)
         ]
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell holds a number, finite or not."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-class CsvRows:
-    """CSV from a ``LineReader``: made once its first line waits.
-
-    ``columns`` names those of a file without a header; the last of them may be absent. They yield
-    to a first row that holds most of these names. Without them, the first row is the header,
-    unless more than half of its cells are numbers: then there is none, and the columns are called
-    f0, f1 and so on.
-    """
-
-    def __init__(
-        self,
-        lines: LineReader,
-        numeric: Collection[str],
-        boolean: Collection[str],
-        columns: Sequence[str] | None,
-    ) -> None:
-        self._lines = lines
-        text = lines.peek().decode("utf-8", "surrogateescape")
-        self._delimiter = max(DELIMITERS, key=lambda delimiter: len(_cells(text, delimiter)))
-        self._rows = csv.reader(self._line_texts(), delimiter=self._delimiter)
-        first = _cells(text, self._delimiter)
-        if columns is not None and 2 * len({cell.strip() for cell in first} & {*columns}) > len(
-            first
-        ):
-            columns = None  # there is a header after all
-        self.headerless = columns is not None
-        if columns is not None:
-            columns = columns[: len(first)]  # the last ones may be absent from the whole file
-        else:
-            self.headerless = 2 * sum(map(is_number, first)) > len(first)
-            columns = (
-                [f"f{index}" for index in range(len(first))] if self.headerless else self._header()
-            )
-        _refuse_duplicates(lines.name, columns)
-        self.columns = list(columns)
-        self._encoder = RowEncoder(columns, numeric, boolean)
-
-    def _header(self) -> list[str]:
-        try:
-            row = next(self._rows)
-        except csv.Error as error:
-            raise ConnectorError(f"{self._lines.name}: the header is no CSV ({error})") from error
-        return [cell.strip() or f"column_{index}" for index, cell in enumerate(row)]
-
-    def _line_texts(self) -> Iterator[str]:
-        # A quoted cell that goes on in the next line makes the reader ask for it: then, and only
-        # then, this waits without a limit.
-        while self._lines.fill(None):
-            for line in self._lines.take(1):
-                yield line.decode("utf-8", "surrogateescape") + "\n"
-
-    def read(self, count: int) -> list[bytes]:
-        """Up to ``count`` rows of the lines that wait; rows that are no rows as they are."""
-        bad: dict[int, bytes] = {}
-        rows = self._plain_rows(count)
-        while len(rows) < count and self._lines.waiting:
-            try:
-                for row in self._rows:
-                    if row:
-                        rows.append(row)
-                    if len(rows) == count or not self._lines.waiting:
-                        break
-            except csv.Error as error:
-                bad[len(rows)] = f"no CSV: {error}".encode()
-                rows.append([])
-        width = len(self.columns)
-        if set(map(len, rows)) == {width}:
-            return self._encoder.encode(rows)
-        good = [row for row in rows if len(row) == width]
-        encoded = iter(self._encoder.encode(good))
-        return [
-            next(encoded)
-            if len(row) == width
-            else bad.get(index) or self._delimiter.join(row).encode("utf-8", "surrogateescape")
-            for index, row in enumerate(rows)
-        ]
-
-    def _plain_rows(self, count: int) -> list[list[str]]:
-        """Rows of lines without quotes, all at once: half the time. None of any others.
-
-        A quoted cell may go on in the next line, which only the reader that was given all lines
-        before it can tell.
-        """
-        text = b"\n".join(self._lines.peek_some(count)).decode("utf-8", "surrogateescape")
-        if '"' in text or "\r" in text:
-            return []
-        try:
-            rows = [row for row in csv.reader(text.split("\n"), delimiter=self._delimiter) if row]
-        except csv.Error:  # a cell that is too long: the way of single lines says which
-            return []
-        self._lines.take(count)
-        return rows
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    """Cells of a single line; none where it is no CSV under this delimiter."""
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:
-        return []
-
-
-def _refuse_duplicates(name: str, columns: Sequence[str]) -> None:
-    twice = sorted({column for column in columns if list(columns).count(column) > 1})
-    if twice:
-        raise ConnectorError(f"{name}: columns that occur twice: {', '.join(twice[:10])}")
 
 
 class ArrayRows:
@@ -298,16 +184,23 @@ class ArrayRows:
             self.columns.append("label")
         self._encoder = RowEncoder(self.columns, (), ())
         self._next = 0
-
-    def __len__(self) -> int:
-        return len(self._features)
+        self.notes: list[FileNote] = []
 
     @property
-    def taken(self) -> int:
-        """Rows read so far."""
-        return self._next
+    def ended(self) -> bool:
+        """Whether all rows were read."""
+        return self._next == len(self._features)
 
-    def read(self, count: int) -> list[bytes]:
+    @property
+    def share(self) -> float:
+        """How much was read, 0 to 1."""
+        return self._next / max(1, len(self._features))
+
+    def fill(self, _timeout_seconds: float | None) -> bool:
+        """Whether a row is left."""
+        return not self.ended
+
+    def read(self, count: int) -> Chunk:
         """Up to ``count`` rows."""
         rows = slice(self._next, self._next + count)
         block = self._features[rows]
@@ -315,7 +208,7 @@ class ArrayRows:
         columns = [_number_texts(column) for column in block.T]
         if self._label is not None:
             columns.append(_number_texts(self._label[rows]))
-        return self._encoder.fill(["%s"] * len(columns), columns)
+        return Chunk(self._encoder.fill(["%s"] * len(columns), columns))
 
 
 def _number_texts(column: NDArray[Any]) -> list[Any]:

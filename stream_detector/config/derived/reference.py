@@ -86,6 +86,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("`event.time`", "EventTimeConfig", ()),
     ("`event.numbers`", "NumbersConfig", ()),
     ("`event.fields`", "FieldConfig", ()),
+    ("`files`", "FilesConfig", ()),
     (
         "`features`",
         "",

@@ -27,6 +27,7 @@ from stream_detector.config.models.event import (
     TimeFeatureConfig,
     WindowConfig,
 )
+from stream_detector.config.models.files import FilesConfig
 from stream_detector.config.models.kafka import (
     KafkaConfig,
     KafkaSecurityConfig,
@@ -50,6 +51,7 @@ __all__ = [
     "EventConfig",
     "EventTimeConfig",
     "Feature",
+    "FilesConfig",
     "KafkaConfig",
     "KafkaSecurityConfig",
     "LabelsConfig",
@@ -234,6 +236,9 @@ class Config(Model):
     )
     kafka: KafkaConfig | None = Field(None, description="Needed by `run`, not by `evaluate`.")
     event: EventConfig = Field(default_factory=EventConfig, description="How to read an event.")
+    files: FilesConfig = Field(
+        default_factory=FilesConfig, description="How to read a file of text: what is not found."
+    )
     features: Annotated[list[Feature], Field(max_length=1000)] = Field(
         default_factory=list, description="What the model is given of each event."
     )
