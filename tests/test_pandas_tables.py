@@ -81,7 +81,8 @@ def number(cell: str | None) -> float | None:
     return None if cell in (None, "NA", "NaN") else float(str(cell).replace(",", "."))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.filterwarnings("ignore:.*byte order mark")
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(form=formats, escape=escapes, content=frames)
 def test_a_table_written_by_pandas_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,

@@ -16,7 +16,7 @@ from stream_detector.api.refusals import no_event, no_events
 from stream_detector.api.values import EventWriter, UnusableValueError, time_writer
 from stream_detector.config import Config, FieldPlan
 from stream_detector.connectors.base import Fetched
-from stream_detector.connectors.json_documents import holds_documents
+from stream_detector.connectors.json_records import holds_documents
 from stream_detector.events import (
     NO_TIMESTAMP,
     PlainRecord,

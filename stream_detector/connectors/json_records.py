@@ -103,6 +103,14 @@ def _end_of_first(text: bytes) -> int | None:
     return None
 
 
+def holds_documents(line: bytes) -> bool:
+    """Whether the first line of a text begins an array, or an object that goes on in the next."""
+    start = line.strip(_SPACE)
+    if start.startswith(b"["):
+        return start == b"[" or start[1:].lstrip()[:1] in (b"{", b"[", b"]")
+    return start.startswith(b"{") and _end_of_first(start) is None
+
+
 def wrapped_at(text: bytes) -> str | None:
     """Key of the array of objects that is a member of the first object, if one is."""
     depth = 0

@@ -112,9 +112,7 @@ def sample_rows(lines: Sequence[str], dialect: Dialect, *, strict: bool = False)
             cells = next(reader)
         except StopIteration:
             return rows
-        except csv.Error as error:
-            if "end of data" in str(error):  # the sample ends inside of a quoted cell
-                return rows
+        except csv.Error:
             rows.append(SampleRow(start, []))
             continue
         if len(cells) > 1 or "".join(cells).strip():
@@ -177,18 +175,25 @@ def _escapes_only(text: str, delimiter: str, quote: str) -> bool:
 
 def _score(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:
     """How well a dialect fits: share of rows of the common width times share of whole cells."""
-    rows = [row.cells for row in sample_rows(lines, dialect, strict=True)]
+    sample = sample_rows(lines, dialect, strict=True)
+    rows = [row.cells for row in sample]
     width = common_width(rows)
     if width < 2:  # noqa: PLR2004 - one column is what is left where nothing fits
         return 0.0, 0
     first = next((row for row in rows if row), [])
-    share = sum(len(_trimmed(row, width)) == width for row in rows) / len(rows)
+    # By lines, not rows: a quote that opens and never closes makes a single bad row of many.
+    ends = [row.line for row in sample[1:]] + [len(lines)]
+    spans = [end - row.line for row, end in zip(sample, ends, strict=True)]
+    fitting = (span for row, span in zip(rows, spans, strict=True) if _fits(row, width))
+    share = sum(fitting) / sum(spans)
     if share < _LEAST_SHARE or (len(first) == 1 and not _preamble(rows, width)):
         return 0.0, 0
     cells = [cell for row in rows[:100] for cell in row]
     whole = sum(_whole(cell, dialect, lines) for cell in cells) / len(cells)
     apart = 0 if len(first) == 1 else abs(len(_trimmed(first, width)) - width)
     agrees = (1.0, 0.95)[apart] if apart <= 1 else 0.9
+    if not dialect.quote:  # rare: one row with a quote too much does not make it
+        agrees *= 0.9
     return share * whole * agrees, width
 
 
@@ -206,6 +211,10 @@ def common_width(rows: Sequence[Sequence[str]]) -> int:
 
 def _trimmed(row: Sequence[str], width: int) -> Sequence[str]:
     return row[:-1] if len(row) == width + 1 and not row[-1].strip() else row
+
+
+def _fits(row: Sequence[str], width: int) -> bool:
+    return len(_trimmed(row, width)) == width
 
 
 def _preamble(rows: Sequence[Sequence[str]], width: int) -> bool:
