@@ -134,13 +134,17 @@ class _Reader:
             for mark in others
             if mark != format.thousands
         ]
-        words = dict.fromkeys(CURRENCIES, 1.0) | {
+        self._units = dict.fromkeys(CURRENCIES, 1.0) | {
             tidied(word): factor for word, factor in format.units
         }
-        self._units = sorted(words.items(), key=lambda each: -len(each[0]))
+        words = "|".join(map(re.escape, sorted(self._units, key=len, reverse=True)))
+        self._before = re.compile(rf"(?P<unit>{words})\s*(?=[\d.,+-])")
+        self._behind = re.compile(rf"(?P<rest>.*[\d.,+-])\s*(?P<unit>{words})", re.DOTALL)
 
     def read(self, text: str) -> float:
         """Raises ``ValueError``."""
+        if self._strict.fullmatch(text):  # nothing around it, as nearly always
+            return _float(text, self._format.thousands, self._format.decimal)
         if len(text) > _LONGEST:
             raise ValueError(f"{text[:40]!r}... is too long for a number")
         body = tidied(text)
@@ -156,14 +160,10 @@ class _Reader:
         sign = ""
         if body[:1] in ("-", "+") and not body[1:2].isdigit():
             sign, body = body[0], body[1:].lstrip()
-        for word, times in self._units:
-            if body.endswith(word) and (rest := body[: -len(word)].rstrip()) and _ends(rest):
-                body, factor = rest, factor * times
-                break
-        for word, times in self._units:
-            if body.startswith(word) and (rest := body[len(word) :].lstrip()) and _begins(rest):
-                body, factor = rest, factor * times
-                break
+        if (found := self._behind.fullmatch(body)) is not None:
+            body, factor = found["rest"], factor * self._units[found["unit"]]
+        if (found := self._before.match(body)) is not None:
+            body, factor = body[found.end() :], factor * self._units[found["unit"]]
         return sign + body, factor
 
     def _number(self, body: str, text: str) -> float:
@@ -201,14 +201,6 @@ def _float(body: str, thousands: str, decimal: str) -> float:
     if decimal != ".":
         body = body.replace(decimal, ".")
     return float(body.replace(" ", "").replace("D", "e").replace("d", "e"))
-
-
-def _ends(rest: str) -> bool:
-    return rest[-1].isdigit() or rest[-1] in ".,-+"
-
-
-def _begins(rest: str) -> bool:
-    return rest[0].isdigit() or rest[0] in ".,-+"
 
 
 @lru_cache(maxsize=256)

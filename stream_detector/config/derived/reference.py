@@ -39,6 +39,12 @@ file that begins with
   a field that is read, only the key with the dot). `tags[0]` and `tags[-1]` are the first and the
   last of an array, `tags[count]` says how many there are, `name[length]` how long a text is; a key
   that is written like that is read as well.
+- **Numbers, times and missing values** are read as people write them, in tables and in JSON alike;
+  `init` finds out how. Without a setting a text is read where it can mean one thing only:
+  `"12.5"`, `"1,234.56"`, `"$5"`, `"(5)"` are numbers, `"1,234"` is refused with what to set.
+  Nothing, `-`, `?`, `NA`, `NULL`, `None`, `NaN`, `Infinity` and the like are missing where a
+  number, a boolean or a time is expected; elsewhere `event.missing_values` says what is. Booleans may be
+  `true`, `yes`, `t`, `on`, `1` and their opposites.
 - **The environment** is read where a value refers to it:
 
   | written | means |
