@@ -43,8 +43,8 @@ file that begins with
   `init` finds out how. Without a setting a text is read where it can mean one thing only:
   `"12.5"`, `"1,234.56"`, `"$5"`, `"(5)"` are numbers, `"1,234"` is refused with what to set.
   Nothing, `-`, `?`, `NA`, `NULL`, `None`, `NaN`, `Infinity` and the like are missing where a
-  number, a boolean or a time is expected; elsewhere `event.missing_values` says what is. Booleans may be
-  `true`, `yes`, `t`, `on`, `1` and their opposites.
+  number, a boolean or a time is expected; elsewhere `event.missing_values` says what is. Booleans
+  may be `true`, `yes`, `t`, `on`, `1` and their opposites.
 - **The environment** is read where a value refers to it:
 
   | written | means |
