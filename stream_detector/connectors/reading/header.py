@@ -46,15 +46,16 @@ def is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 
 
 def is_second_header(row: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether a row below the header is none of values: text over every number and time."""
-    typed = 0
+    """Whether a row below the header is none of values: text over several numbers and times."""
+    above = 0
     for index, cell in enumerate(row):
         own = kind_of(cell)
         if own in _TYPED:
             return False
-        below = common_kind([later[index] for later in rest if index < len(later)])
-        typed += below in _TYPED and own == "text"
-    return typed > 0
+        below = [later[index] for later in rest if index < len(later) and later[index].strip()]
+        if own == "text" and len(below) >= _LEAST_ROWS:
+            above += common_kind(below) in _TYPED
+    return above > 1
 
 
 def _counts(cells: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:

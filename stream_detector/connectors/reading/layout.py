@@ -25,7 +25,6 @@ _COMMENTS = ("#", "%", "//", "!")
 _QUOTED_CHARACTERS = 60
 _MOST_PREAMBLE = 40
 _MOST_UNITS = 3
-_LEAST_BELOW_UNITS = 3
 _WORDS_OF_PROSE = 4
 _DELIMITER_NAMES = {
     ",": "a comma",
@@ -211,7 +210,7 @@ def _pass_units(layout: Layout, rows: Sequence[SampleRow], start: int) -> None:
     """Past rows below the header that are text over columns of numbers and times: units, say."""
     for index in range(1, min(_MOST_UNITS + 1, len(rows) - 1)):
         row, rest = rows[index], [later.cells for later in rows[index + 1 :]]
-        if len(rest) < _LEAST_BELOW_UNITS or not is_second_header(row.cells, rest):
+        if not is_second_header(row.cells, rest):
             return
         text = shown(", ".join(row.cells), _QUOTED_CHARACTERS)
         said = f"line {start + row.line + 1:,} is no row but more of the header: {text}"
