@@ -27,7 +27,10 @@ from support.process import DaemonProcess, wait_until
 EVENTS = 8000
 SLOW = {"FAILPOINT": "after_poll:14:pause=0.1:times=40"}
 """It takes its time in the midst of the backlog. Without, all may be done before a busy machine
-lets the test bring the fault, and what the fault should stop has nothing to write any more."""
+lets the test bring the fault."""
+HALTED = {"FAILPOINT": "after_flush:8:pause=6"}
+"""It stands in the midst of a transaction. A broker that freezes between two of them, with nothing
+fetched, leaves nothing to write, and so nothing that fails to be written."""
 
 
 @dataclass
@@ -109,6 +112,18 @@ def finish(scene: Scene, daemon: DaemonProcess, settings: dict[str, Any]) -> Non
     scene.judge(settings)
 
 
+def wait_halted(daemon: DaemonProcess) -> None:
+    """Wait until the daemon of ``HALTED`` stands: seven commits, and not an event in a second."""
+    taken = -1.0
+
+    def stands() -> bool:
+        nonlocal taken
+        before, taken = taken, daemon.metric("events_total")
+        return taken == before and daemon.metric("commits_total", result="ok") >= 7
+
+    wait_until(stands, "the daemon to stand still", every=1.0)
+
+
 def frozen_broker(scene: Scene, daemon: DaemonProcess) -> None:
     """10: longer than any deadline of the client."""
     with scene.broker.paused():
@@ -176,8 +191,13 @@ def broken_network(scene: Scene, daemon: DaemonProcess) -> None:
 )
 def test_no_byte_changes(scene: Scene, fault: Callable[[Scene, DaemonProcess], None]) -> None:
     settings, place = scene.settings()
-    with DaemonProcess(place, settings, environment=SLOW) as daemon:
-        daemon.wait_ready().wait_processed(500)
+    armed = HALTED if fault is frozen_broker else SLOW
+    with DaemonProcess(place, settings, environment=armed) as daemon:
+        daemon.wait_ready()
+        if armed is HALTED:
+            wait_halted(daemon)
+        else:
+            daemon.wait_processed(500)
         fault(scene, daemon)
         finish(scene, daemon, settings)
 
@@ -293,8 +313,9 @@ def test_a_stop_while_the_broker_is_away_ends_in_time(scene: Scene, signals: int
     """35: one signal waits for a third of the limit, a second one for nothing."""
     settings, place = scene.settings()
     settings["processing"]["shutdown_timeout"] = "9s" if signals == 1 else "10m"
-    with DaemonProcess(place, settings, environment=SLOW) as daemon:
-        daemon.wait_ready().wait_processed(1000)
+    with DaemonProcess(place, settings, environment=HALTED) as daemon:
+        daemon.wait_ready()
+        wait_halted(daemon)
         with scene.broker.paused():
             wait_until(lambda: "cannot write" in daemon.text(), "the output to fail")
             os.kill(daemon.pid, signal.SIGTERM)
