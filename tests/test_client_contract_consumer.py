@@ -32,7 +32,7 @@ from kafka_broker.groups import join_group, poll_until
 from kafka_broker.proxy import Proxy
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.source import KafkaSource
+from stream_detector.connectors.kafka.reading.source import KafkaSource
 
 PATIENCE_SECONDS = 30.0
 

@@ -24,8 +24,8 @@ from support.process import DaemonProcess, wait_until
 from support.streams import SETTINGS, records
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import partition_counts, rights_of_daemon
-from stream_detector.connectors.kafka.probe import probe
+from stream_detector.connectors.kafka.connection.admin import partition_counts, rights_of_daemon
+from stream_detector.connectors.kafka.connection.probe import probe
 from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
 
 pytestmark = pytest.mark.kafka

@@ -28,7 +28,7 @@ from test_daemon import messages, settings, topics
 from stream_detector.config import FieldPlan
 from stream_detector.config.loading.load import parse
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.labels import write_label
+from stream_detector.connectors.kafka.writing.labels import write_label
 from stream_detector.decoding import LabelDecoder
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import PlainRecord, TopicPartition

@@ -26,7 +26,7 @@ from test_kafka_batches import (
 
 from stream_detector.connectors.kafka.client import codecs
 from stream_detector.connectors.kafka.client.batches import BatchRecords, reading
-from stream_detector.connectors.kafka.unreadable import Unreadable
+from stream_detector.connectors.kafka.reading.unreadable import Unreadable
 from stream_detector.events import UnreadableRecord
 
 COMMITTED = {"isolation_level": IsolationLevel.READ_COMMITTED}

@@ -12,7 +12,7 @@ from support.process import DaemonProcess, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
 
-from stream_detector.connectors.kafka.assignor import distribute, give_up_first
+from stream_detector.connectors.kafka.reading.assignor import distribute, give_up_first
 
 
 def wait_settled(*workers: DaemonProcess) -> None:

@@ -13,7 +13,7 @@ from kafka_broker.clients import Message, admin_client, consume_all, produce, un
 from support.streams import configuration
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.snapshot_keys import (
+from stream_detector.connectors.kafka.state_topics.snapshot_keys import (
     PART_BYTES,
     Index,
     Manifest,
@@ -21,7 +21,7 @@ from stream_detector.connectors.kafka.snapshot_keys import (
     part_key,
     read_manifest,
 )
-from stream_detector.connectors.kafka.snapshot_topic import TopicStore
+from stream_detector.connectors.kafka.state_topics.snapshot_topic import TopicStore
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import PlainRecord
@@ -29,7 +29,7 @@ from stream_detector.events import PlainRecord
 WRITER = """
 import sys
 from stream_detector.config.models.config import Kafka
-from stream_detector.connectors.kafka.snapshot_topic import TopicStore
+from stream_detector.connectors.kafka.state_topics.snapshot_topic import TopicStore
 kafka = Kafka(bootstrap_servers=sys.argv[1], topics=["in"], group="g", alerts="a", dead_letters="d")
 store = TopicStore(kafka, sys.argv[2], 0, 1, 3)
 store.write(1, b"first" * 300_000)
@@ -186,7 +186,8 @@ def test_another_workers_unfinished_parts_of_later_snapshots_are_left_alone() ->
 
 
 def test_an_index_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_detector.connectors.kafka.snapshot_keys._MAX_INDEXED", 10)
+    where = "stream_detector.connectors.kafka.state_topics.snapshot_keys"
+    monkeypatch.setattr(f"{where}._MAX_INDEXED", 10)
     index = Index(0)
     for number in range(10):
         index.note(record(number, part_key(0, number, "a" * 32, 0), b"x"))

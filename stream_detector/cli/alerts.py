@@ -13,7 +13,7 @@ from stream_detector.cli.common import (
     configuration,
     kafka_section,
 )
-from stream_detector.connectors.kafka.follow import follow
+from stream_detector.connectors.kafka.reading.follow import follow
 from stream_detector.report.alert_text import readable
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from stream_detector.config import Config, KafkaSettings, LoadedConfig, load
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.settings import (
+from stream_detector.connectors.kafka.connection.settings import (
     CONSUMER_KEYS,
     PRODUCER_KEYS,
     security_settings,

@@ -208,7 +208,7 @@ def sample_file(
 
 
 def _sample_topic(bootstrap_servers: str, topic: str) -> Sample:
-    from stream_detector.connectors.kafka.follow import follow  # noqa: PLC0415 - slow to import
+    from stream_detector.connectors.kafka.reading.follow import follow  # noqa: PLC0415 - slow to import
 
     kafka = KafkaConfig(
         bootstrap_servers=bootstrap_servers,

@@ -16,8 +16,8 @@ from stream_detector.cli.common import (
 )
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.labels import write_label
-from stream_detector.connectors.kafka.lookup import find_value, read_at
+from stream_detector.connectors.kafka.reading.lookup import find_value, read_at
+from stream_detector.connectors.kafka.writing.labels import write_label
 from stream_detector.decoding import Decoder
 from stream_detector.decoding.label_words import label_for
 from stream_detector.errors import ConfigurationError, InputMissingError

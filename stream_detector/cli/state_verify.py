@@ -17,7 +17,7 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.state_store import add_shard, shards
-from stream_detector.connectors.kafka.log import KafkaJournal, KafkaLog
+from stream_detector.connectors.kafka.reading.log import KafkaJournal, KafkaLog
 from stream_detector.daemon.output_comparison import Findings
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.daemon.verification import verify

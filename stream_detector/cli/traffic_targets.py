@@ -113,7 +113,7 @@ def open_target(arguments: argparse.Namespace, stack: ExitStack) -> Target:
 
 
 def _open_sink(arguments: argparse.Namespace, stack: ExitStack) -> Sink:
-    from stream_detector.connectors.kafka.sink import KafkaSink  # noqa: PLC0415 - slow to import
+    from stream_detector.connectors.kafka.writing.sink import KafkaSink  # noqa: PLC0415 - slow to import
 
     try:
         kafka = KafkaConfig.model_validate(

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from stream_detector.config import Config
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Output
-from stream_detector.connectors.kafka.admin import wait_for_topics
-from stream_detector.connectors.kafka.groups import active_members
+from stream_detector.connectors.kafka.connection.admin import wait_for_topics
+from stream_detector.connectors.kafka.connection.groups import active_members
 from stream_detector.connectors.kafka.inspection import told_limits
-from stream_detector.connectors.kafka.internal_topics import JOURNAL_SETTINGS, ensure_topic
-from stream_detector.connectors.kafka.log import KafkaJournal
-from stream_detector.connectors.kafka.sink import AtLeastOnceOutput
-from stream_detector.connectors.kafka.snapshot_topic import ensure_snapshot_topic
-from stream_detector.connectors.kafka.source import KafkaSource
-from stream_detector.connectors.kafka.transactions import TransactionalOutput
+from stream_detector.connectors.kafka.reading.log import KafkaJournal
+from stream_detector.connectors.kafka.reading.source import KafkaSource
+from stream_detector.connectors.kafka.state_topics.internal_topics import (
+    JOURNAL_SETTINGS,
+    ensure_topic,
+)
+from stream_detector.connectors.kafka.state_topics.snapshot_topic import ensure_snapshot_topic
+from stream_detector.connectors.kafka.writing.sink import AtLeastOnceOutput
+from stream_detector.connectors.kafka.writing.transactions import TransactionalOutput
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic

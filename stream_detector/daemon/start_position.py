@@ -23,7 +23,7 @@ from stream_detector.connectors.kafka.inspection.findings import (
     warning,
 )
 from stream_detector.connectors.kafka.inspection.groups import place
-from stream_detector.connectors.kafka.log import KafkaLog
+from stream_detector.connectors.kafka.reading.log import KafkaLog
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition

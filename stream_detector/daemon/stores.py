@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from stream_detector.config.models.config import Config, KafkaConfig
-from stream_detector.connectors.kafka.snapshot_topic import TopicStore
+from stream_detector.connectors.kafka.state_topics.snapshot_topic import TopicStore
 from stream_detector.errors import ConfigurationError
 from stream_detector.snapshots import DirectoryStore, SnapshotStore
 

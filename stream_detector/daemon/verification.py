@@ -25,7 +25,7 @@ from stream_detector.telemetry.metrics import Metrics
 
 
 class LogReader(Protocol):
-    """Reads ranges of logs, as ``connectors.kafka.log.KafkaLog`` does."""
+    """Reads ranges of logs, as ``connectors.kafka.reading.log.KafkaLog`` does."""
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         """The partitions of a topic. Raises ``ConnectorError``."""

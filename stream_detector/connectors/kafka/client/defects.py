@@ -44,7 +44,7 @@ DEFECTS = (
         "A transaction that the broker has timed out commits without an error, and is lost.",
         "2.2.0",
         "#2587, #2853",
-        _KAFKA + "transactions.TransactionalOutput",
+        _KAFKA + "writing.transactions.TransactionalOutput",
         _TRANSACTIONS
         + "test_a_transaction_that_the_broker_timed_out_commits_without_an_error_and_is_lost",
     ),
@@ -53,7 +53,7 @@ DEFECTS = (
         "nothing.",
         "2.2.0",
         "#2587",
-        _KAFKA + "refusals.confirm",
+        _KAFKA + "writing.refusals.confirm",
         _TRANSACTIONS
         + "test_a_batch_that_was_not_delivered_in_time_is_missing_from_a_commit_that_says_ok",
     ),
@@ -71,14 +71,14 @@ DEFECTS = (
         "the client sends them without a generation.",
         "2.2.0",
         "#2590, #2984",
-        _KAFKA + "source.KafkaSource.membership",
+        _KAFKA + "reading.source.KafkaSource.membership",
         _TRANSACTIONS + "test_neither_a_bare_group_nor_the_metadata_after_leaving_is_fenced",
     ),
     Defect(
         "A fenced producer is told by a plain KafkaError.",
         "2.2.0",
         "#2885",
-        _KAFKA + "transactions.TransactionalOutput",
+        _KAFKA + "writing.transactions.TransactionalOutput",
         _TRANSACTIONS + "test_a_zombie_learns_it_from_its_sends_and_from_a_plain_kafka_error",
     ),
     Defect(
@@ -207,7 +207,8 @@ DEFECTS = (
         "3.0.0",
         "#3000",
         _CLIENT + "member.GroupMember",
-        "tests/test_field_assignment.py::test_a_foreign_member_that_comes_later_is_turned_away",
+        "tests/test_field_assignment.py::"
+        "test_a_member_of_the_newer_protocol_is_not_shared_the_input_with",
     ),
     Defect(
         "A synchronous rebalance listener runs on the I/O thread: it can neither commit nor take "
@@ -228,7 +229,7 @@ DEFECTS = (
         "The admin client writes all its settings to the log at DEBUG, the password too.",
         "1.4.4",
         "",
-        _KAFKA + "settings.security_settings",
+        _KAFKA + "connection.settings.security_settings",
         _PLAIN + "test_the_admin_client_logs_its_password",
     ),
     Defect(

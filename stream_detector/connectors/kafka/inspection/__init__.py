@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stream_detector.config.models.config import Config, KafkaConfig
-from stream_detector.connectors.kafka.admin import admin_client
+from stream_detector.connectors.kafka.connection.admin import admin_client
 from stream_detector.connectors.kafka.inspection.facts import Facts
 from stream_detector.connectors.kafka.inspection.findings import Finding
 from stream_detector.connectors.kafka.inspection.groups import judge_group

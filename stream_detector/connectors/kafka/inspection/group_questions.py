@@ -31,8 +31,8 @@ from stream_detector.connectors.kafka.inspection.findings import (
     TOPICS,
 )
 from stream_detector.connectors.kafka.inspection.inquiry import Inquiry
-from stream_detector.connectors.kafka.internal_topics import JOURNAL_SETTINGS
-from stream_detector.connectors.kafka.snapshot_topic import SNAPSHOT_SETTINGS
+from stream_detector.connectors.kafka.state_topics.internal_topics import JOURNAL_SETTINGS
+from stream_detector.connectors.kafka.state_topics.snapshot_topic import SNAPSHOT_SETTINGS
 from stream_detector.events import TopicPartition
 
 _SETTLE_SECONDS = 3.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from stream_detector.config.models.config import Config, KafkaConfig
-from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.inspection.facts import Facts, Group, OpenTransaction
 from stream_detector.connectors.kafka.inspection.findings import (
     GROUP,
@@ -18,6 +17,7 @@ from stream_detector.connectors.kafka.inspection.findings import (
     seconds,
     warning,
 )
+from stream_detector.connectors.kafka.reading.assignor import ShardAssignor
 from stream_detector.events import TopicPartition
 
 _OWN_KIND = "stream-detector-"

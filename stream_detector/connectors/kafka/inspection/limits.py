@@ -8,6 +8,10 @@ from typing import Any
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.client.consumer import CONSUMER_DEFAULTS
 from stream_detector.connectors.kafka.client.producer import PRODUCER_DEFAULTS
+from stream_detector.connectors.kafka.connection.settings import (
+    consumer_settings,
+    producer_settings,
+)
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
@@ -28,11 +32,7 @@ from stream_detector.connectors.kafka.inspection.findings import (
     seconds,
     warning,
 )
-from stream_detector.connectors.kafka.settings import (
-    consumer_settings,
-    producer_settings,
-)
-from stream_detector.connectors.kafka.snapshot_keys import PART_BYTES
+from stream_detector.connectors.kafka.state_topics.snapshot_keys import PART_BYTES
 
 LIMITS_ON_TIMEOUTS = (
     "group.max.session.timeout.ms",

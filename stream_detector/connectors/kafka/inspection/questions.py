@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream_detector.config.models.config import Config, KafkaConfig
-from stream_detector.connectors.kafka.addresses import look
 from stream_detector.connectors.kafka.client.admin import Admin
 from stream_detector.connectors.kafka.client.errors import TopicAuthorizationFailedError
+from stream_detector.connectors.kafka.connection.addresses import look
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stream_detector.config.models.config import KafkaConfig
+from stream_detector.connectors.kafka.connection.settings import (
+    consumer_settings,
+    producer_settings,
+)
 from stream_detector.connectors.kafka.inspection.facts import Facts, Quota, Topic
 from stream_detector.connectors.kafka.inspection.findings import (
     QUOTAS,
@@ -14,7 +18,6 @@ from stream_detector.connectors.kafka.inspection.findings import (
     not_checked,
     warning,
 )
-from stream_detector.connectors.kafka.settings import consumer_settings, producer_settings
 
 _LARGEST_MESSAGE = 1_048_588
 _COMFORTABLE = 8

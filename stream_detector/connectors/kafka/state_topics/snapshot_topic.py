@@ -16,13 +16,13 @@ from hashlib import blake2b
 from typing import Any
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.client.errors import KafkaTimeoutError
 from stream_detector.connectors.kafka.client.producer import Producer
-from stream_detector.connectors.kafka.internal_topics import ensure_topic
-from stream_detector.connectors.kafka.log import KafkaLog
-from stream_detector.connectors.kafka.settings import clear_cause, producer_settings
-from stream_detector.connectors.kafka.snapshot_keys import (
+from stream_detector.connectors.kafka.connection.admin import partition_counts
+from stream_detector.connectors.kafka.connection.settings import clear_cause, producer_settings
+from stream_detector.connectors.kafka.reading.log import KafkaLog
+from stream_detector.connectors.kafka.state_topics.internal_topics import ensure_topic
+from stream_detector.connectors.kafka.state_topics.snapshot_keys import (
     PART_BYTES,
     Index,
     Manifest,

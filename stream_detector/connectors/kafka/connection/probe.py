@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.connection_attempt import Attempt
-from stream_detector.connectors.kafka.settings import connection_settings
+from stream_detector.connectors.kafka.connection.connection_attempt import Attempt
+from stream_detector.connectors.kafka.connection.settings import connection_settings
 from stream_detector.errors import ConnectorError, RefusedError
 
 

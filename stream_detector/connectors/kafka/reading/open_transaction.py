@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import admin_client
 from stream_detector.connectors.kafka.client.admin import Admin, OpenProducer
 from stream_detector.connectors.kafka.client.errors import KafkaError
+from stream_detector.connectors.kafka.connection.admin import admin_client
 from stream_detector.errors import ConnectorError
 from stream_detector.events import TopicPartition
 

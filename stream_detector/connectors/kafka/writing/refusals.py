@@ -39,7 +39,7 @@ from stream_detector.connectors.kafka.client.errors import (
     UnsupportedVersionError,
 )
 from stream_detector.connectors.kafka.client.producer import Producer, given_up
-from stream_detector.connectors.kafka.settings import refusal
+from stream_detector.connectors.kafka.connection.settings import refusal
 from stream_detector.errors import (
     ConnectorError,
     JournalRecordTooLargeError,

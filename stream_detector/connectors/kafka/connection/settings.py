@@ -18,7 +18,7 @@ from stream_detector.connectors.kafka.client.errors import (
     SaslAuthenticationFailedError,
 )
 from stream_detector.connectors.kafka.client.producer import PRODUCER_DEFAULTS
-from stream_detector.connectors.kafka.permanent import (
+from stream_detector.connectors.kafka.connection.permanent import (
     SESSION_TIMEOUT_MS,
     advertised,
     is_limit,

@@ -10,15 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.addresses import explained
 from stream_detector.connectors.kafka.client.admin import Admin
 from stream_detector.connectors.kafka.client.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
     TopicAuthorizationFailedError,
 )
-from stream_detector.connectors.kafka.probe import probe
-from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
+from stream_detector.connectors.kafka.connection.addresses import explained
+from stream_detector.connectors.kafka.connection.probe import probe
+from stream_detector.connectors.kafka.connection.settings import clear_cause, connection_settings
 from stream_detector.errors import ConnectorError, InputMissingError, RefusedError
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.client.consumer import Consumer
 from stream_detector.connectors.kafka.client.errors import KafkaError
-from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings
-from stream_detector.connectors.kafka.unreadable import Unreadable
+from stream_detector.connectors.kafka.connection.admin import partition_counts
+from stream_detector.connectors.kafka.connection.settings import clear_cause, consumer_settings
+from stream_detector.connectors.kafka.reading.unreadable import Unreadable
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
 

@@ -7,10 +7,14 @@ import time
 import msgspec
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.client.errors import KafkaError
 from stream_detector.connectors.kafka.client.producer import Producer
-from stream_detector.connectors.kafka.settings import clear_cause, producer_settings, refusal
+from stream_detector.connectors.kafka.connection.admin import partition_counts
+from stream_detector.connectors.kafka.connection.settings import (
+    clear_cause,
+    producer_settings,
+    refusal,
+)
 from stream_detector.errors import ConfigurationError, InputMissingError, OutputError
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.client.metadata import BrokerAddress, Metadata
-from stream_detector.connectors.kafka.probe import reach
+from stream_detector.connectors.kafka.connection.probe import reach
 from stream_detector.errors import ConnectorError, RefusedError
 
 _AT_ONCE = 8

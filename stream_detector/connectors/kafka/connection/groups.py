@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import admin_client
 from stream_detector.connectors.kafka.client.admin import Admin
 from stream_detector.connectors.kafka.client.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
 )
-from stream_detector.connectors.kafka.settings import clear_cause
+from stream_detector.connectors.kafka.connection.admin import admin_client
+from stream_detector.connectors.kafka.connection.settings import clear_cause
 from stream_detector.errors import RefusedError
 
 _PAUSE_SECONDS = 0.2

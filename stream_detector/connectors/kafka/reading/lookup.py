@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.log import KafkaLog
+from stream_detector.connectors.kafka.reading.log import KafkaLog
 from stream_detector.errors import ConnectorError, InputMissingError
 from stream_detector.events import Record, TopicPartition
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from stream_detector.config.models.config import KafkaSecurityConfig
-from stream_detector.connectors.kafka import wire
 from stream_detector.connectors.kafka.client.login import ScramClient, host_and_port
+from stream_detector.connectors.kafka.connection import wire
 from stream_detector.errors import ConfigurationError, ConnectorError, RefusedError
 
 _LOOK_SECONDS = 2.0

@@ -14,10 +14,6 @@ from typing import Any
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Fetched, Rebalance
-from stream_detector.connectors.kafka import open_transaction
-from stream_detector.connectors.kafka.addresses import explained, troubles
-from stream_detector.connectors.kafka.admin import topic_ids
-from stream_detector.connectors.kafka.assignor import ShardAssignor
 from stream_detector.connectors.kafka.client.errors import (
     BROKER_AWAY,
     CLIENT_ERRORS,
@@ -29,9 +25,17 @@ from stream_detector.connectors.kafka.client.errors import (
     UnknownMemberIdError,
 )
 from stream_detector.connectors.kafka.client.member import GroupMember
-from stream_detector.connectors.kafka.permanent import refused_as_fenced
-from stream_detector.connectors.kafka.settings import clear_cause, consumer_settings, refusal
-from stream_detector.connectors.kafka.unreadable import Unreadable, UnreadableBatchError
+from stream_detector.connectors.kafka.connection.addresses import explained, troubles
+from stream_detector.connectors.kafka.connection.admin import topic_ids
+from stream_detector.connectors.kafka.connection.permanent import refused_as_fenced
+from stream_detector.connectors.kafka.connection.settings import (
+    clear_cause,
+    consumer_settings,
+    refusal,
+)
+from stream_detector.connectors.kafka.reading import open_transaction
+from stream_detector.connectors.kafka.reading.assignor import ShardAssignor
+from stream_detector.connectors.kafka.reading.unreadable import Unreadable, UnreadableBatchError
 from stream_detector.errors import ConnectorError, InputLostError, UnreadableInputError
 from stream_detector.events import TopicPartition
 from stream_detector.log_fields import fields

@@ -14,8 +14,6 @@ from typing import Any, NoReturn
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Commit
-from stream_detector.connectors.kafka.addresses import explained
-from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.client.errors import (
     SEND_ERRORS,
     AuthorizationError,
@@ -23,7 +21,14 @@ from stream_detector.connectors.kafka.client.errors import (
     KafkaTimeoutError,
 )
 from stream_detector.connectors.kafka.client.producer import Producer
-from stream_detector.connectors.kafka.refusals import (
+from stream_detector.connectors.kafka.connection.addresses import explained
+from stream_detector.connectors.kafka.connection.admin import partition_counts
+from stream_detector.connectors.kafka.connection.settings import (
+    clear_cause,
+    refusal,
+    transactional_settings,
+)
+from stream_detector.connectors.kafka.writing.refusals import (
     Adaptation,
     Kind,
     Sent,
@@ -35,7 +40,6 @@ from stream_detector.connectors.kafka.refusals import (
     say_what_was_left_out,
     worst,
 )
-from stream_detector.connectors.kafka.settings import clear_cause, refusal, transactional_settings
 from stream_detector.errors import (
     CommitDoubtError,
     CommitRefusedError,

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Commit
 from stream_detector.connectors.kafka.client.producer import Producer
-from stream_detector.connectors.kafka.refusals import (
+from stream_detector.connectors.kafka.connection.settings import clear_cause, producer_settings
+from stream_detector.connectors.kafka.writing.refusals import (
     Adaptation,
     Kind,
     Sent,
@@ -25,7 +26,6 @@ from stream_detector.connectors.kafka.refusals import (
     say_what_was_left_out,
     worst,
 )
-from stream_detector.connectors.kafka.settings import clear_cause, producer_settings
 from stream_detector.errors import CommitDoubtError, CommitRefusedError, OutputError
 from stream_detector.events import TopicPartition
 from stream_detector.messages import Outgoing

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Mapping
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import admin_client, partition_counts
 from stream_detector.connectors.kafka.client.errors import (
     ClusterAuthorizationFailedError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
 )
-from stream_detector.connectors.kafka.settings import clear_cause
+from stream_detector.connectors.kafka.connection.admin import admin_client, partition_counts
+from stream_detector.connectors.kafka.connection.settings import clear_cause
 from stream_detector.errors import ConnectorError, RefusedError
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.admin import partition_counts
 from stream_detector.connectors.kafka.client.consumer import Consumer
-from stream_detector.connectors.kafka.settings import clear_cause, connection_settings
+from stream_detector.connectors.kafka.connection.admin import partition_counts
+from stream_detector.connectors.kafka.connection.settings import clear_cause, connection_settings
 from stream_detector.errors import InputMissingError
 from stream_detector.events import TopicPartition
 

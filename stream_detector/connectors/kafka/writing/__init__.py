@@ -1,0 +1,1 @@
+"""What is written: commits as transactions or at least once, labels, and what is refused."""
