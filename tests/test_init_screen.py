@@ -151,3 +151,19 @@ def test_constant_fields_are_told_apart(folder: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "constant    site, errors: kept" in said or "errors, site: kept" in said
     assert "none was found" in said
+
+
+def test_quotes_in_the_names_of_a_table_are_told_and_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = '"Time","{instance=""node-1:9100"", job=""node""}"'
+    rows = [
+        f"2024-03-04 08:{row // 60:02d}:{row % 60:02d},{RANDOM.normal():.4f}" for row in range(300)
+    ]
+    (folder / "d.csv").write_text("\n".join([header, *rows]))
+    assert main(["init", "--data", "d.csv", "--output", "c.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "{instance='node-1:9100', job='node'}" in said
+    assert "rejected" not in said
+    assert main(["evaluate", "c.yaml", "--data", "d.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rejected"] == 0

@@ -28,6 +28,9 @@ _OTHER_TIMES = _words(
 )
 """Of two times the other one is meant: an event has happened when it has."""
 
+_OF_ENVELOPES = ("@ts_", "@source.")
+"""When a change was captured, which is not when it happened."""
+
 _CALENDAR_WORDS = _words(
     "year month day hour minute second weekday dow dayofweek week quarter doy hod "
     "jahr monat tag stunde wochentag"
@@ -157,7 +160,7 @@ def _rank(profile: Profile) -> tuple[bool, bool, bool, bool, int]:
     still = len(times) > 1 and bool((times == times[0]).all())
     return (
         still,
-        bool(profile.leaf_words & _OTHER_TIMES),
+        bool(profile.leaf_words & _OTHER_TIMES) or profile.name.startswith(_OF_ENVELOPES),
         not profile.leaf_words & TIME_WORDS,
         only_dates(times),
         round(back * 100),

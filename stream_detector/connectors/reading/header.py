@@ -14,6 +14,8 @@ _TYPED = frozenset(("number", "time", "address"))
 _LEAST_ROWS = 5
 _MOSTLY = 0.8
 _NAMED = 5
+_PLAIN = str.maketrans('"\\', "'/")
+"""What stands for characters that no field may have in its name."""
 
 
 def is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
@@ -87,9 +89,12 @@ def named(cells: Sequence[str]) -> tuple[list[str], list[FileNote]]:
     names: list[str] = []
     notes: list[FileNote] = []
     taken = {" ".join(cell.split()) for cell in cells}
-    unnamed, again = [], []
+    unnamed, again, changed = [], [], []
     for number, cell in enumerate(cells, start=1):
         name = " ".join(cell.split()) if not cell.isprintable() else cell.strip()
+        if (plain := name.translate(_PLAIN)) != name:
+            changed.append((name, plain))
+            name = plain
         if not name:
             name = f"column_{number}"
             unnamed.append(name)
@@ -100,6 +105,9 @@ def named(cells: Sequence[str]) -> tuple[list[str], list[FileNote]]:
                 count += 1
             again.append((base, name))
         names.append(name)
+    if changed:
+        told = _some([f"{name} is called {plain}" for name, plain in changed])
+        notes.append(FileNote("header", f"no configuration can hold a quote in a name: {told}"))
     if unnamed:
         text = f"columns without a name are called by their number: {_some(unnamed)}"
         notes.append(FileNote("header", text))
