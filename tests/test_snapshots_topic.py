@@ -28,9 +28,10 @@ from stream_detector.events import PlainRecord
 
 WRITER = """
 import sys
-from stream_detector.config.models.config import Kafka
+from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import TopicStore
-kafka = Kafka(bootstrap_servers=sys.argv[1], topics=["in"], group="g", alerts="a", dead_letters="d")
+names = dict(topics=["in"], group="g", alerts="a", dead_letters="d")
+kafka = KafkaConfig(bootstrap_servers=sys.argv[1], **names)
 store = TopicStore(kafka, sys.argv[2], 0, 1, 3)
 store.write(1, b"first" * 300_000)
 store.write(1, b"again" * 300_000)
