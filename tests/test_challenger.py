@@ -57,10 +57,10 @@ def test_the_challenger_scores_and_decides_as_it_would_alone() -> None:
     scores = np.concatenate([chunk for o in outcomes for chunk in o.challenger_scores])
     assert (scores == scores_of(expected)[: len(scores)]).all()
     assert len(scores) > 5500
-    assert one.challenge is not None
-    assert one.challenge.model.threshold.value == other.threshold.value
+    assert one.challenger is not None
+    assert one.challenger.model.threshold.value == other.threshold.value
     raised = np.concatenate([o.raised for o in expected])[: len(scores)]
-    decisions = one.challenge.decisions
+    decisions = one.challenger.decisions
     assert decisions[True, True] + decisions[False, True] == np.count_nonzero(raised)
     assert sum(decisions.values()) == len(scores)
 
@@ -102,8 +102,8 @@ def test_promoted_it_goes_on_as_if_it_had_been_champion_all_along(at: int) -> No
     # And the old champion is what it would have been had it stayed.
     old = new_pipeline(before)
     run_in_cuts(old, before, STREAM, [])
-    assert second.challenge is not None
-    assert encode(Snapshot({}, second.challenge.model.detector.state())) == encode(
+    assert second.challenger is not None
+    assert encode(Snapshot({}, second.challenger.model.detector.state())) == encode(
         Snapshot({}, old.detector.state())
     )
 
@@ -115,15 +115,15 @@ def test_a_challenger_may_come_to_a_running_stream_and_go() -> None:
     second = new_pipeline(shadowed)
     second.restore(first.state())
     run_in_cuts(second, shadowed, STREAM[3000:5000], [])
-    assert second.challenge is not None
-    assert second.challenge.model.began == 3000
-    assert 1900 <= sum(second.challenge.decisions.values()) <= 2600
+    assert second.challenger is not None
+    assert second.challenger.model.began == 3000
+    assert 1900 <= sum(second.challenger.decisions.values()) <= 2600
     # Another one begins untrained; none at all is no trouble either.
     other = configuration(**{**PLAIN, "challenger": {"detector": {"kind": "autoencoder"}}})
     third = new_pipeline(other)
     third.restore(second.state())
-    assert third.challenge is not None
-    assert third.challenge.model.began == 5000
+    assert third.challenger is not None
+    assert third.challenger.model.began == 5000
     last = new_pipeline(plain)
     last.restore(third.state())
     run_in_cuts(last, plain, STREAM[5000:], [])

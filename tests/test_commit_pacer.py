@@ -11,7 +11,7 @@ from stream_detector.daemon.commit_pacer import CommitPacer
 
 
 def _shard(*, emits: bool = False, dirty: bool = True, full: bool = False) -> SimpleNamespace:
-    return SimpleNamespace(output=SimpleNamespace(emits=emits, dirty=dirty), full=full)
+    return SimpleNamespace(emits=emits, dirty=dirty, full=full)
 
 
 WRITTEN, PENDING = SimpleNamespace(pending=False), SimpleNamespace(pending=True)

@@ -50,7 +50,7 @@ class Live:
         """Work the logs off; what each commit would write."""
         left = {one: list(records) for one, records in self.logs.items()}
         number = 0
-        while any(left.values()) or self.shard.output.dirty:
+        while any(left.values()) or self.shard.dirty:
             for one in PARTITIONS:
                 take = int(self.rng.integers(0, 30))
                 if left[one] and take:
@@ -59,7 +59,7 @@ class Live:
             # Now and then a partition counts as being at its end although more is to come.
             at_end = {one for one in PARTITIONS if not left[one] or self.rng.random() < 0.5}
             self.shard.advance(at_end)
-            if self.shard.output.dirty and (self.rng.random() < 0.3 or not any(left.values())):
+            if self.shard.dirty and (self.rng.random() < 0.3 or not any(left.values())):
                 number += 1
                 commit = composed(self.shard.take_slices(), number, ("a", "d"))
                 self.alerts += [m.value for m in commit.messages[0][1]]
@@ -227,7 +227,7 @@ def test_a_record_of_very_many_ranges_fits() -> None:
     while not shard.full and shard.advance(set(sources)) is not None:
         pass
     assert shard.full
-    assert sum(map(shard.input.waiting, sources)) > 0
+    assert sum(map(shard.waiting, sources)) > 0
     while shard.advance(set(sources)) is not None:
         pass
     slices, ends, number = shard.take_slices(), {}, 0

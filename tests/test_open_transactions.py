@@ -35,7 +35,7 @@ def parts() -> tuple[Broker, Any, Metrics, HealthState, Any]:
     now = SimpleNamespace(seconds=1000.0)
     conditions = Conditions(metrics, health, clock=lambda: now.seconds)
     stability: Any = Stability(broker, metrics, conditions, lambda: now.seconds)  # type: ignore[arg-type]
-    shards = [SimpleNamespace(input=SimpleNamespace(sources=[ONE, TWO]))]
+    shards = [SimpleNamespace(sources=[ONE, TWO])]
     return broker, now, metrics, health, lambda stable: stability.look(shards, stable)
 
 

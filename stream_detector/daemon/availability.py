@@ -52,7 +52,7 @@ class Availability:
 
         Raises ``InputMissingError`` where a replay waits for one that is gone.
         """
-        sources = [source for shard in shards for source in shard.input.sources]
+        sources = [source for shard in shards for source in shard.sources]
         topics = self._source.missing_topics()
         missing = self._source.missing(sources)
         headless = self._source.without_leader(sources)

@@ -33,17 +33,17 @@ class CommitPacer:
         self._last = time.monotonic()
         self._gap = min(max(_GAP_PER_COMMIT * took, _SHORTEST_GAP_SECONDS), _LONGEST_GAP_SECONDS)
 
-    def due(self, shard: Shard, ledger: Committer, now: float) -> bool:
+    def due(self, shard: Shard, committer: Committer, now: float) -> bool:
         """Whether to commit; also where a commit is under way that was not written yet."""
-        return ledger.pending or self._left(shard, now) <= 0
+        return committer.pending or self._left(shard, now) <= 0
 
-    def wait(self, shard: Shard, ledger: Committer, now: float) -> float:
+    def wait(self, shard: Shard, committer: Committer, now: float) -> float:
         """How many seconds to wait for events at most, until a commit is due."""
-        return _PENDING_SECONDS if ledger.pending else max(self._left(shard, now), 0.0)
+        return _PENDING_SECONDS if committer.pending else max(self._left(shard, now), 0.0)
 
     def _left(self, shard: Shard, now: float) -> float:
         if shard.full:
             return 0.0
-        if shard.output.emits:
+        if shard.emits:
             return self._last + self._gap - now
-        return self._last + self._interval - now if shard.output.dirty else self._interval
+        return self._last + self._interval - now if shard.dirty else self._interval

@@ -49,9 +49,9 @@ class FlowControl:
 
     def at_end(self, shard: Shard) -> Collection[TopicPartition]:
         """Partitions that cannot hold the others back: at their end, or not readable further."""
-        ends = set(self._source.unreadable()).intersection(shard.input.sources)
-        for source in shard.input.sources:
-            if not shard.input.waiting(source):
+        ends = set(self._source.unreadable()).intersection(shard.sources)
+        for source in shard.sources:
+            if not shard.waiting(source):
                 # Control records and aborted ones are passed without being seen.
                 position = max(self._source.position(source), shard.input.fetch_positions[source])
                 shard.input.fetch_positions[source] = position
@@ -60,7 +60,7 @@ class FlowControl:
                 ends.add(source)
         now = time.monotonic()
         blocking = shard.input.blocking(ends)
-        for source in shard.input.sources:
+        for source in shard.sources:
             if source not in blocking:
                 self._blocked_since.pop(source, None)
                 self._stuck.discard(source)
@@ -68,7 +68,7 @@ class FlowControl:
             since = self._blocked_since.setdefault(source, now)
             if source not in self._stuck and now - since >= self._processing.stuck_partition_wait:
                 self._look_at(source)
-        return ends | self._stuck | self.gone.intersection(shard.input.sources)
+        return ends | self._stuck | self.gone.intersection(shard.sources)
 
     def _look_at(self, source: TopicPartition) -> None:
         """A partition brings nothing although its log goes on: an open transaction, or slowness.
@@ -95,8 +95,8 @@ class FlowControl:
         """Pause a partition of which too much waits, unless a replay needs more of it."""
         limit = self._processing.max_buffered_records
         for shard in shards:
-            for source in shard.input.sources:
-                waiting, needed = shard.input.waiting(source), shard.needs(source)
+            for source in shard.sources:
+                waiting, needed = shard.waiting(source), shard.needs(source)
                 if source not in self._paused and waiting >= limit and not needed:
                     self._source.pause(source)
                     self._paused.add(source)

@@ -3,7 +3,7 @@
 The numbered steps (docs/architecture.md has them too), with the failpoint at each:
 
 1. poll; decode; merge; features; scale; score; decide. Messages wait in memory (``after_poll``).
-2. write messages, journal and offsets in one transaction (``daemon.ledger`` has its steps).
+2. write messages, journal and offsets in one transaction (``daemon.committer`` has its steps).
 3. once the commit has passed, write a snapshot where one is due (``snap_tmp``, ``snap_renamed``).
 """
 
@@ -77,7 +77,7 @@ class Daemon:
         self._config, self._kafka, self._source = config, kafka, source
         self._metrics, self._health, self._parts = metrics, health, parts
         self._stopping = stopping
-        self._ownership = ShardAssignment(config, kafka, source, metrics, parts)
+        self._assignment = ShardAssignment(config, kafka, source, metrics, parts)
         self._flow = FlowControl(source, config.processing, metrics)
         self._conditions = conditions = Conditions(metrics, health)
         self._availability = Availability(
@@ -90,12 +90,12 @@ class Daemon:
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
-        self._observation = ShardReporter(metrics, recent)
+        self._reporter = ShardReporter(metrics, recent)
 
     @property
     def shards(self) -> dict[int, Shard]:
         """The shards at work."""
-        return {number: owned.shard for number, owned in self._ownership.owned.items()}
+        return {number: owned.shard for number, owned in self._assignment.owned.items()}
 
     def run(self) -> None:
         """Loop until asked to stop or a finite source is exhausted; then finish cleanly.
@@ -113,7 +113,7 @@ class Daemon:
             self._save()
             raise
         finally:
-            self._ownership.close()
+            self._assignment.close()
         log.info("stopped", extra=fields("stop", events=self._sequence()))
 
     def _turn(self) -> None:
@@ -130,11 +130,11 @@ class Daemon:
             self._rebalance(change)
         self._open_shards()
         for one in fetched:
-            shard = self._ownership.shard_of(one.source)
+            shard = self._assignment.shard_of(one.source)
             # Records of the poll in which the assignment changed may be of before the seek.
             if shard is not None and shard.input.expects(one):
                 shard.take_in(one)
-        for owned in self._ownership.owned.values():
+        for owned in self._assignment.owned.values():
             self._work(owned)
         self._flow.pause_and_resume(self.shards.values())
         self._health.loop_turned()
@@ -142,7 +142,7 @@ class Daemon:
             self._health.broker_answered()
             failpoint("after_poll")
         self._do_what_is_due(time.monotonic())
-        if (ended := self._ownership.ended_by(self._source.unreadable())) is not None:
+        if (ended := self._assignment.ended_by(self._source.unreadable())) is not None:
             self._finish()
             raise ended
 
@@ -150,15 +150,15 @@ class Daemon:
         shard = owned.shard
         if shard.replaying:
             self._replay(shard)
-        elif not owned.ledger.pending:
+        elif not owned.committer.pending:
             at_end = self._flow.at_end(shard)
             while not shard.full and (outcome := shard.advance(at_end)) is not None:
-                self._observation.observe_outcome(shard, outcome)
+                self._reporter.observe_outcome(shard, outcome)
 
     def _replay(self, shard: Shard) -> None:
         """A slice of recovery; the log says when it begins and ends."""
         mismatches = shard.replay.mismatches
-        self._observation.observe_replay(shard, shard.follow(self._source.position))
+        self._reporter.observe_replay(shard, shard.follow(self._source.position))
         if shard.replay.mismatches > mismatches == 0:
             log.error(
                 "shard %d: the replay does not give what the journal says. Has a library or the "
@@ -173,13 +173,13 @@ class Daemon:
                 shard.sequence,
                 extra=fields("recovered", shard=shard.number, events=shard.sequence),
             )
-            self._observation.begin(shard)
+            self._reporter.begin(shard)
 
     def _do_what_is_due(self, now: float) -> None:
-        for owned in list(self._ownership.owned.values()):
+        for owned in list(self._assignment.owned.values()):
             snapshot_due = now - owned.last_snapshot >= self._config.state.interval
-            due = owned.pace.due(owned.shard, owned.ledger, now)
-            if due or (snapshot_due and owned.shard.output.dirty):
+            due = owned.pacer.due(owned.shard, owned.committer, now)
+            if due or (snapshot_due and owned.shard.dirty):
                 self._commit(owned)
             if snapshot_due:
                 self._write_snapshot(owned)
@@ -195,36 +195,36 @@ class Daemon:
         """What is finished is committed before the group finds its new order, once each time."""
         near = self._source.rebalance_near()
         if near and not self._ready_for_rebalance:
-            for owned in list(self._ownership.owned.values()):
+            for owned in list(self._assignment.owned.values()):
                 self._commit(owned)
         self._ready_for_rebalance = near
 
     def _rebalance(self, change: Rebalance) -> None:
         """Keep the shards that stay, give up those that go, note those that come."""
         self._metrics.add_rebalance()
-        for number in self._ownership.leaving(change):
+        for number in self._assignment.leaving(change):
             if not change.lost:
-                self._commit(self._ownership.owned[number])
-            if number in self._ownership.owned:  # else begun anew by the commit
-                self._ownership.give_up(number)
-            self._observation.forget(number)
-        self._ownership.take_on(change)
+                self._commit(self._assignment.owned[number])
+            if number in self._assignment.owned:  # else begun anew by the commit
+                self._assignment.give_up(number)
+            self._reporter.forget(number)
+        self._assignment.take_on(change)
         self._flow.keep(change.assigned)
         self._health.broker_answered()
-        self._health.set_recovering(self._ownership.recovering())
+        self._health.set_recovering(self._assignment.recovering())
         self._health.set_assigned()
 
     def _open_shards(self) -> None:
-        owned = self._ownership.open_next()
+        owned = self._assignment.open_next()
         if owned is not None:
             self._begin(owned)
-        self._health.set_recovering(self._ownership.recovering())
+        self._health.set_recovering(self._assignment.recovering())
 
     def _begin(self, owned: ShardHandle) -> None:
         """A shard was opened: its past is replayed, or its state as it begins is kept."""
         shard = owned.shard
         self._flow.forget(shard.input.fetch_positions)
-        self._observation.begin(shard)
+        self._reporter.begin(shard)
         if shard.replaying:
             log.info(
                 "shard %d replays %d journal records",
@@ -239,54 +239,53 @@ class Daemon:
     def _begin_anew(self, why: str) -> None:
         """Keep what is done, and begin every shard again from there; recovery sees to the rest."""
         log.error("%s", why, extra=fields("input-lost", stage="poll"))
-        for number, owned in list(self._ownership.owned.items()):
+        for number, owned in list(self._assignment.owned.items()):
             self._commit(owned)
             self._write_snapshot(owned)
-            if number in self._ownership.owned:
-                self._ownership.reopen(number)
-                self._observation.forget(number)
+            if number in self._assignment.owned:
+                self._assignment.reopen(number)
+                self._reporter.forget(number)
 
     def _unfinished(self) -> bool:
-        return any(
-            owned.ledger.pending or owned.shard.input.anything_waits
-            for owned in self._ownership.owned.values()
-        )
+        owned = self._assignment.owned.values()
+        return any(one.committer.pending or one.shard.input.anything_waits for one in owned)
 
     # --- commit ---
 
     def _poll_timeout(self) -> float:
-        if self._ownership.recovering():
+        if self._assignment.recovering():
             return 0.01
         now = time.monotonic()
-        owned = self._ownership.owned.values()
-        waits = [one.pace.wait(one.shard, one.ledger, now) for one in owned]
+        owned = self._assignment.owned.values()
+        waits = [one.pacer.wait(one.shard, one.committer, now) for one in owned]
         return min([_LONGEST_POLL_SECONDS, *waits])
 
     def _commit(self, owned: ShardHandle) -> bool:
         """Step 2; whether everything processed is committed. A shard in replay has nothing new."""
-        shard, ledger = owned.shard, owned.ledger
-        if not ledger.pending:
-            if not shard.output.dirty or shard.replaying:
+        shard, committer = owned.shard, owned.committer
+        if not committer.pending:
+            if not shard.dirty or shard.replaying:
                 return not shard.replaying
             with self._metrics.stage("output"):
-                ledger.begin(shard.take_slices())
-        ledger.leave_out(self._source.missing(shard.input.fetch_positions))
+                committer.begin(shard.take_slices())
+        committer.leave_out(self._source.missing(shard.input.fetch_positions))
         started = time.monotonic()
+        until = started + _COMMIT_SECONDS
         try:
             with self._metrics.stage("commit"):
-                written = ledger.write(self._source.membership())
-                while written and ledger.pending and time.monotonic() < started + _COMMIT_SECONDS:
-                    written = ledger.write(self._source.membership())
+                written = committer.write(self._source.membership())
+                while written and committer.pending and time.monotonic() < until:
+                    written = committer.write(self._source.membership())
         except ForeignCommitError as error:
             how = fields("foreign", stage="commit", shard=shard.number)
             log.warning("%s: begun anew", error, extra=how)
-            self._ownership.reopen(shard.number)
-            self._observation.forget(shard.number)
+            self._assignment.reopen(shard.number)
+            self._reporter.forget(shard.number)
             return False
         if written:
-            owned.pace.committed((time.monotonic() - started) * len(self._ownership.owned))
+            owned.pacer.committed((time.monotonic() - started) * len(self._assignment.owned))
             self._health.broker_answered()
-        return written and not ledger.pending
+        return written and not committer.pending
 
     def _write_snapshot(self, owned: ShardHandle) -> None:
         write_snapshot(owned, self._parts, self._metrics)
@@ -294,11 +293,11 @@ class Daemon:
     def _finish(self) -> None:
         """Commit and keep what is done, within a third of the time that a stop may take."""
         until = time.monotonic() + self._config.processing.shutdown_timeout / 3
-        for owned in list(self._ownership.owned.values()):
-            while not self._commit(owned) and time.monotonic() < until and owned.ledger.pending:
+        for owned in list(self._assignment.owned.values()):
+            while not self._commit(owned) and time.monotonic() < until and owned.committer.pending:
                 with contextlib.suppress(InputLostError):  # a topic that vanishes just now
                     self._source.poll(0.05)  # a membership of now; what it brings is read again
-            if owned.ledger.pending:
+            if owned.committer.pending:
                 log.warning(
                     "shard %d: the last commit could not be written; what it holds will be "
                     "processed again at the next start",
@@ -309,9 +308,9 @@ class Daemon:
 
     def _save(self) -> None:
         """Before an error ends the process: commit what is neither under way nor in doubt."""
-        for owned in list(self._ownership.owned.values()):
+        for owned in list(self._assignment.owned.values()):
             try:
-                if not owned.ledger.pending and self._commit(owned):
+                if not owned.committer.pending and self._commit(owned):
                     self._write_snapshot(owned)
             except ConnectorError as error:
                 values = fields("unfinished", stage="commit", shard=owned.shard.number)
@@ -320,14 +319,14 @@ class Daemon:
     # --- what is seen from outside ---
 
     def _sequence(self) -> int:
-        return sum(o.shard.sequence for o in self._ownership.owned.values())
+        return sum(o.shard.sequence for o in self._assignment.owned.values())
 
     def _ask_broker(self, now: float) -> None:
         """Ask for the ends of the logs: the lag, and a sign of life. Silence is not fatal here."""
         self._last_question = now
         shards = self.shards.values()
         self._flow.gone = self._availability.look(shards)
-        sources = [source for shard in shards for source in shard.input.sources]
+        sources = [source for shard in shards for source in shard.sources]
         sources = sources or [TopicPartition(self._kafka.topics[0], 0)]  # one that stands by
         try:
             ends = self._source.ask_ends(sources)
@@ -340,11 +339,11 @@ class Daemon:
             self._health.broker_answered()
         ends = self._stability.look(shards, ends)
         for shard in shards:
-            self._observation.observe_lag(shard, ends)
-            self._observation.observe_state(shard)
+            self._reporter.observe_lag(shard, ends)
+            self._reporter.observe_state(shard)
 
     def _report(self, now: float) -> None:
         """One line a minute when all is well."""
         self._last_report = now
         gc.collect()  # the thresholds alone would hardly ever find a cycle, and one may hold arrays
-        self._observation.report(self._sequence(), len(self.shards))
+        self._reporter.report(self._sequence(), len(self.shards))

@@ -50,7 +50,7 @@ class Stability:
         Returns:
             Ends of the logs themselves, behind open transactions: what the lag is measured to.
         """
-        sources = [source for shard in shards for source in shard.input.sources]
+        sources = [source for shard in shards for source in shard.sources]
         ends = {
             one: max(end, self._source.log_end(one))
             for one, end in stable.items()

@@ -125,7 +125,26 @@ class Shard:
         """Whether the journal's step in hand waits for records of a partition."""
         return self.replay.needs(source, self.input.fetch_positions)
 
+    @property
+    def sources(self) -> list[TopicPartition]:
+        """Its partitions, in the order that breaks ties."""
+        return self.input.sources
+
+    def waiting(self, source: TopicPartition) -> int:
+        """Events of a partition that wait for their turn."""
+        return self.input.waiting(source)
+
     # --- work ---
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything was processed since the slices were last taken."""
+        return self.output.dirty
+
+    @property
+    def emits(self) -> bool:
+        """Whether messages wait for the next commit."""
+        return self.output.emits
 
     @property
     def sequence(self) -> int:

@@ -50,11 +50,11 @@ class ShardFactories:
 
 @dataclass(slots=True)
 class ShardHandle:
-    """A shard at work, its ledger, its commits' pace, and when it last kept a snapshot."""
+    """A shard at work, what commits it and when, and the time of its last snapshot."""
 
     shard: Shard
-    ledger: Committer
-    pace: CommitPacer
+    committer: Committer
+    pacer: CommitPacer
     last_snapshot: float
 
 
@@ -108,7 +108,7 @@ class ShardAssignment:
             shard = self.shard_of(source)
             if shard is None:
                 continue
-            if shard.needs(source) if shard.replaying else not shard.input.waiting(source):
+            if shard.needs(source) if shard.replaying else not shard.waiting(source):
                 return error
         return None
 
@@ -126,8 +126,8 @@ class ShardAssignment:
     def give_up(self, number: int) -> None:
         """Drop a shard as it stands; its next owner begins at the last commit."""
         owned = self.owned.pop(number)
-        owned.ledger.close()
-        self._metrics.forget_partitions(owned.shard.input.sources)
+        owned.committer.close()
+        self._metrics.forget_partitions(owned.shard.sources)
         self._metrics.forget_shard(number)
         log.info("shard given up", extra=fields("shard-dropped", shard=number))
 
@@ -230,7 +230,7 @@ class ShardAssignment:
         patience = kafka.transaction_timeout / 2
         if kafka.delivery == "at_least_once":
             patience = 3 * kafka.request_timeout
-        ledger = Committer(
+        committer = Committer(
             number,
             parts.output(number),
             parts.journal,
@@ -242,7 +242,7 @@ class ShardAssignment:
         )
         try:
             # First of all: nobody else writes for this shard after this.
-            ledger.open()
+            committer.open()
             shard = open_shard(number, self._config, parts.store(number), self._metrics)
             untrained = parts.accept_untrained
             history = None
@@ -250,14 +250,16 @@ class ShardAssignment:
                 history = read_history(
                     shard, parts.journal, kafka, self._metrics, untrained=untrained
                 )
-                ledger.go_on(history.number, history.offset, history.link, history.ends)
+                committer.go_on(history.number, history.offset, history.link, history.ends)
             begin(shard, sources, self._source, kafka, self._metrics, history, untrained=untrained)
         except (ConnectorError, PlacesDifferError):
-            ledger.close()
+            committer.close()
             raise
         self._source.seek({source: shard.input.fetch_positions[source] for source in sources})
         now = time.monotonic()
-        return ShardHandle(shard, ledger, CommitPacer(self._config.processing.commit_interval), now)
+        return ShardHandle(
+            shard, committer, CommitPacer(self._config.processing.commit_interval), now
+        )
 
     def _extend(self, shard: Shard, new: Sequence[TopicPartition]) -> None:
         extend(shard, new, self._source, self._kafka, self._metrics)
@@ -266,4 +268,4 @@ class ShardAssignment:
     def close(self) -> None:
         """Give all outputs back."""
         for owned in self.owned.values():
-            owned.ledger.close()
+            owned.committer.close()

@@ -54,7 +54,7 @@ class ShardReporter:
             self._increase(shard, f"evicted {key}", evicted)
         for case, events in figures.champion.cases.items():
             self._growth(shard, f"labelled {case}", events)
-        sources = shard.input.sources
+        sources = shard.sources
         for source in sources:
             self._metrics.add_lost_records(source, 0)
         self._metrics.add_events(dict.fromkeys(sources, 0))

@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 def write_snapshot(owned: ShardHandle, parts: ShardFactories, metrics: Metrics) -> None:
     """Keep what is committed. A failure is said and counted, not fatal."""
-    shard, ledger = owned.shard, owned.ledger
-    if shard.output.dirty or ledger.pending:
+    shard, committer = owned.shard, owned.committer
+    if shard.dirty or committer.pending:
         return  # this state is not committed yet: as soon as it is
     owned.last_snapshot = time.monotonic()
     if shard.replaying:
         return
     place = None
     if parts.journal is not None:
-        place = {"offset": ledger.offset, "number": ledger.number, "link": ledger.link}
+        place = {"offset": committer.offset, "number": committer.number, "link": committer.link}
     with metrics.stage("snapshot"):
         try:
             data = encode(shard.snapshot({"written_at": time.time(), "journal": place}))
@@ -48,7 +48,7 @@ def look_at_journal(
     """Say and count what others have written to the shard's journal since the last look."""
     partition = TopicPartition(kafka.journal_topic, owned.shard.number)
     try:
-        chain = owned.ledger.look()
+        chain = owned.committer.look()
     except ConnectorError as error:
         log.warning("%s", error, extra=fields("broker-silent", stage="snapshot"))
         metrics.add_broker_error("ends")

@@ -84,11 +84,11 @@ class PipelineCore:
         )
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
         self.explains = True
-        self.challenge: ShadowModel | None = None
+        self.challenger: ShadowModel | None = None
         self._models = [self.champion]
         if config.challenger is not None:
-            self.challenge = ShadowModel(config.challenger, config, self.features.names)
-            self._models.append(self.challenge.model)
+            self.challenger = ShadowModel(config.challenger, config, self.features.names)
+            self._models.append(self.challenger.model)
         learnt = any(model.uses_labels for model in self._models)
         self.labels = LateLabels(config.labels, width, config.detector.seed, learnt=learnt)
         self.sequence = 0
@@ -270,8 +270,8 @@ class PipelineCore:
                 features = scaler.impute(raw)
         rows = Rows(features, scaler.standardise(features)) if learns else None
         champion.learn(events, rows, labelled, pace)
-        if self.challenge is not None:
-            scores = self.challenge.learn(chunk, events, rows, labelled, pace)
+        if self.challenger is not None:
+            scores = self.challenger.learn(chunk, events, rows, labelled, pace)
             outcome.challenger_scores.append(scores)
         self.features.take_labels(now_ms)
         self.features.end_chunk()
@@ -291,7 +291,7 @@ class PipelineCore:
             rows_learned=self.rows_learned,
             watermark_ms=self.watermark_ms,
             champion=champion,
-            challenger=self.challenge.figures() if self.challenge is not None else None,
+            challenger=self.challenger.figures() if self.challenger is not None else None,
             features=FeatureFigures.of(self.features, self.scaler),
             labels_waiting=champion.judged_waiting if waiting is None else waiting,
             labels_taken=self.labels.taken,
@@ -317,7 +317,7 @@ class PipelineCore:
             "feedback": self.champion.feedback_state(),
             "labels_taken": self.labels.taken,
             "labels_unmatched": self.labels.unmatched,
-            "challenger": self.challenge.state() if self.challenge else None,
+            "challenger": self.challenger.state() if self.challenger else None,
         }
 
     def restore(self, state: State) -> None:
@@ -334,8 +334,8 @@ class PipelineCore:
         self._gaps_ms = int(state.get("gaps_ms", 0))
         self._running = bytes.fromhex(state["running"])
         self._chunk = Chunk.of(state["chunk"], len(self.features.names))
-        if self.challenge is not None:
-            self.challenge.restore(state.get("challenger"), self.sequence)
+        if self.challenger is not None:
+            self.challenger.restore(state.get("challenger"), self.sequence)
 
     def rescore(self) -> None:
         """Score the chunk in hand anew, as a champion that has just taken over would have.
