@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_detector.alerts import alert_message
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.files import FileSource, typed_columns
@@ -129,6 +130,12 @@ def test_the_way_a_value_is_read_does_not_depend_on_its_neighbours(cut: int) -> 
     parts = EventBatch.concatenate([decoded(NUMBERS, values[:cut]), decoded(NUMBERS, values[cut:])])
     np.testing.assert_equal(whole.numeric, parts.numeric)
     assert [r and r.message for r in whole.rejection] == [r and r.message for r in parts.rejection]
+
+
+def test_the_alert_of_an_event_with_nan_holds_the_event() -> None:
+    record = PlainRecord(0, -1, b"k", b'{"amount": NaN, "note": "NaN"}')
+    alert = alert_message({"id": "a"}, SOURCE, record, 0, "shapes")
+    assert json.loads(alert.value or b"")["event"] == {"amount": None, "note": "NaN"}
 
 
 # --- paths --------------------------------------------------------------------------------------
