@@ -289,13 +289,22 @@ def test_a_commit_is_bounded_and_what_is_over_follows(many: Make, clock: Clock) 
 def test_what_was_too_slow_is_tried_in_smaller_parts_and_grows_again(
     many: Make, clock: Clock
 ) -> None:
-    ledger, broker, metrics = many("slow", "slow", "slow", "ok", "ok", "ok")
-    ledger.begin(backlog(40))
+    ledger, broker, metrics = many("slow", "slow")
+    ledger.begin(backlog(120))
     drain(ledger, clock)
-    assert broker.sizes == [32, 8, 2, 1, 2, 4, 8, 16, 9]
-    assert sum(broker.sizes[3:]) == 40
-    check_whole(broker, 40)
-    assert commits(metrics, "in_doubt") == 3
+    assert broker.sizes == [32, 8, *[2] * 16, *[4] * 16, *[8] * 3]
+    assert sum(broker.sizes[2:]) == 120
+    check_whole(broker, 120)
+    assert commits(metrics, "in_doubt") == 2
+
+
+def test_what_failed_for_another_reason_is_small_for_a_moment_only(
+    many: Make, clock: Clock
+) -> None:
+    ledger, broker, _ = many("lost")
+    ledger.begin(backlog(80))
+    drain(ledger, clock)
+    assert broker.sizes == [32, 8, 16, 32, 24]
 
 
 def test_a_slow_commit_that_has_landed_is_not_cut(many: Make, clock: Clock) -> None:

@@ -213,6 +213,28 @@ def run_whole() -> tuple[Shard, list[bytes | None]]:
     return shard, [m.value for m in commit.messages[0][1]]
 
 
+@pytest.mark.parametrize("chunk", [64, 512, 2048])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_released_ends_with_a_chunk_and_stays_within_its_bounds(
+    chunk: int, *, quiet: bool
+) -> None:
+    times = cuts.QUIET_TIMES if quiet else 1
+    whole = max(chunk, cuts.RELEASE_EVENTS * times)
+    sequence = 0
+    for rejected in [0, 3, 700, 0, 41, 1023, 0, 0]:
+        events, size = cuts.release_bounds(sequence, 4, quiet=quiet)
+        assert 0 < events <= 1.5 * cuts.RELEASE_EVENTS * times
+        assert size == cuts.RELEASE_BYTES * times
+        assert (sequence + events) % min(whole, cuts.RELEASE_EVENTS * times) == 0
+        sequence += max(events - rejected, 1)
+
+
+def test_many_partitions_are_released_a_few_events_at_a_time() -> None:
+    """Each of them may be a range of the journal's record."""
+    few, many = (cuts.release_bounds(0, count, quiet=True)[0] for count in (500, 501))
+    assert few == cuts.QUIET_TIMES * many == cuts.QUIET_TIMES * cuts.RELEASE_EVENTS
+
+
 def test_a_record_of_very_many_ranges_fits() -> None:
     """Thousands of partitions with the longest of names, offsets without an event included."""
     shard = Shard(0, CONFIG, Metrics())

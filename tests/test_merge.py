@@ -26,7 +26,7 @@ def batch_of(source: TopicPartition, offsets: list[int], times: list[int]) -> Ev
         source=object_column([source] * count),
         offset=np.array(offsets, dtype=np.int64),
         time_ms=np.array(times, dtype=np.int64),
-        record=nothing,
+        record=object_column([PlainRecord(offset, -1, None, None) for offset in offsets]),
         rejection=nothing,
         event_id=nothing,
         numeric=np.zeros((count, 0)),

@@ -37,6 +37,7 @@ FLOORS = {
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "testing": 1.0,
     "drift": 1.5,  # it stores River's objects as the detectors do
+    "lanes": 1.75,  # what is merged
     **dict.fromkeys(("pipeline", "merge"), 2.0),
     **dict.fromkeys(("connectors", "journal", "snapshots", "telemetry"), 3.0),
     **dict.fromkeys(("daemon", "evaluation", "simulation"), 4.0),

@@ -18,7 +18,7 @@ from stream_detector.daemon.journal_chain import Chain
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.decoding.times import read_time
 from stream_detector.errors import ConfigurationError, StateError
-from stream_detector.merge import lanes_of, lanes_state
+from stream_detector.lanes import lanes_of, lanes_state
 from stream_detector.pipeline import PipelineCore
 from stream_detector.snapshots import Snapshot, encode
 

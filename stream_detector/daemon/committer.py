@@ -14,7 +14,8 @@ The state in memory is a function of the input and does not depend on the outcom
 
 What is to be written comes in slices, and a commit is as many of them as are worth it. After a
 doubt the next attempt is a quarter of the size, so that a quota or a slow network that lets nothing
-of that size through in time is not met with the same for ever; commits that are quick grow again.
+of that size through in time is not met with the same for ever; commits that are quick grow again,
+the more slowly the more often that was too much (``commit_size``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from itertools import islice
 from typing import Any
 
 from stream_detector.connectors.base import Commit, Journal, Output
+from stream_detector.daemon.commit_size import CommitSize
 from stream_detector.daemon.journal_chain import Chain, Kind, began_at
 from stream_detector.daemon.slices import Slice, composed, fitting
 from stream_detector.errors import (
@@ -51,8 +53,6 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 _REFUSED_PAUSE_SECONDS = 0.05
 
-_SMALLER = 4
-_MOST_SLICES = 256
 _SLOW_SHARE = 0.9
 """Of the time that a commit has: where it took longer, time was what it lacked."""
 
@@ -108,8 +108,9 @@ class Committer:
         self._left_out: frozenset[TopicPartition] = frozenset()
         self._count = 0
         self._size = 0
-        self._most = _MOST_SLICES
+        self._bound = CommitSize(patience_seconds)
         self._took = 0.0
+        self._was_slow = False
         self._in_doubt = False
         self._failing_since: float | None = None
         self._attempts = 0
@@ -176,15 +177,14 @@ class Committer:
             self._doubt(error)
             return False
         failpoint("after_commit")
-        if self._took < self._patience / (2 * _SMALLER):
-            self._most = min(2 * self._most, _MOST_SLICES)
+        self._bound.grow(self._count, self._took)
         self._done(end)
         return True
 
     def _attempt(self, membership: Any) -> int:
         """Write a commit: the one under way, or the next slices, as many as may go at once."""
         if self._commit is None:
-            slices = list(islice(self._slices, self._most))
+            slices = list(islice(self._slices, self._bound.most))
             slices = slices[: fitting(slices)]
             self._count, self._size = len(slices), sum(one.size_bytes for one in slices)
             self._commit = self._chained(composed(slices, self.number + 1, self._topics))
@@ -208,7 +208,8 @@ class Committer:
     def _make_smaller(self) -> None:
         """The next commit is less of what waits. Nothing of this one may have been written."""
         self._commit = None
-        self._most = max(self._count // _SMALLER, 1)
+        self._bound.shrink(self._count, slow=self._was_slow)
+        self._was_slow = False
 
     def _settle(self) -> bool:
         """End what was under way and learn whether the commit has landed."""
@@ -282,6 +283,7 @@ class Committer:
                 extra=fields("output-back", shard=self._shard, seconds=round(took, 1)),
             )
         self._failing_since, self._attempts, self._not_before = None, 0, 0.0
+        self._was_slow = False
         self._metrics.add_commit("ok")
         self._metrics.set_output_failing(self._shard, failing=False)
 
@@ -294,6 +296,7 @@ class Committer:
         if self._failing_since is None:
             self._failing_since = now
         slow = self._took > _SLOW_SHARE * self._patience
+        self._was_slow |= slow
         if slow and self._count > 1:
             # Smaller parts have their time from now on; and there are but few sizes.
             self._failing_since = now

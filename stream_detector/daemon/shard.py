@@ -13,7 +13,7 @@ from stream_detector.config.derived.fingerprint import (
     state_fingerprint,
     state_shape,
 )
-from stream_detector.config.derived.promotion import before_promotion
+from stream_detector.config.derived.promotion import champion_before
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.daemon.journal_replay import JournalReplay
@@ -24,7 +24,7 @@ from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
 from stream_detector.journal import JournalRecord
-from stream_detector.merge import lanes_of, lanes_state
+from stream_detector.lanes import lanes_of, lanes_state
 from stream_detector.pipeline import BatchResult, PipelineCore, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields
@@ -163,7 +163,7 @@ class Shard:
 
     def advance(self, at_end: Collection[TopicPartition]) -> BatchResult | None:
         """Process the next events whose turn has come, so many at most; None where none has."""
-        batch = self.input.release(at_end)
+        batch = self.input.release(at_end, *self.output.release_bounds(self.pipeline.sequence))
         if batch is None:
             return None
         outcome = self.pipeline.process(batch)
@@ -288,14 +288,6 @@ class Shard:
         lanes = lanes_state([times[source] for source, _ in places])
         return Snapshot(meta, {**self.pipeline.state(), "lanes": lanes})
 
-    def _before_promotion(self, snapshot: Snapshot) -> Config | None:
-        """The configuration of a snapshot that holds, as its challenger, what is champion now."""
-        challenger = snapshot.state.get("challenger")
-        named = challenger.get("detector") if isinstance(challenger, dict) else None
-        if named != self._config.detector.model_dump(mode="json"):
-            return None
-        return before_promotion(self._config, snapshot.meta["shape"])
-
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot.
 
@@ -308,7 +300,9 @@ class Shard:
                 f"a snapshot of shard {meta['shard']} lies in the place of shard {self.number}"
             )
         if meta["configuration"] != self.configuration:
-            self._former = self._before_promotion(snapshot)
+            self._former = champion_before(
+                self._config, meta["shape"], snapshot.state.get("challenger")
+            )
         if self._former is not None:
             former = meta["configuration"]
             self.pipeline = PipelineCore(self._former, former, self._stage)

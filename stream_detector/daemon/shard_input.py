@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
-from stream_detector.daemon import slices as cuts
 from stream_detector.decoding import TopicDecoder
 from stream_detector.events import EventBatch, TopicPartition
 from stream_detector.journal import Range
-from stream_detector.merge import LaneTime, Merger
+from stream_detector.lanes import LaneTime
+from stream_detector.merge import Merger
 from stream_detector.pipeline.stage import Stage
 
 
@@ -76,10 +76,12 @@ class ShardInput:
         self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
         self.merger.push(batch)
 
-    def release(self, at_end: Collection[TopicPartition]) -> EventBatch | None:
+    def release(
+        self, at_end: Collection[TopicPartition], most_events: int, most_bytes: int
+    ) -> EventBatch | None:
         """The next events whose turn has come, so many at most; None where none has."""
         with self._stage("merge"):
-            return self.merger.release(at_end, cuts.RELEASE_EVENTS, cuts.RELEASE_BYTES)
+            return self.merger.release(at_end, most_events, most_bytes)
 
     def release_step(
         self, step: Sequence[Range], position: Callable[[TopicPartition], int]

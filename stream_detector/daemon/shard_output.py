@@ -56,6 +56,10 @@ class ShardOutput:
         """Whether messages wait for the next commit."""
         return self._backlog.total_bytes > 0
 
+    def release_bounds(self, sequence: int) -> tuple[int, int]:
+        """How many events, and bytes of records, to process at once after ``sequence`` events."""
+        return self._backlog.release_bounds(sequence, len(self.journaled))
+
     def commit_full(self, open_ranges: int) -> bool:
         """Whether so much waits that it is to be committed before anything else is done."""
         return self._backlog.commit_full(open_ranges)

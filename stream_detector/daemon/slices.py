@@ -28,7 +28,12 @@ COMMIT_RANGES = 2000
 
 RELEASE_EVENTS = 1024
 RELEASE_BYTES = SLICE_BYTES
-"""So much is processed at once: a slice is larger than its bound by what comes of this at most."""
+"""So much is processed at once where many messages come of it: a slice is larger than its bound by
+what comes of this at most."""
+
+QUIET_TIMES = 4
+"""So many times as much at once where hardly any message came of what was processed last: smaller
+pieces cost up to a tenth more. Of the first ones that are not quiet more comes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,30 @@ class Slice:
         return sum(map(len, self.record.steps)) + len(self.record.lost)
 
 
+def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int, int]:
+    """How many events, and bytes of records, to process at once.
+
+    Whole chunks as far as may be: what is scored of a chunk in two parts is computed twice.
+
+    Args:
+        sequence: events processed; chunks end at multiples of theirs, a power of two.
+        partitions: of the shard: as many ranges may come of it.
+        quiet: whether hardly anything came of what was processed last.
+    """
+    times = QUIET_TIMES if quiet and partitions <= SLICE_RANGES else 1
+    events = RELEASE_EVENTS * times
+    left = events - sequence % events
+    return (left if 2 * left > events else left + events), RELEASE_BYTES * times
+
+
 class Backlog:
-    """What a shard has done and not written. State: closed slices, and the open one's messages."""
+    """What a shard has done and not written.
+
+    State: closed slices, the open one's messages, and whether hardly any were added last.
+    """
 
     def __init__(self) -> None:
+        self.quiet = False
         self._alerts: list[Outgoing] = []
         self._dead_letters: list[Outgoing] = []
         self._closed: list[Slice] = []
@@ -72,6 +97,11 @@ class Backlog:
         new = total_bytes(alerts) + total_bytes(dead_letters)
         self.open_bytes += new
         self.total_bytes += new
+        self.quiet = new * QUIET_TIMES < SLICE_BYTES
+
+    def release_bounds(self, sequence: int, partitions: int) -> tuple[int, int]:
+        """``release_bounds`` after what was added last."""
+        return release_bounds(sequence, partitions, quiet=self.quiet)
 
     def slice_full(self, open_ranges: int) -> bool:
         """Whether the open slice, with so many ranges, is to be closed."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream_detector.config import Config, state_fingerprint, state_shape
-from stream_detector.merge import lanes_state
+from stream_detector.lanes import lanes_state
 from stream_detector.pipeline import PipelineCore
 from stream_detector.snapshots.format import Snapshot
 

@@ -25,3 +25,11 @@ def before_promotion(config: Config, shape: Mapping[str, Any]) -> Config | None:
     roles = {"detector": champion, "challenger": ChallengerConfig(detector=config.detector)}
     former = config.model_copy(update=roles)
     return former if state_shape(former) == with_defaults(shape, config) else None
+
+
+def champion_before(config: Config, shape: Mapping[str, Any], challenger: Any) -> Config | None:
+    """``before_promotion`` for a state whose challenger, as stored, is the detector of now."""
+    named = challenger.get("detector") if isinstance(challenger, dict) else None
+    if named != config.detector.model_dump(mode="json"):
+        return None
+    return before_promotion(config, shape)

@@ -45,4 +45,5 @@ def read_message_set(batch: Any) -> Iterator[Sequence[KafkaRecord]]:
             raise CorruptRecordError(f"offset {record.offset} comes after {before}")
         before = record.offset
         time = NO_TIMESTAMP if record.timestamp is None else record.timestamp
-        yield (KafkaRecord(record.offset, time, record.key, record.value, record.headers),)
+        size = len(record.key or b"") + len(record.value or b"")
+        yield (KafkaRecord(record.offset, time, record.key, record.value, record.headers, size),)

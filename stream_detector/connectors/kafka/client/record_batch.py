@@ -30,13 +30,17 @@ _FAR = 2**62
 
 
 class KafkaRecord(msgspec.Struct, gc=False):
-    """A ``Record``; the cycle collector need not look at it, since nothing in it can refer back."""
+    """A ``Record``; the cycle collector need not look at it, since nothing in it can refer back.
+
+    ``size_bytes``: how many bytes it took in its batch, unpacked.
+    """
 
     offset: int
     timestamp: int
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+    size_bytes: int
 
 
 class RawName(str):
@@ -193,7 +197,7 @@ def _read_records(  # noqa: C901, PLR0912, PLR0915 - unrolled: calls are what co
                 f"Invalid record size: expected to read {length} bytes in record payload, "
                 f"but instead read {at - end + length}"
             )
-        append(KafkaRecord(offset, time, key, value, headers))
+        append(KafkaRecord(offset, time, key, value, headers, length))
     return at
 
 
