@@ -373,6 +373,18 @@ GROUP = Section(
             runbook="streamdetectorconditionlasts",
         ),
         lines(
+            "Time set anew",
+            "How often the stream's time was set to what most events say: forward over a silence, "
+            "back where most clocks had been wrong.",
+            "short",
+            Query(
+                "sum by (direction) (increase(stream_detector_time_shifts_total{@}"
+                "[$__rate_interval]))",
+                "{{direction}}",
+            ),
+            runbook="the-streams-time-is-wrong",
+        ),
+        lines(
             "Open transactions",
             "How long a transaction has kept a partition from being read. The log names it.",
             "s",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kafka import KafkaProducer
-from kafka_broker.clients import Message, consume_all, produce, send, unique_name
+from kafka_broker.clients import Message, consume_all, create_topic, produce, send, unique_name
 from support.process import DaemonProcess, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
@@ -89,3 +89,68 @@ def test_foreign_records_in_the_journal_are_named_and_passed_in_every_form(
     assert code == 0, found
     ids = [json.loads(one.value)["id"] for one in consume_all(kafka.bootstrap, section["alerts"])]
     assert len(ids) == len(set(ids)) > 0
+
+
+def test_foreign_records_among_the_snapshots_are_said_and_passed_over(
+    kafka, tmp_path: Path
+) -> None:
+    """A18: garbage, keys in the form of ours, manifests that are none and hide nothing."""
+    section = topics(kafka.bootstrap, 1)
+    snapshots = f"{section['group']}-snapshots"
+    stream = messages(records(900), 1)
+    produce(kafka.bootstrap, section["topics"][0], stream[:600])
+    config = settings(section, tmp_path, state={"store": "topic", "interval": "1s"})
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready().wait_processed(600).wait_worked_off()
+        wait_until(lambda: manifests(kafka.bootstrap, snapshots), "a snapshot")
+        ours = manifests(kafka.bootstrap, snapshots)[-1]
+        foreign = [
+            Message(b"garbage\x1b[2J", 0, b"\xff\x00"),
+            Message(None, 0, b"somebody's"),
+            Message(b"x" * 500_000, 0, b"0/../manifest"),
+            Message(b"no manifest", 0, ours),
+            Message(b"[" * 900, 0, b"0/" + b"9" * 20 + b"/manifest"),
+        ]
+        daemon.kill()
+        produce(kafka.bootstrap, snapshots, foreign)
+        daemon.start().wait_ready()
+        name = "foreign_records_total"
+        wait_until(lambda: daemon.metric(name) >= len(foreign), "the foreign records to be counted")
+        produce(kafka.bootstrap, section["topics"][0], stream[600:])
+        daemon.wait_worked_off()
+        assert daemon.text().count("snapshot-foreign") <= 1
+        assert "docs/runbook.md#streamdetectorforeignrecords" in daemon.text()
+        assert "\x1b" not in daemon.text()
+        assert daemon.stop() == 0, daemon.text()
+    code, (found,) = verify(daemon.config)
+    assert code == 0, found
+    ids = [json.loads(one.value)["id"] for one in consume_all(kafka.bootstrap, section["alerts"])]
+    assert len(ids) == len(set(ids)) > 0
+
+
+def manifests(bootstrap: str, topic: str) -> list[bytes]:
+    """Keys of the snapshots on a topic."""
+    return [one.key for one in consume_all(bootstrap, topic) if one.key.endswith(b"/manifest")]
+
+
+def test_what_others_write_among_the_labels_is_refused_once_each(kafka, tmp_path: Path) -> None:
+    """A18: never read as labels, counted, each a dead letter with its place."""
+    section = topics(kafka.bootstrap, 1)
+    section["labels"] = create_topic(kafka.bootstrap, unique_name("labels"), 1)
+    produce(kafka.bootstrap, section["topics"][0], messages(records(600), 1))
+    foreign = [b"garbage\x1b[2J", None, b"x" * 100_000, b'{"event_id": 1}', b"[]", b"\x00\x00\x01"]
+    produce(kafka.bootstrap, section["labels"], [Message(value, 0, b"k") for value in foreign])
+    good = json.dumps({"event_id": "e1", "label": True}).encode()
+    produce(kafka.bootstrap, section["labels"], [Message(good, 0, b"k")])
+    config = settings(section, tmp_path, labels={"delay": "1h"})
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready().wait_worked_off()
+        wait_until(lambda: daemon.metric("rejected_total") >= len(foreign), "them to be refused")
+        assert daemon.metric("labels_total") == 1
+        assert daemon.stop() == 0, daemon.text()
+    letters = consume_all(kafka.bootstrap, section["dead_letters"])
+    place = "__connect.errors.topic"
+    of_labels = [dict(one.headers)[place] == section["labels"].encode() for one in letters]
+    assert of_labels == [True] * len(foreign)
+    code, (found,) = verify(daemon.config)
+    assert code == 0, found

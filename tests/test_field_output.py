@@ -20,6 +20,7 @@ from kafka_broker.clients import Message, consume_all, create_topic, produce, un
 from support import streams
 from support.process import DaemonProcess
 from test_daemon import messages, records
+from test_state_verify import verify
 
 from stream_detector.alerts import alert_message, dead_letter
 from stream_detector.events import PlainRecord, Rejection, TopicPartition
@@ -231,8 +232,10 @@ def test_what_is_too_large_for_its_topic_is_written_in_a_smaller_form(
     config = configuration(made, tmp_path, suppression=None)
     with DaemonProcess(tmp_path, config) as daemon:
         daemon.wait_ready().wait_processed(905).wait_worked_off()
+        wait_until(lambda: daemon.metric("cut_messages_total") >= 4, "them to be counted")
         assert daemon.stop() == 0, daemon.text()
     assert "written without a part" in daemon.text()
+    assert "docs/runbook.md#streamdetectormessagescut" in daemon.text()
     alerts = [json.loads(one.value) for one in consume_all(kafka.bootstrap, made["alerts"])]
     huge = [alert for alert in alerts if str(alert["event_id"]).startswith("huge")]
     assert huge
@@ -241,6 +244,9 @@ def test_what_is_too_large_for_its_topic_is_written_in_a_smaller_form(
     assert len(found) == 3
     assert all(one.value.startswith(b"{yyy") for one in found)
     assert {dict(one.headers)[ORIGINAL_SIZE] for one in found} == {b"30001"}
+    code, (verified,) = verify(daemon.config)
+    assert code == 0, verified
+    assert verified["dead_letters_expected"] == 3
 
 
 def test_the_client_can_be_given_every_setting_of_ours() -> None:

@@ -323,3 +323,59 @@ def test_a_worker_comes_and_goes_and_partitions_come_while_another_replays(
 
 def shards(daemon: DaemonProcess) -> float:
     return daemon.metric("shards_owned")
+
+
+def test_a_restart_while_a_partition_has_no_leader_waits_and_ends_by_name(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """A4: said with the partition, then exit 3 when `wait_for_input` is over; then all goes on."""
+    section = quick(on_three_brokers(cluster.bootstrap), wait_for_input="4s")
+    (topic,) = section["topics"]
+    produce(cluster.bootstrap, topic, messages(records(300), 3))
+    lost = TopicPartition(topic, 1)
+    broker = cluster.brokers[leader_of(cluster, lost) - 1]
+    broker.kill()
+    try:
+        wait_until(lambda: leader_of(cluster, lost) < 0, "the partition to have no leader")
+        with DaemonProcess(tmp_path, settings(section, tmp_path)) as daemon:
+            assert daemon.wait(60) == 3, daemon.text()
+            last = daemon.text().splitlines()[-1]
+            for part in ("gave up after 4 s", f"{topic}-1", "a-partition-without-a-leader"):
+                assert part in last
+            assert "waiting: no leader for" in daemon.text()
+    finally:
+        broker.start()
+    with DaemonProcess(
+        tmp_path, settings(quick(section, wait_for_input="60s"), tmp_path)
+    ) as daemon:
+        daemon.wait_ready().wait_processed(300)
+        assert daemon.stop() == 0, daemon.text()
+
+
+def test_input_deleted_in_the_middle_of_a_replay_ends_it_by_name(kafka, tmp_path: Path) -> None:
+    """A2, 16: what the journal needs is truncated away while it is followed; nothing is doubled."""
+    section = quick(topics(kafka.bootstrap, 1))
+    section["consumer"] = {**QUICK, "max_partition_fetch_bytes": 2000}
+    (topic,) = section["topics"]
+    produce(kafka.bootstrap, topic, messages(records(2000), 1))
+    config = settings(
+        section,
+        tmp_path,
+        state={"directory": str(tmp_path / "state"), "interval": "1h"},
+        processing={"max_poll_records": 50},
+    )
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready()
+        wait_committed_work(daemon, kafka.bootstrap, section["group"], 2000)
+        daemon.kill()
+    before = places(kafka.bootstrap, section["alerts"])
+    halt = {"FAILPOINT": "after_poll:3:pause=4"}
+    with DaemonProcess(tmp_path, config, environment=halt) as daemon:
+        wait_until(lambda: "replays" in daemon.text(), "the replay to begin")
+        with admin_client(kafka.bootstrap) as admin:
+            admin.delete_records({TopicPartition(topic, 0): 1900})
+        assert daemon.wait(60) == 4, daemon.text()
+        last = daemon.text().splitlines()[-1]
+        assert topic in last
+        assert "Traceback" not in daemon.text()
+    assert places(kafka.bootstrap, section["alerts"]) == before

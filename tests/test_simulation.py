@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -16,17 +17,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kafka import KafkaConsumer
-from kafka import TopicPartition as Partition
 
+from stream_detector.alerts import dead_letter
 from stream_detector.cli.simulate import add_parser, paced
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
+from stream_detector.config.models.kafka import KafkaConfig
+from stream_detector.connectors.kafka.client.record_batch import header_name
+from stream_detector.connectors.kafka.reading.log import KafkaLog
 from stream_detector.decoding import REASONS, Decoder
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import PlainRecord, TopicPartition
+from stream_detector.messages import MAX_MESSAGE_BYTES, size_bytes
 from stream_detector.simulation import network, transactions
-from stream_detector.simulation.bad import BROKEN, Spoiler, spoil
+from stream_detector.simulation.bad import BROKEN, HOSTILE, Spoiler, Spoilt, spoil
 from stream_detector.simulation.connection_statistics import STATISTICS, connection_statistics
 from stream_detector.simulation.traffic import NO_ATTACK, Generated, Traffic
 
@@ -294,11 +298,29 @@ def test_bad_records_bring_every_reason_a_record_alone_can_have() -> None:
     assert {"too_large", "time_invalid", "time_ahead"} <= found
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_every_hostile_record_is_a_dead_letter_that_can_be_written(name: str) -> None:
+    """Whatever its key and headers are: names of any bytes, thousands of them, none at all."""
+    batch = next(make("transactions", 1))
+    config = config_of("transactions")
+    made = HOSTILE[name](batch.json_lines()[0])
+    headers = [(header_name(n), content) for n, content in made.headers]
+    record = PlainRecord(0, int(batch.time_ms[0]), None, made.value, headers)
+    source = TopicPartition("t", 0)
+    (rejection,) = Decoder(config, FieldPlan.of(config)).decode(source, [record]).rejection
+    assert rejection is not None
+    letter = dead_letter(source, record, rejection, "test")
+    assert letter.key is not None or letter.value is not None
+    assert size_bytes(letter) <= MAX_MESSAGE_BYTES
+    for header, _ in letter.headers:
+        header.encode()
+
+
 @settings(max_examples=50, deadline=None)
 @given(count=st.integers(0, 300), share=st.floats(0, 0.5), seed=st.integers(0, 99))
 def test_bad_records_are_put_between_the_good_ones(count: int, share: float, seed: int) -> None:
     values = [b'{"a":%d,"b":"2024-01-01"}' % row for row in range(count)]
-    mixed = Spoiler(seed, share).spoil(values)
+    mixed = [(row, made.value) for row, made in Spoiler(seed, share).spoil(values)]
     assert [value for _, value in mixed if value in set(values)] == values
     assert [row for row, _ in mixed] == sorted(row for row, _ in mixed)
     if not share:
@@ -309,8 +331,8 @@ def test_every_nth_record_is_spoilt_however_the_stream_is_cut() -> None:
     values = [b'{"a":%d,"b":"2024-01-01"}' % row for row in range(1000)]
     whole = spoil(values, every=30)
     parts = [spoil(values[start : start + 77], 30, start) for start in range(0, 1000, 77)]
-    assert [value for part in parts for value in part] == whole
-    changed = [row for row in range(1000) if whole[row] != values[row]]
+    assert [made for part in parts for made in part] == whole
+    changed = [row for row in range(1000) if whole[row] != Spoilt(values[row])]
     assert changed == list(range(29, 1000, 30))
 
 
@@ -419,18 +441,18 @@ def test_command_writes_to_kafka_keyed_and_stamped(topic_factory: Any, kafka: An
     key = ["--partitions-key", "TERMINAL_ID", "--record-time", "event", "--bad-share", "0.01"]
     assert simulate("transactions", *options, *key) == 0
     expected = lines_of(transactions.generate(3000))
-    consumer = KafkaConsumer(
-        bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    section = KafkaConfig(
+        bootstrap_servers=kafka.bootstrap,
+        topics=[topic],
+        group="g",
+        alerts="alerts",
+        dead_letters="dead-letters",
     )
-    partitions = [Partition(topic, number) for number in range(3)]
-    consumer.assign(partitions)
-    ends = consumer.end_offsets(partitions)
     records: list[Any] = []
-    while any(consumer.position(partition) < end for partition, end in ends.items()):
-        records += [
-            record for polled in consumer.poll(timeout_ms=500).values() for record in polled
-        ]
-    consumer.close(timeout_ms=5000)
+    with closing(KafkaLog(section)) as log:  # the client's own stops at the names of some headers
+        for source in (TopicPartition(topic, number) for number in range(3)):
+            for some in log.read(source, *log.bounds(source)):
+                records += some
     good = [record for record in records if record.value in set(expected)]
     assert sorted(record.value for record in good) == sorted(expected)
     assert len(records) > 3000

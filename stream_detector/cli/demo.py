@@ -78,13 +78,15 @@ class Feed:
 
     def _poll(self, part: Any) -> dict[int, list[Record]]:
         polled: dict[int, list[Record]] = {}
-        values = spoil(part.json_lines(), every=1000, offset=self.events)
-        for row, (value, attack) in enumerate(zip(values, part.attack.tolist(), strict=True)):
+        spoilt = spoil(part.json_lines(), every=1000, offset=self.events)
+        for row, (made, attack) in enumerate(zip(spoilt, part.attack.tolist(), strict=True)):
             partition = crc32(part.key[row]) % _PARTITIONS
             offset = self.offsets[partition]
             self.offsets[partition] += 1
             stamp = int(part.time_ms[row])
-            record = PlainRecord(offset, stamp, part.key[row], value)
+            key = None if made.keyless else part.key[row]
+            headers = [(name.decode("utf-8", "surrogateescape"), v) for name, v in made.headers]
+            record = PlainRecord(offset, stamp, key, made.value, headers)
             polled.setdefault(partition, []).append(record)
             if attack != NO_ATTACK:
                 self.attack_of[partition, offset] = attack

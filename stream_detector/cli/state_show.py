@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from stream_detector.alerts import iso_time
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.state_store import Found, add_shard, one_shard, plain, sound
 from stream_detector.daemon.stores import snapshot_stores
+from stream_detector.decoding.times import LATEST_TIME_MS
 from stream_detector.errors import StateError
 
 _SHOWN_DEPTH = 2
@@ -73,10 +75,19 @@ def contents(position: int, found: Found) -> dict[str, Any]:
         "offsets": {
             f"{topic}-{partition}": offset for topic, partition, offset, _ in meta["positions"]
         },
+        "watermark": _watermark(state),
         "threshold": _threshold(state),
         "texts": dict(_texts(state, "")),
         "sizes": dict(_sizes(state, "", 0)),
     }
+
+
+def _watermark(state: Mapping[str, Any]) -> str | None:
+    """The stream's time; None where no event has told it, or the number is no time."""
+    value = state.get("watermark_ms")
+    if not isinstance(value, int) or not 0 <= value < LATEST_TIME_MS:
+        return None
+    return iso_time(value)
 
 
 def _threshold(state: Mapping[str, Any]) -> float | None:
@@ -130,6 +141,7 @@ def _lines(about: dict[str, Any]) -> Iterator[str]:
     journal = about["journal"]
     place = f"record {journal['number']}, offset {journal['offset']}" if journal else "none"
     yield f"{'journal':<14} {place}"
+    yield f"{'watermark':<14} {about['watermark'] or 'not known yet'}"
     threshold = about["threshold"]
     yield f"{'threshold':<14} {'not known yet' if threshold is None else f'{threshold:.6g}'}"
     for title, unit in (("offsets", ""), ("texts", ""), ("sizes", " B")):

@@ -87,4 +87,6 @@ def _text(number: int, findings: Findings) -> str:
     ]
     if findings.foreign:
         lines.append(f"  {findings.foreign:,} records of others in the journal, passed over")
+    if findings.reworded:
+        lines.append(f"  {findings.reworded:,} dead letters have the words of another version")
     return "\n".join([*lines, *(f"  - {text}" for text in findings.details)])

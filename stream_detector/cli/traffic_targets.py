@@ -17,7 +17,7 @@ from stream_detector.connectors.base import Sink
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import TopicPartition
 from stream_detector.messages import Outgoing
-from stream_detector.simulation.bad import ONLY_IN_LOGS, Spoiler
+from stream_detector.simulation.bad import ONLY_IN_LOGS, Spoiler, Spoilt
 from stream_detector.simulation.traffic import Generated
 
 STANDARD_OUTPUT = "-"
@@ -47,7 +47,7 @@ class FileTarget:
                 lines.insert(0, batch.csv_header())
                 self._header_written = True
         else:
-            lines = [value or b"" for _, value in self._spoiler.spoil(batch.json_lines())]
+            lines = [made.value or b"" for _, made in self._spoiler.spoil(batch.json_lines())]
         self._file.write(b"\n".join(lines) + b"\n")
         self._file.flush()
 
@@ -66,20 +66,30 @@ class KafkaTarget:
     def write(self, batch: Generated) -> None:
         """Send and wait until all is confirmed. Raises ``OutputError``."""
         keys = self._keys(batch)
+        from stream_detector.connectors.kafka.client.record_batch import (  # noqa: PLC0415 - slow to import
+            header_name,
+        )
+
         times = batch.time_ms.tolist()
         messages = [
             Outgoing(
                 source=self._source,
                 offset=row,
-                key=keys[row],
-                value=value,
-                headers=[],
+                key=self._key_of(made, keys[row]),
+                value=made.value,
+                headers=[(header_name(name), content) for name, content in made.headers],
                 timestamp_ms=times[row] if self._event_time else None,
             )
-            for row, value in self._spoiler.spoil(batch.json_lines())
+            for row, made in self._spoiler.spoil(batch.json_lines())
         ]
         self._sink.send(self._topic, messages)
         self._sink.flush()
+
+    @staticmethod
+    def _key_of(made: Spoilt, key: bytes | None) -> bytes | None:
+        """The record's key; an empty one where our client would refuse to send neither."""
+        kept = None if made.keyless else key
+        return b"" if kept is None and made.value is None else kept
 
     def _keys(self, batch: Generated) -> Sequence[bytes | None]:
         if self._key is None:

@@ -96,7 +96,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
     exactly_once = kafka.delivery == "exactly_once"
     if exactly_once:
         ensure_topic(kafka, kafka.journal_topic, processing.shards, JOURNAL_SETTINGS)
-    stores = snapshot_stores(config, kafka)
+    stores = snapshot_stores(config, kafka, on_foreign=metrics.add_foreign_records)
     if config.state.store == "topic":
         ensure_snapshot_topic(kafka, snapshot_topic(config, kafka), processing.shards)
     if reset:
@@ -113,8 +113,8 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
 
         def output(shard: int) -> Output:
             if exactly_once:
-                return TransactionalOutput(kafka, shard)
-            return AtLeastOnceOutput(kafka, source.commit)
+                return TransactionalOutput(kafka, shard, metrics.add_cut_messages)
+            return AtLeastOnceOutput(kafka, source.commit, metrics.add_cut_messages)
 
         parts = ShardFactories(
             store=stores,

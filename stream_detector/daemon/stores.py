@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from stream_detector.config.models.config import Config, KafkaConfig
-from stream_detector.connectors.kafka.state_topics.snapshot_topic import TopicStore
+from stream_detector.connectors.kafka.state_topics.snapshot_topic import OnForeign, TopicStore
 from stream_detector.errors import ConfigurationError
 from stream_detector.snapshots import DirectoryStore, SnapshotStore
 
@@ -17,7 +17,11 @@ _CLIMBING = {ord("/"): "%2F", ord("%"): "%25", 0: "%00"}
 
 
 def snapshot_stores(
-    config: Config, kafka: KafkaConfig | None, *, make: bool = True
+    config: Config,
+    kafka: KafkaConfig | None,
+    *,
+    make: bool = True,
+    on_foreign: OnForeign | None = None,
 ) -> Callable[[int], SnapshotStore]:
     """A function that gives the store of a shard; the same one each time.
 
@@ -25,6 +29,7 @@ def snapshot_stores(
         config: the configuration.
         kafka: its section; None: snapshots are kept under the detector's name.
         make: whether missing directories are made (not to look only).
+        on_foreign: told of records of others on a topic of snapshots.
 
     Raises ``ConfigurationError`` where snapshots are to go to a topic that cannot be.
     """
@@ -32,7 +37,7 @@ def snapshot_stores(
         topic = snapshot_topic(config, kafka)
         assert kafka is not None  # there would be no topic
         known, shards, keep = kafka, config.processing.shards, config.state.keep
-        return cache(lambda number: TopicStore(known, topic, number, shards, keep))
+        return cache(lambda number: TopicStore(known, topic, number, shards, keep, on_foreign))
     root = Path(config.state.directory) / _directory_name(
         kafka.group if kafka is not None else config.name
     )

@@ -83,9 +83,8 @@ class Metrics:
             self._series.set("memory_limit_bytes", limit)
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
 
     # --- events and decisions ---
 
@@ -217,9 +216,8 @@ class Metrics:
 
     def forget_partitions(self, sources: Iterable[TopicPartition]) -> None:
         """Drop every series of partitions that now belong to another worker."""
-        gone = {_partition(source) for source in sources}
         with self._lock:
-            self._series.forget(PARTITION, gone)
+            self._series.forget(PARTITION, set(map(_partition, sources)))
 
     def set_assignment(self, partitions: int, shards: int) -> None:
         """Set what this worker owns."""
@@ -277,9 +275,14 @@ class Metrics:
             self._series.add("lost_records_total", count, _partition(source))
 
     def add_foreign_records(self, source: TopicPartition, count: int) -> None:
-        """Records of others in a partition of the journal, passed over."""
+        """Records of others in a partition of the journal or of the snapshots, passed over."""
         with self._lock:
             self._series.add("foreign_records_total", count, _partition(source))
+
+    def add_cut_messages(self, count: int) -> None:
+        """Alerts and dead letters that were too large and were written without a part."""
+        with self._lock:
+            self._series.add("cut_messages_total", count)
 
     def add_snapshot(self, result: SnapshotResult) -> None:
         """A snapshot was written, could not be written, or was found damaged and skipped."""
@@ -313,15 +316,13 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """All families with the values of one moment."""
-        ready = self._is_ready()
+        ready, now = self._is_ready(), self._clock()
         with self._lock:
             self._series.set("ready", float(ready))
-            self._series.set(
-                "throughput_events_per_second", self._rate.per_second(self._monotonic())
-            )
+            rate = self._rate.per_second(self._monotonic())
+            self._series.set("throughput_events_per_second", rate)
             for shard, then in self._snapshot_time.items():
-                age = max(0.0, self._clock() - then)
-                self._series.set("snapshot_age_seconds", age, _shard(shard))
+                self._series.set("snapshot_age_seconds", max(0.0, now - then), _shard(shard))
             values = self._series.items()
             scores, shadow = self._scores.samples(), self.challenger.samples()
             stages = [(stage, each.samples()) for stage, each in self._stages.items()]

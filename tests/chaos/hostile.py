@@ -54,14 +54,6 @@ def _registry_json(event: bytes) -> bytes:
     return b"\x00\x00\x00\x00\x2a" + event
 
 
-def _registry_avro(event: bytes) -> bytes:
-    return _registry_json(bytes([len(event) % 64 * 2, *event[:60:3], 2, 4, 200, 1]))
-
-
-def _garbage(event: bytes) -> bytes:
-    return bytes(byte ^ 0xA5 for byte in event)
-
-
 def _keyless_tombstone(message: Message) -> Message:
     return replace(message, key=None, value=None)
 
@@ -73,8 +65,6 @@ def _tombstone_with_headers(message: Message) -> Message:
 BAD: Mapping[str, Callable[[Message], Message]] = MappingProxyType(
     {name: _of(make) for name, make in BROKEN.items() if name not in RARE}
     | {
-        "registry_avro": _of(_registry_avro),
-        "garbage": _of(_garbage),
         "keyless_tombstone": _keyless_tombstone,
         "tombstone_with_headers": _tombstone_with_headers,
     }

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 Rights = Mapping[str, Collection[str]]
 """Topic: what must be allowed on it, in Kafka's words (``READ``, ``WRITE``)."""
 
+_NAMED = 5
+"""So many partitions are named; the rest is counted."""
+
 _VERBS = {"READ": "read", "WRITE": "write to"}
 
 
@@ -78,11 +81,30 @@ def partition_counts(
             are missing; the message names every one.
         ConnectorError: the broker cannot be reached.
     """
-    with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
-        described = client.describe_topics(topics)
+    described = _describe(kafka, topics)
     _check_rights(kafka, described, rights or {})
+    return _counts(described)
+
+
+def _describe(kafka: KafkaConfig, topics: Collection[str]) -> list[dict[str, Any]]:
+    with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
+        return client.describe_topics(topics)
+
+
+def _counts(described: Collection[Mapping[str, Any]]) -> dict[str, int]:
     # Without a leader yet a topic is being made: it counts once it is there.
     return {e["name"]: len(e["partitions"]) for e in described if e["error_code"] == 0}
+
+
+def _without_leader(described: Collection[Mapping[str, Any]]) -> list[str]:
+    """Partitions that nobody serves just now, by name."""
+    return [
+        f"{entry['name']}-{one['partition_index']}"
+        for entry in sorted(described, key=lambda entry: str(entry["name"]))
+        if entry["error_code"] == 0
+        for one in sorted(entry["partitions"], key=lambda one: int(one["partition_index"]))
+        if one.get("leader_id", 0) < 0
+    ]
 
 
 def topic_ids(kafka: KafkaConfig, topics: Collection[str]) -> dict[str, str]:
@@ -90,8 +112,7 @@ def topic_ids(kafka: KafkaConfig, topics: Collection[str]) -> dict[str, str]:
 
     Empty for brokers that give none (before 2.8). Raises ``ConnectorError``.
     """
-    with admin_client(kafka) as client, clear_cause("ask for the topics", kafka):
-        described = client.describe_topics(topics)
+    described = _describe(kafka, topics)
     found = {e["name"]: e.get("topic_id") for e in described if e["error_code"] == 0}
     return {name: str(given) for name, given in found.items() if given and UUID(str(given)).int}
 
@@ -141,7 +162,7 @@ def wait_for_topics(
     stopping: Callable[[], bool],
     poll_seconds: float = 2.0,
 ) -> dict[str, int]:
-    """Wait until the broker answers and every topic exists.
+    """Wait until the broker answers, every topic exists and each of its partitions has a leader.
 
     Args:
         kafka: broker, topics and ``wait_for_input``, the limit.
@@ -162,10 +183,10 @@ def wait_for_topics(
     told = ""
     while not stopping():
         try:
-            counts = partition_counts(kafka, list(rights), rights)
-            missing = [topic for topic in rights if topic not in counts]
-            reason = f"missing topics: {', '.join(missing)}" if missing else ""
-            if not missing:
+            described = _describe(kafka, list(rights))
+            _check_rights(kafka, described, rights)
+            counts = _counts(described)
+            if not (reason := _what_is_missing(rights, counts, _without_leader(described))):
                 _check_group(kafka)
                 return counts
         except RefusedError:
@@ -179,6 +200,21 @@ def wait_for_topics(
             raise InputMissingError(f"gave up after {kafka.wait_for_input:g} s: {reason}")
         _sleep_unless(stopping, min(poll_seconds, max(deadline - time.monotonic(), 0.05)))
     return {}
+
+
+def _what_is_missing(
+    wanted: Collection[str], counts: Mapping[str, int], headless: list[str]
+) -> str:
+    """Say what there is to wait for; nothing where all is there."""
+    if missing := [topic for topic in wanted if topic not in counts]:
+        return f"missing topics: {', '.join(missing)}"
+    if headless:
+        more = f" and {len(headless) - _NAMED} more" if len(headless) > _NAMED else ""
+        return (
+            f"no leader for {', '.join(headless[:_NAMED])}{more}: every broker that holds it is "
+            "away. Bring one back; see docs/runbook.md#a-partition-without-a-leader"
+        )
+    return ""
 
 
 def _sleep_unless(stopping: Callable[[], bool], seconds: float) -> None:

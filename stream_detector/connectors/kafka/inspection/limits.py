@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from stream_detector.config.models.config import Config, KafkaConfig
@@ -68,11 +69,14 @@ def judge_limits(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[F
     exactly_once = kafka.delivery == "exactly_once"
     consumer = {**CONSUMER_DEFAULTS, **consumer_settings(kafka, max_poll_records=1)}
     producer = {**PRODUCER_DEFAULTS, **producer_settings(kafka)}
+    asked = [
+        *((limit, int(consumer["session_timeout_ms"])) for limit in _SESSION),
+        *([(_TRANSACTION, int(kafka.transaction_timeout * 1000))] if exactly_once else []),
+        (_REQUEST, int(producer["max_request_size"])),
+    ]
     for broker in facts.brokers:
-        yield from _session(int(consumer["session_timeout_ms"]), broker)
-        if exactly_once:
-            yield from _transaction(int(kafka.transaction_timeout * 1000), broker)
-        yield from _requests(int(producer["max_request_size"]), broker)
+        for limit, value in asked:
+            yield from limit.judge(value, broker)
     for topic in facts.topics:
         if topic.exists:
             yield from _sizes(topic, needed_bytes(config, kafka, facts, topic), producer)
@@ -82,42 +86,72 @@ def judge_limits(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[F
         yield from _transactions_known(facts)
 
 
-def _session(asked: int, broker: Broker) -> Iterator[Finding]:
-    least = broker.limit("group.min.session.timeout.ms")
-    most = broker.limit("group.max.session.timeout.ms")
-    for limit, name, wrong in (
-        (least, "group.min.session.timeout.ms", least is not None and asked < least),
-        (most, "group.max.session.timeout.ms", most is not None and asked > most),
-    ):
-        if wrong:
-            yield error(
-                f"kafka.consumer.session_timeout_ms: {asked} is outside of what broker "
-                f"{broker.number} allows, {name}={limit}: no worker can join the group. Set "
-                f"kafka.consumer: {{session_timeout_ms: {limit}}}, or change the broker",
-                LIMITS,
-            )
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A limit of the broker on one of our settings.
 
+    Attributes:
+        name: the broker's setting.
+        setting: ours.
+        so: what comes of it where it is not kept.
+        remedy: what to set, with the limit as ``{limit}`` and ``{seconds}``.
+        unit: how a value is written for people.
+        least: whether it is a lower bound.
+    """
 
-def _transaction(asked: int, broker: Broker) -> Iterator[Finding]:
-    most = broker.limit("transaction.max.timeout.ms")
-    if most is not None and asked > most:
+    name: str
+    setting: str
+    so: str
+    remedy: str
+    unit: Callable[[int], str] = str
+    least: bool = False
+
+    def judge(self, asked: int, broker: Broker) -> Iterator[Finding]:
+        """Find ``asked`` outside of the limit."""
+        limit = broker.limit(self.name)
+        if limit is None or (asked >= limit if self.least else asked <= limit):
+            return
+        than = "less" if self.least else "more"
+        remedy = self.remedy.format(limit=limit, seconds=limit // 1000)
+        told = "" if self.unit is str else f" ({self.unit(limit)})"
         yield error(
-            f"kafka.transaction_timeout: {seconds(asked)} is more than broker {broker.number} "
-            f"allows, transaction.max.timeout.ms={most} ({seconds(most)}): no shard can begin. Set "
-            f"kafka.transaction_timeout: {most // 1000}s, or raise it at the broker",
+            f"{self.setting}: {self.unit(asked)} is {than} than broker {broker.number} allows, "
+            f"{self.name}={limit}{told}: {self.so}. {remedy}, or change it at the broker",
             LIMITS,
         )
 
 
-def _requests(asked: int, broker: Broker) -> Iterator[Finding]:
-    most = broker.limit("socket.request.max.bytes")
-    if most is not None and asked > most:
-        yield error(
-            f"kafka.producer.max_request_size: {asked:,} bytes is more than broker {broker.number} "
-            f"reads, socket.request.max.bytes={most}: it closes the connection instead. Set "
-            f"kafka.producer: {{max_request_size: {most}}}, or raise it at the broker",
-            LIMITS,
-        )
+def _bytes(number: int) -> str:
+    return f"{number:,} bytes"
+
+
+_SESSION = tuple(
+    _Limit(
+        name,
+        "kafka.consumer.session_timeout_ms",
+        "no worker can join the group",
+        "Set kafka.consumer: {{session_timeout_ms: {limit}}}",
+        least=least,
+    )
+    for name, least in (
+        ("group.min.session.timeout.ms", True),
+        ("group.max.session.timeout.ms", False),
+    )
+)
+_TRANSACTION = _Limit(
+    "transaction.max.timeout.ms",
+    "kafka.transaction_timeout",
+    "no shard can begin",
+    "Set kafka.transaction_timeout: {seconds}s",
+    unit=seconds,
+)
+_REQUEST = _Limit(
+    "socket.request.max.bytes",
+    "kafka.producer.max_request_size",
+    "it closes the connection instead",
+    "Set kafka.producer: {{max_request_size: {limit}}}",
+    unit=_bytes,
+)
 
 
 def needed_bytes(config: Config, kafka: KafkaConfig, facts: Facts, topic: Topic) -> int:

@@ -81,8 +81,13 @@ def reverted_key(shard: int, position: int) -> bytes:
 class Index:
     """What the topic holds of one shard, without the bytes.
 
-    State: a manifest for each snapshot and an offset for each part, at most a million; whatever
-    else is in the topic is passed over.
+    State: a manifest for each snapshot and an offset for each part, at most a million. Whatever
+    else is in the topic is passed over and counted: records without a key of ours, and values that
+    are no manifest, which hide no snapshot that was there before.
+
+    Attributes:
+        foreign: how many records of others were passed over.
+        first_foreign: offset of the first of them and what is odd about it.
     """
 
     def __init__(self, shard: int) -> None:
@@ -91,22 +96,33 @@ class Index:
         self._manifests: dict[int, Manifest] = {}
         self._reverted: dict[int, Manifest] = {}
         self._count = 0
+        self.foreign = 0
+        self.first_foreign: tuple[int, str] | None = None
 
     def note(self, record: Any) -> None:
         """Take a record of the topic in. Raises ``StateError`` where there are too many."""
         match = _KEY.fullmatch(record.key or b"")
-        if match is None or int(match[1]) != self._shard:
+        if match is None:
+            self._pass_over(record, "its key is none of a snapshot")
+            return
+        if int(match[1]) != self._shard:
             return
         position, value = int(match[2]), record.value
         if match[5] is not None:
             self._note_part(position, match[5].decode(), int(match[6]), record)
             return
         held = self._manifests if match[3] is not None else self._reverted
-        manifest = read_manifest(value) if value is not None else None
-        if manifest is None:
+        if value is None:
             held.pop(position, None)
-        else:
+        elif (manifest := read_manifest(value)) is not None:
             held[position] = manifest
+        else:
+            self._pass_over(record, f"its value is no manifest of snapshot {position}")
+
+    def _pass_over(self, record: Any, why: str) -> None:
+        self.foreign += 1
+        if self.first_foreign is None:
+            self.first_foreign = (record.offset, why)
 
     def _note_part(self, position: int, content: str, part: int, record: Any) -> None:
         parts = self._parts.setdefault((position, content), {})

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.client.errors import KafkaTimeoutError
@@ -66,6 +66,10 @@ def ensure_snapshot_topic(kafka: KafkaConfig, topic: str, shards: int) -> int:
     return held
 
 
+OnForeign: TypeAlias = Callable[[TopicPartition, int], None]
+"""Told of a partition and how many records of others it holds that were not told of before."""
+
+
 class TopicStore:
     """The snapshots of one shard on a topic, the last ``keep`` of them.
 
@@ -74,8 +78,18 @@ class TopicStore:
     State: the index of the shard's keys as of the last call, and how far it was read.
     """
 
-    def __init__(self, kafka: KafkaConfig, topic: str, shard: int, shards: int, keep: int) -> None:
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        topic: str,
+        shard: int,
+        shards: int,
+        keep: int,
+        on_foreign: OnForeign | None = None,
+    ) -> None:
+        """``on_foreign``: told how many records of others are on a partition; each once."""
         self._kafka, self._topic = kafka, topic
+        self._on_foreign = on_foreign
         self._shard, self._shards, self._keep = shard, shards, keep
         self._forget()
 
@@ -83,6 +97,7 @@ class TopicStore:
         self._index = Index(self._shard)
         self._partitions = 0
         self._read_to = 0
+        self._foreign_told = 0
 
     def write(self, position: int, data: bytes | bytearray) -> None:
         """The parts, each confirmed, then the manifest; then remove what is beyond ``keep``."""
@@ -203,12 +218,34 @@ class TopicStore:
         with closing(KafkaLog(self._kafka)) as reader:
             first, end = reader.bounds(self._source())
             if end < self._read_to:  # the topic was made anew
-                self._index, self._read_to = Index(self._shard), 0
+                self._index, self._read_to, self._foreign_told = Index(self._shard), 0, 0
             start = max(first, self._read_to)
             for records in reader.read(self._source(), start, end):
                 for record in records:
                     self._index.note(record)
         self._read_to = max(start, end)
+        self._tell_of_foreign()
+
+    def _tell_of_foreign(self) -> None:
+        """Say and count what others have written since this was done last."""
+        new = self._index.foreign - self._foreign_told
+        first, self._index.first_foreign = self._index.first_foreign, None
+        self._foreign_told = self._index.foreign
+        if first is None:
+            return
+        source, (offset, why) = self._source(), first
+        log.warning(
+            "%s holds %d records that are no part of a snapshot (the first at offset %d: %s). They "
+            "are passed over. Nobody else should write there; see "
+            "docs/runbook.md#streamdetectorforeignrecords",
+            source,
+            new,
+            offset,
+            why,
+            extra=fields("snapshot-foreign", stage="snapshot", records=new),
+        )
+        if self._on_foreign is not None:
+            self._on_foreign(source, new)
 
     def _remove(self, keys: list[bytes]) -> None:
         if keys:

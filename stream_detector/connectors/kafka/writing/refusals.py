@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.client.errors import (
@@ -267,7 +267,11 @@ def _way_on(one: Sent, error: BaseException) -> str:
     return f"{type(error).__name__}: {text}. Look at the settings of {one.topic} at the broker"
 
 
-def say_what_was_left_out(sent: Sequence[Sent]) -> None:
+OnCut: TypeAlias = Callable[[int], None]
+"""Told how many messages were written without a part."""
+
+
+def say_what_was_left_out(sent: Sequence[Sent], on_cut: OnCut | None = None) -> None:
     """One line for what was written in a smaller form than it was made in, or without a part."""
     cut = [
         (one, header)
@@ -278,11 +282,13 @@ def say_what_was_left_out(sent: Sequence[Sent]) -> None:
     ]
     if not cut:
         return
+    if on_cut is not None:
+        on_cut(len(cut))
     first, header = cut[0]
     assert first.written is not None
     log.warning(
         "%d messages were too large and were written without a part. The first: the %s of %s, "
-        "offset %d, to %s, without %s; see docs/runbook.md#messages-without-a-part",
+        "offset %d, to %s, without %s; see docs/runbook.md#streamdetectormessagescut",
         len(cut),
         first.written.kind,
         first.written.source,

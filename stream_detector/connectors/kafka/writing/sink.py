@@ -18,6 +18,7 @@ from stream_detector.connectors.kafka.connection.settings import clear_cause, pr
 from stream_detector.connectors.kafka.writing.refusals import (
     Adaptation,
     Kind,
+    OnCut,
     Sent,
     confirm,
     hand_over,
@@ -42,9 +43,14 @@ class NotWrittenError(OutputError):
 class KafkaSink:
     """Writes messages. State: the producer, and what was not confirmed yet."""
 
-    def __init__(self, kafka: KafkaConfig, adaptation: Adaptation | None = None) -> None:
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        adaptation: Adaptation | None = None,
+        on_cut: OnCut | None = None,
+    ) -> None:
         """Connect. Raises ``ConnectorError`` with the cause."""
-        self._kafka = kafka
+        self._kafka, self._on_cut = kafka, on_cut
         self._adaptation = adaptation or Adaptation()
         with clear_cause("connect a producer", kafka):
             self._producer = Producer(producer_settings(kafka))
@@ -71,7 +77,7 @@ class KafkaSink:
             if worst(sent):
                 self._raise(sent)
             raise OutputError(f"messages were not confirmed in {deadline:g} s")
-        say_what_was_left_out(sent)
+        say_what_was_left_out(sent, self._on_cut)
 
     def _take(self) -> list[Sent]:
         sent, self._sent = self._sent, []
@@ -97,10 +103,19 @@ class AtLeastOnceOutput:
     atomic = False
 
     def __init__(
-        self, kafka: KafkaConfig, commit_offsets: Callable[[Mapping[TopicPartition, int]], bool]
+        self,
+        kafka: KafkaConfig,
+        commit_offsets: Callable[[Mapping[TopicPartition, int]], bool],
+        on_cut: OnCut | None = None,
     ) -> None:
-        """``commit_offsets`` is the consumer's; False where the group has moved on."""
-        self._kafka = kafka
+        """Take the parts.
+
+        Args:
+            kafka: the section.
+            commit_offsets: the consumer's; False where the group has moved on.
+            on_cut: told how many messages were written without a part.
+        """
+        self._kafka, self._on_cut = kafka, on_cut
         self._commit_offsets = commit_offsets
         self._sink: KafkaSink | None = None
         self._adaptation = Adaptation()
@@ -108,7 +123,7 @@ class AtLeastOnceOutput:
     def open(self) -> None:
         """Connect anew. Raises ``ConnectorError`` with the cause."""
         self.close()
-        self._sink = KafkaSink(self._kafka, self._adaptation)
+        self._sink = KafkaSink(self._kafka, self._adaptation, self._on_cut)
 
     def commit(self, commit: Commit, membership: Any) -> int:
         """Write the messages, then the offsets; see ``Output.commit``. There is no journal."""

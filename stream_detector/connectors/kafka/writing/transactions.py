@@ -31,6 +31,7 @@ from stream_detector.connectors.kafka.connection.settings import (
 from stream_detector.connectors.kafka.writing.refusals import (
     Adaptation,
     Kind,
+    OnCut,
     Sent,
     confirm,
     hand_over,
@@ -69,8 +70,9 @@ class TransactionalOutput:
 
     atomic = True
 
-    def __init__(self, kafka: KafkaConfig, shard: int) -> None:
-        self._kafka = kafka
+    def __init__(self, kafka: KafkaConfig, shard: int, on_cut: OnCut | None = None) -> None:
+        """``on_cut``: told how many messages were written without a part."""
+        self._kafka, self._on_cut = kafka, on_cut
         self._shard = shard
         self._producer: Producer | None = None
         self._adaptation = Adaptation()
@@ -192,7 +194,7 @@ class TransactionalOutput:
         producer.send_offsets(commit.offsets, membership, deadline)
         failpoint("after_offsets")
         producer.commit_transaction(deadline)
-        say_what_was_left_out(sent)
+        say_what_was_left_out(sent, self._on_cut)
         return int(sent[-1].future.value.offset) + 1
 
     def _send(self, producer: Producer, commit: Commit) -> list[Sent]:
