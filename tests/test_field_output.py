@@ -18,7 +18,7 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.serializer import Serializer
 from kafka_broker.clients import Message, consume_all, create_topic, produce, unique_name
 from support import streams
-from support.process import DaemonProcess
+from support.process import DaemonProcess, wait_until
 from test_daemon import messages, records
 from test_state_verify import verify
 

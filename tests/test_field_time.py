@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka_broker.clients import Message, consume_all, create_topic, produce, unique_name
+from support.commands import run as run_command
 from support.process import DaemonProcess
-from test_daemon import settings, topics
+from support.streams import records
+from test_daemon import messages, settings, topics
+from test_state_verify import verify
 from test_stream_time import DAY, FRAUDS, HOUR
 
 WRONG = 1500
@@ -81,3 +85,38 @@ def test_a_wrong_time_costs_its_own_record_at_most(form: str, kafka, tmp_path: P
     assert set(reasons) <= {b"time_ahead"}
     if not form.startswith("d"):
         assert len(letters) == 1
+
+
+def test_a_watermark_set_by_hand_is_shown_and_verified(kafka, tmp_path: Path) -> None:
+    """A3: `state show` says where it stands, `state verify` finds nothing across the change."""
+    section = topics(kafka.bootstrap, 1)
+    stream = messages(records(1200), 1)
+    produce(kafka.bootstrap, section["topics"][0], stream[:700])
+    config = settings(section, tmp_path, state={"directory": str(tmp_path / "s"), "interval": "1h"})
+    with DaemonProcess(tmp_path, config) as daemon:
+        daemon.wait_ready().wait_processed(700).wait_worked_off()
+        assert daemon.stop() == 0, daemon.text()
+    path = str(daemon.config)
+
+    def watermark() -> datetime:
+        shown = run_command("state", "show", path, "--json")
+        return datetime.fromisoformat(json.loads(shown.stdout)["watermark"])
+
+    back = watermark() - timedelta(minutes=5)
+    done = run_command("state", "set-watermark", path, "--to", back.isoformat(), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert watermark() == back
+    plain = run_command("state", "show", path).stdout
+    assert f"{back:%Y-%m-%dT%H:%M:%S}" in plain
+    produce(kafka.bootstrap, section["topics"][0], stream[700:])
+    for end in ("kill", "stop"):
+        with DaemonProcess(tmp_path, config) as daemon:
+            daemon.wait_ready().wait_worked_off()
+            if end == "kill":
+                daemon.kill()
+            else:
+                assert daemon.stop() == 0, daemon.text()
+    code, (found,) = verify(daemon.config)
+    assert code == 0, found
+    assert found["events"] > 0
+    assert watermark() > back

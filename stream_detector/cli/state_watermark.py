@@ -92,6 +92,8 @@ def with_watermark(config: Config, snapshot: Snapshot, time_ms: int) -> tuple[in
             for topic, partition, offset, mark_ms in snapshot.meta["positions"]
         ],
     }
+    if place := meta.get("journal"):
+        meta["set_at"] = place["number"]
     marks = [mark_ms for *_, mark_ms in meta["positions"]]
     lanes = lanes_of(marks, None)
     known = [np.array([m] if m >= 0 else [], dtype=np.int64) for m in marks]

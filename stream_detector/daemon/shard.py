@@ -65,6 +65,8 @@ class Shard:
         output: what waits to be written.
         known: whether a snapshot was restored, or the shard has begun without one.
         journal_place: offset and number in the journal that the restored snapshot stands at.
+        set_at: number of the journal's record at which an operator has changed the state last, 0
+            where nobody has: nothing from before can be computed again.
         journal_link: of the record with that number; empty where the snapshot does not say.
     """
 
@@ -80,6 +82,7 @@ class Shard:
         self.known = False
         self.journal_place: tuple[int, int] | None = None
         self.journal_link = ""
+        self.set_at = 0
         self._former: Config | None = None
 
     # --- input ---
@@ -283,6 +286,7 @@ class Shard:
             "configuration": self.configuration,
             "shape": state_shape(self._config),
             "fingerprint": self.pipeline.fingerprint,
+            **({"set_at": self.set_at} if self.set_at else {}),
             **extra,
         }
         lanes = lanes_state([times[source] for source, _ in places])
@@ -327,3 +331,4 @@ class Shard:
         place = meta.get("journal")
         self.journal_place = (place["offset"], place["number"]) if place else None
         self.journal_link = place.get("link", "") if place else ""
+        self.set_at = meta.get("set_at", 0)

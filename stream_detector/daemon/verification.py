@@ -6,7 +6,7 @@ Where they do not reach back to the beginning, from the oldest snapshot that the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.config.models.config import Config, KafkaConfig
@@ -128,8 +128,9 @@ def _basis(
         kept = [record for _, record in records[beginning:]]
         shard = Shard(number, config, Metrics())
         begun_so = kept[0].configuration == state_fingerprint(config)
-        if begun_so and _reaches(log, first_starts(kept)) and not _was_trained(store):
+        if begun_so and _reaches(log, first_starts(kept)) and not _was_given(store):
             return shard, kept
+    set_at = max(_metas(store, "set_at"), default=0)
     for position in reversed(store.positions()):
         try:
             snapshot = decode_snapshot(store.read(position))
@@ -139,7 +140,9 @@ def _basis(
             continue  # damaged, or of another configuration
         if shard.journal_place is None:
             continue
-        start, _ = shard.journal_place
+        start, number_then = shard.journal_place
+        if number_then < set_at:
+            continue
         kept = [record for offset, record in records if offset >= start]
         if _reaches(log, first_starts(kept)):
             return shard, kept
@@ -149,15 +152,20 @@ def _basis(
     )
 
 
-def _was_trained(store: SnapshotStore) -> bool:
-    """Whether the state began with ``train``; only a snapshot can be its beginning then."""
+def _was_given(store: SnapshotStore) -> bool:
+    """Whether ``train`` or an operator has made the state; only a snapshot can be its beginning."""
+    return any(_metas(store, "trained")) or any(_metas(store, "set_at"))
+
+
+def _metas(store: SnapshotStore, name: str) -> Iterator[Any]:
+    """What the sound snapshots say of themselves under a name, as far as they do."""
     for position in store.positions():
         try:
-            if decode_snapshot(store.read(position)).meta.get("trained"):
-                return True
+            value = decode_snapshot(store.read(position)).meta.get(name)
         except StateError:
             continue
-    return False
+        if value is not None:
+            yield value
 
 
 def _reaches(log: LogReader, starts: Mapping[TopicPartition, int]) -> bool:

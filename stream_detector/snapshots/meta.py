@@ -62,6 +62,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "written_at": _time,
     "trained": lambda value: isinstance(value, bool),
     "journal": _journal,
+    "set_at": _count,
 }
 
 _NEEDED = (
