@@ -75,6 +75,13 @@ def test_a_column_is_read_by_its_spelling_and_the_spelling_is_said(name: str) ->
     assert again == column.values.tolist()
 
 
+def test_a_word_of_its_own_leaves_the_units_of_the_others() -> None:
+    column = read_number_column(["12 %", "13 %", "9%"] * 20 + ["k.A.", "nicht da"])
+    assert column.format.as_config() == {"units": {"%": 1}}
+    assert column.unreadable == ("k.A.", "nicht da")
+    assert column.number_count == 60
+
+
 @pytest.mark.parametrize(
     "cells",
     [

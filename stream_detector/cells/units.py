@@ -53,8 +53,12 @@ _ALONE = frozenset(
 """Units that are dropped where the whole column has the same one."""
 
 _ENOUGH = 3
+_COMMON = 0.05
 _BOUND = re.compile(r"(?P<sign><=|>=|[<>≤≥~≈]) ?(?=[\d.,+-])")
-_TAIL = re.compile(r"^(?P<body>.*?[\d.,])\s*(?P<unit>[^\d\s.,()+'_-][^\d()]{0,14}|[m]³/h|[m]3/h)$")
+_TAIL = re.compile(
+    r"(?P<body>[-+.,\d][\d.,' _-]*?(?:[eE][+-]?\d+)?)\s*"
+    r"(?P<unit>[^\d\s.,()+'_-][^\d()]{0,14}|m[³3]/h)"
+)
 
 
 def without_units(
@@ -73,13 +77,16 @@ def without_units(
         if body[:1] == "(" and body[-1:] == ")":
             body = "-" + body[1:-1].strip()
         body = _without_money(body, money)
-        found = _TAIL.match(body)
-        if found is not None and found["body"]:
+        found = _TAIL.fullmatch(body)
+        if found is not None and any(map(str.isdigit, found["body"])):
             tails[found["unit"].strip()] += 1
             bodies.append((found["body"].strip(), found["unit"].strip(), body))
         else:
             bodies.append((body, "", body))
     units, notes = _units_of(tails, cells)
+    if not units and len(tails) > 1:  # a few cells of another kind say nothing of the rest
+        often = Counter({word: n for word, n in tails.items() if n >= _COMMON * len(cells)})
+        units, notes = _units_of(often, cells)
     known = {word for word, _ in units}
     plain = [body if not unit or unit in known else whole for body, unit, whole in bodies]
     plain = [_front_sign(body) for body in plain]

@@ -53,7 +53,7 @@ def open_envelope(
         EnvelopeError: there is an envelope without an event: a delete, say.
 
     >>> open_envelope(b'{"before": null, "after": {"a": 1}, "op": "c"}', "debezium")
-    b'{"@before":null,"@op":"c","a": 1}'
+    b'{"a": 1,"@before":null,"@op":"c"}'
     """
     try:
         members = _raw_members(value)
@@ -156,14 +156,14 @@ def _unquoted(raw: msgspec.Raw) -> msgspec.Raw:
 
 
 def _with_members(inside: bytes, outside: _Members) -> bytes:
-    start = inside.lstrip()
-    if start[:1] != b"{":
+    whole = inside.strip()
+    if whole[:1] != b"{" or whole[-1:] != b"}":
         return inside
     added = b",".join(
         json.dumps("@" + name).encode() + b":" + bytes(raw) for name, raw in outside.items()
     )
-    rest = start[1:].lstrip()
-    return b"{" + added + (b"" if rest[:1] == b"}" else b",") + rest
+    own = whole[:-1].rstrip()
+    return own + (b"" if own == b"{" else b",") + added + b"}"
 
 
 # --- what a schema says of the types -------------------------------------------------------------
