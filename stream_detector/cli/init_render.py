@@ -107,7 +107,7 @@ def _kafka_lines(sample: Sample, name: str) -> list[str]:
 def _entry_lines(entries: Sequence[Entry]) -> list[str]:
     lines = []
     for entry, comment in entries:
-        members = ", ".join(f"{key}: {_flow(value)}" for key, value in entry.items())
+        members = ", ".join(f"{_scalar(str(key))}: {_flow(value)}" for key, value in entry.items())
         lines.append(f"  - {{ {members} }}  # {_comment(comment)}")
     return lines
 
@@ -116,7 +116,11 @@ def _flow(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{_scalar(str(key))}: {_flow(item)}" for key, item in value.items())
+            + " }"
+        )
     return _scalar(value) if isinstance(value, str) else str(value)
 
 

@@ -87,7 +87,7 @@ class Profile:
             return cls(name, values, column, "list")
         numbers, odd = column.number_count, column.unreadable_count
         if not numbers and not odd:
-            return cls(name, _without_missing(values, numeric=False), column, _nothing(values))
+            return cls(name, _without_missing(values, (), numeric=False), column, _nothing(values))
         words: tuple[str, ...] = ()
         if odd and numbers >= _NUMBER_SHARE * (numbers + odd):
             words = _few_words(values, column)
@@ -101,7 +101,7 @@ class Profile:
             for value in values
         ):
             kind = "mixed"
-        return cls(name, _without_missing(values, numeric=numeric), column, kind, words)
+        return cls(name, _without_missing(values, words, numeric=numeric), column, kind, words)
 
     @property
     def numbers(self) -> Float64:
@@ -212,10 +212,10 @@ def _nothing(values: Sequence[Any]) -> Kind:
     return "text" if any(isinstance(value, bool) for value in values) else "empty"
 
 
-def _without_missing(values: Sequence[Any], *, numeric: bool) -> list[Any]:
+def _without_missing(values: Sequence[Any], words: Sequence[str], *, numeric: bool) -> list[Any]:
     """The values with None for those that are missing; in text only "" is."""
     if numeric:
-        return [None if isinstance(v, str) and is_missing(v) else _finite(v) for v in values]
+        return [None if isinstance(v, str) and is_missing(v, words) else _finite(v) for v in values]
     return [None if v == "" else _finite(v) for v in values]
 
 
