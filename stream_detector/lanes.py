@@ -60,7 +60,7 @@ class Lane:
         return _first(self.rising_keys(), count)
 
     def first_sizes(self, count: int) -> Int64:
-        """How many bytes the records of the first ``count`` events hold."""
+        """Return how many bytes the records of the first ``count`` events hold."""
         return _first(self.sizes, count)
 
     def count_up_to(self, rank: int, limit: tuple[int, int]) -> int:
@@ -105,7 +105,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class LaneTime:
-    """What is known of a partition's time as of its last released event.
+    """A partition's time as of its last released event.
 
     Attributes:
         mark_ms: its watermark.

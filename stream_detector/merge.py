@@ -107,7 +107,7 @@ class Merger:
         return self._merge(counts)
 
     def _first(self, counts: Step, most: int) -> Step:
-        """How many of each partition's first events are among the first ``most`` of all."""
+        """Return how many of each partition's first events are among the first ``most`` of all."""
         if sum(counts.values()) <= most:
             return counts
         keys = [self._lanes[source].first_keys(min(n, most)) for source, n in counts.items()]
@@ -121,7 +121,7 @@ class Merger:
         return dict(zip(counts, found, strict=True))
 
     def _first_of_size(self, counts: Step, most_bytes: int) -> Step:
-        """How many of each partition's first events are among the first of so many bytes in all."""
+        """Return how many of each partition's first events are among the first of so many bytes."""
         sizes = [self._lanes[source].first_sizes(n) for source, n in counts.items()]
         if sum(int(one.sum()) for one in sizes) <= most_bytes:
             return counts

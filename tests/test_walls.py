@@ -21,7 +21,7 @@ CLIENT = "stream_detector.connectors.kafka.client"
 ADAPTERS = {
     CLIENT: "kafka-python has no public way to what its defects are got round with",
     "stream_detector.detectors.fitted_trees": "scikit-learn has no public way to its trees",
-    "stream_detector.detectors.river_pickle": "pickles name classes of NumPy and River as they are",
+    "stream_detector.detectors.pickle_values": "pickles name NumPy's and River's as they are",
 }
 """The modules and packages that may use private names of a library, each with its reason."""
 

@@ -1,4 +1,4 @@
-"""What several commands share: configuration flags, logging, the way to stop."""
+"""Parts shared by several commands: configuration flags, logging, the way to stop."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def kafka_section(config: Config, path: str) -> KafkaConfig:
 
 
 def agreed(question: str) -> bool:
-    """Whether the user says yes. Raises ``ConfigurationError`` where nobody can be asked."""
+    """Ask the user to agree. Raises ``ConfigurationError`` where nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigurationError("nobody can be asked: say --yes")
     print(f"{question} [y/N] ", end="", flush=True)
@@ -150,7 +150,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 class Stop:
-    """Whether SIGTERM or SIGINT came. A second one, or the limit passing, ends the process."""
+    """Stop by SIGTERM or SIGINT. A second one, or the limit passing, ends the process."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._asked = threading.Event()
@@ -158,7 +158,7 @@ class Stop:
         self._asked_at = 0.0
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Tell whether to stop."""
         return self._asked.is_set()
 
     def ask(self) -> None:

@@ -104,7 +104,7 @@ def file_source(config: Config, arguments: argparse.Namespace) -> FileSource | R
 
 
 def share_read(source: FileSource | ReadAhead) -> Callable[[], float | None]:
-    """How much of a file was read, 0 to 1; None for a pipe."""
+    """Return how much of a file was read, 0 to 1; None for a pipe."""
 
     def share() -> float | None:
         size, read = source.size_hint(), source.progress()
@@ -187,7 +187,7 @@ def end_with_rejections(
 def _evaluate(
     config: Config, arguments: argparse.Namespace, title: str
 ) -> tuple[Scored, dict[str, Any], str]:
-    """What was scored, the figures, and the rarest alerts as text."""
+    """Return what was scored, the figures, and the rarest alerts as text."""
     report = None
     if arguments.report is not None:
         report = Report(

@@ -72,12 +72,12 @@ class LiveView:
 
     @property
     def keep(self) -> bool:
-        """Whether the last picture stays."""
+        """Tell whether the last picture stays."""
         return self._keep
 
     @property
     def log_stream(self) -> TextIO | None:
-        """Where log lines go so that they stand above the panels; None for where they went before.
+        """Return where log lines go to stand above the panels; None for where they went before.
 
         A line on standard error would tear the picture if both are the same terminal.
         """
@@ -115,7 +115,7 @@ class LiveView:
     # --- on a terminal ---
 
     def render(self, width: int = 110, height: int = 40) -> Any:
-        """What rich draws, within so many columns and lines."""
+        """Render for rich within so many columns and lines."""
         from rich.console import Group  # noqa: PLC0415 - an extra
         from rich.panel import Panel  # noqa: PLC0415
 

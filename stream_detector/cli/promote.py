@@ -96,7 +96,7 @@ def _promoted_text(config: Config, path: Path, *, drop: bool) -> str:
 
 
 def _verdict(config: Config, number: int) -> Iterator[str]:
-    """How both models have done, by the newest sound snapshot."""
+    """Describe how both models have done, by the newest sound snapshot."""
     store = snapshot_stores(config, config.kafka, make=False)(number)
     for position in store.positions():
         found = inspect(config, store, number, position)

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def contents(position: int, found: Found) -> dict[str, Any]:
-    """What a sound snapshot holds, as JSON values."""
+    """Return what a sound snapshot holds, as JSON values."""
     assert found.snapshot is not None
     meta, state = found.snapshot.meta, found.snapshot.state
     return {
@@ -101,7 +101,7 @@ def _threshold(state: Mapping[str, Any]) -> float | None:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Where keys and categories are kept, and how many (``features.texts`` packs them so)."""
+    """Return where keys and categories are kept, and how many, as ``features.texts`` packs them."""
     if not isinstance(value, dict):
         return
     lengths = value.get("lengths")

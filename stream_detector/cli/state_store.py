@@ -1,4 +1,4 @@
-"""What the sub-commands of ``state`` share: shards, reading a snapshot, judging it."""
+"""Parts shared by the sub-commands of ``state``: shards, reading a snapshot, judging it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def inspect(config: Config, store: SnapshotStore, shard: int, position: int) -> 
 
 
 def judge(config: Config, shard: int, data: bytes) -> Found:
-    """What ``data`` holds. Raises ``StateError`` where it is no sound snapshot of the shard."""
+    """Judge ``data``. Raises ``StateError`` where it is no sound snapshot of the shard."""
     snapshot = decode(data)
     meta = snapshot.meta
     check_complete(meta)

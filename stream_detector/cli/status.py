@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def running_of(config: Config, kafka: KafkaConfig | None) -> Running:
-    """What the page says of the configuration; nothing of how the broker is reached."""
+    """Return what the page says of the configuration; nothing of how the broker is reached."""
     facts: list[tuple[str, str]] = [("detector", config.detector.kind)]
     if config.challenger is not None:
         facts.append(("challenger", config.challenger.detector.kind))
@@ -59,7 +59,7 @@ def status_pages(
 
 
 def shows_alerts(section: MetricsConfig) -> bool | None:
-    """Whether the page shows alerts; None: it depends on the address that is asked for."""
+    """Tell whether the page shows alerts; None: it depends on the address that is asked for."""
     if section.show_alerts is not None:
         return section.show_alerts
     if section.username is not None or section.client_ca_file is not None:

@@ -1,4 +1,4 @@
-"""Where ``stream-detector simulate`` writes to."""
+"""Targets that ``stream-detector simulate`` writes to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STANDARD_OUTPUT = "-"
 
 
 class Target(Protocol):
-    """What batches are written to."""
+    """Target of batches."""
 
     def write(self, batch: Generated) -> None:
         """Write the events, safely once it returns."""
@@ -100,12 +100,12 @@ class KafkaTarget:
 
 
 def spoiler_of(arguments: argparse.Namespace) -> Spoiler:
-    """What mixes bad records in; into a file only those that mean something there."""
+    """Return what mixes bad records in; into a file only those that mean something there."""
     return Spoiler(arguments.seed, arguments.bad_share, () if arguments.kafka else ONLY_IN_LOGS)
 
 
 def open_target(arguments: argparse.Namespace, stack: ExitStack) -> Target:
-    """Where the options say, closed with ``stack``. Raises ``ConnectorError``."""
+    """Open the target of the options, closed with ``stack``. Raises ``ConnectorError``."""
     if arguments.kafka:
         return KafkaTarget(_open_sink(arguments, stack), arguments)
     spoiler = spoiler_of(arguments)

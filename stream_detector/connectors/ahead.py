@@ -95,7 +95,7 @@ class ReadAhead:
         return self._read
 
     def exhausted(self) -> bool:
-        """Whether everything was returned."""
+        """Tell whether everything was returned."""
         return self._ended
 
     def close(self) -> None:

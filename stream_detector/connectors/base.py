@@ -1,4 +1,4 @@
-"""What the outside world looks like from inside: sources of records, outputs, the journal."""
+"""Interfaces to the outside world: sources of records, outputs, the journal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Fetched:
 
 
 class Source(Protocol):
-    """Where records come from.
+    """Source of records.
 
     Obligations, checked on every source by its tests:
 
@@ -39,7 +39,7 @@ class Source(Protocol):
         """
 
     def exhausted(self) -> bool:
-        """Whether this is a finite source whose records were all returned; never true for Kafka."""
+        """Tell whether a finite source has returned all of its records; never true for Kafka."""
 
     def close(self) -> None:
         """Give files and connections back. Called once or more often; no poll comes after it."""
@@ -47,7 +47,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rebalance:
-    """What became of an assignment.
+    """Change of an assignment.
 
     Attributes:
         assigned: all partitions owned now.
@@ -62,7 +62,7 @@ class Rebalance:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a shard does to the outside world at once.
+    """Everything that a shard writes to the outside world at once.
 
     Attributes:
         messages: topics, and for each the messages in their order.
@@ -85,10 +85,10 @@ class GroupSource(Source, Protocol):
     """
 
     def take_rebalance(self) -> Rebalance | None:
-        """What the last polls did to the assignment; None where nothing changed."""
+        """Return what the last polls changed in the assignment; None where nothing changed."""
 
     def rebalance_near(self) -> bool:
-        """Whether the next poll may change the assignment: what is finished be committed before."""
+        """Tell whether the next poll may change the assignment: finished work goes first."""
 
     def membership(self) -> Any:
         """Proof of membership for a commit; None where this worker is no member just now."""
@@ -146,7 +146,7 @@ class GroupSource(Source, Protocol):
 
 
 class Sink(Protocol):
-    """Where messages go. What was sent is not safe before ``flush`` has returned."""
+    """Receiver of messages. What was sent is not safe before ``flush`` has returned."""
 
     def send(self, topic: str, messages: Sequence[Outgoing]) -> None:
         """Hand messages over, in order. Raises ``OutputError``."""
@@ -159,7 +159,7 @@ class Sink(Protocol):
 
 
 class Output(Protocol):
-    """Where a shard's commits go, one after the other.
+    """Receiver of a shard's commits, one after the other.
 
     Obligations:
 

@@ -45,7 +45,7 @@ class EmbeddedSource:
         return fetched
 
     def exhausted(self) -> bool:
-        """Whether the generator has ended."""
+        """Tell whether the generator has ended."""
         return self._exhausted
 
     def unreadable(self) -> Mapping[TopicPartition, ConnectorError]:
@@ -58,7 +58,7 @@ class EmbeddedSource:
         return ""
 
     def take_rebalance(self) -> Rebalance | None:
-        """The one assignment, once."""
+        """Return the one assignment, once."""
         noted, self._rebalance = self._rebalance, None
         return noted
 
@@ -123,7 +123,7 @@ class EmbeddedSource:
         return {}
 
     def committed(self, sources: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """What ``commit`` was given."""
+        """Return what ``commit`` was given."""
         return {s: self._committed[s] for s in sources if s in self._committed}
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:

@@ -252,7 +252,7 @@ class FileSource:
 
     @property
     def format(self) -> Format | None:
-        """What the records are read as; None while that is not known."""
+        """Return the format that the records are read as; None while that is not known."""
         return self._format
 
     @property
@@ -280,7 +280,7 @@ class FileSource:
         return self._stream.read_bytes
 
     def exhausted(self) -> bool:
-        """Whether the end of the file, or ``limit``, was reached and all was returned."""
+        """Tell whether the end of the file, or ``limit``, was reached and all was returned."""
         if self._left == 0 or self._empty:
             return True
         return self._rows is not None and self._rows.ended

@@ -39,7 +39,7 @@ class LineReader:
 
     @property
     def ended(self) -> bool:
-        """Whether every line was taken."""
+        """Tell whether every line was taken."""
         return self._end_of_bytes and not self.waiting
 
     @property

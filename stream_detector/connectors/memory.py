@@ -81,7 +81,7 @@ class MemorySource:
         return log[-1].offset + 1 if log else 0
 
     def exhausted(self) -> bool:
-        """Whether every partition stands at its end."""
+        """Tell whether every partition stands at its end."""
         return all(self._next[source] == len(log) for source, log in self._logs.items())
 
     def close(self) -> None:

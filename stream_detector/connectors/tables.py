@@ -151,7 +151,7 @@ class RowEncoder:
         return self.fill(["%s"] * len(columns), [columns[index] for index in self.order])
 
     def fill(self, slots: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[bytes]:
-        """One object for each row of ``columns``, each formatted by its slot."""
+        """Return one object for each row of ``columns``, each formatted by its slot."""
         pieces = (piece for pair in zip(self.between, slots, strict=False) for piece in pair)
         template = "".join(pieces) + self.between[-1]
         return [

@@ -1,4 +1,4 @@
-"""When a shard commits: at once where somebody waits for an alert, and not more than pays."""
+"""Pace of a shard's commits: at once where somebody waits for an alert, not more than pays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PENDING_SECONDS = 0.02
 
 
 class CommitPacer:
-    """Of one shard. State: when it last committed, and the gap until alerts may be committed."""
+    """Paces one shard's commits. State: time of the last one, gap until alerts may be committed."""
 
     def __init__(self, interval: float) -> None:
         """``interval``: the longest time between commits of a shard at work, in seconds."""
@@ -34,11 +34,11 @@ class CommitPacer:
         self._gap = min(max(_GAP_PER_COMMIT * took, _SHORTEST_GAP_SECONDS), _LONGEST_GAP_SECONDS)
 
     def due(self, shard: Shard, committer: Committer, now: float) -> bool:
-        """Whether to commit; also where a commit is under way that was not written yet."""
+        """Tell whether to commit; also where a commit is under way that was not written yet."""
         return committer.pending or self._left(shard, now) <= 0
 
     def wait(self, shard: Shard, committer: Committer, now: float) -> float:
-        """How many seconds to wait for events at most, until a commit is due."""
+        """Return how many seconds to wait for events at most, until a commit is due."""
         return _PENDING_SECONDS if committer.pending else max(self._left(shard, now), 0.0)
 
     def _left(self, shard: Shard, now: float) -> float:

@@ -122,7 +122,7 @@ class Committer:
 
     @property
     def pending(self) -> bool:
-        """Whether anything is left to write."""
+        """Tell whether anything is left to write."""
         return bool(self._slices)
 
     def open(self) -> None:
@@ -232,7 +232,7 @@ class Committer:
         return False
 
     def _others(self, found: Sequence[tuple[int, bytes]]) -> Chain:
-        """What was found after our place, without the commit under way.
+        """Return what was found after our place, without the commit under way.
 
         Records of others than workers of this group are passed over; what counts is what follows
         our last record, or the one under way.
@@ -249,7 +249,7 @@ class Committer:
         return Chain(self._group, self._shard, self.number, self.link, self.ends)
 
     def look(self) -> Chain | None:
-        """What others have written since the last look; None where nothing was written.
+        """Return what others have written since the last look; None where nothing was written.
 
         Cheap then: one question for the journal's end. Raises ``ConnectorError``.
         """

@@ -1,4 +1,4 @@
-"""What flows: which partitions the merge need not wait for, and which are paused meanwhile."""
+"""Flow control: partitions that the merge need not wait for, and those paused meanwhile."""
 
 from __future__ import annotations
 

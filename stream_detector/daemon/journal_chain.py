@@ -1,4 +1,4 @@
-"""Which records of a journal continue one another, and which somebody else has written.
+"""Chain of a journal's records: those that continue one another, and those of somebody else.
 
 Every record names the group and the digest of the record before it, under a seal. What does not
 continue the chain is passed over: garbage, records of another group, copies that a tool of
@@ -52,7 +52,7 @@ class Held:
 
 
 def began_at(offset: int) -> str:
-    """What the first record of a state has as ``previous``: no two states begin at one place."""
+    """Return the ``previous`` of a state's first record: no two states begin at one place."""
     return f"@{offset}"
 
 
@@ -199,7 +199,7 @@ class Chain:
 
 
 def in_words(chain: Chain, partition: object) -> str:
-    """How many records of others there are, the first three of them by offset and reason."""
+    """Describe others' records: how many, and the first three by offset and reason."""
     named = "; ".join(f"offset {one.offset}: {one.reason}" for one in chain.passed[:3])
     return (
         f"{partition} holds {chain.count} records that are not of this journal and are passed over "

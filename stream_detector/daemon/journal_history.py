@@ -1,4 +1,4 @@
-"""What a shard's journal holds after its snapshot, without what others have written there."""
+"""A shard's journal after its snapshot, without what others have written there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAYS_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the journal holds for a shard: the records to follow, and its end.
+    """Contents of the journal for a shard: the records to follow, and its end.
 
     Attributes:
         records: after the shard's snapshot, or from the beginning where it has none.
@@ -95,7 +95,7 @@ def _say_passed(chain: Chain, partition: TopicPartition, metrics: Metrics) -> No
 
 
 def _broken(shard: Shard, chain: Chain, *, deleted: bool) -> str:
-    """What of ours does not follow on what is held, in words; raises where that is certain."""
+    """Describe what of ours does not follow on what is held; raises where that is certain."""
     text = ""
     for one in chain.passed:
         if one.kind is Kind.FORK:

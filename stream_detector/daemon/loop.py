@@ -192,7 +192,7 @@ class Daemon:
     # --- assignment ---
 
     def _commit_before_rebalance(self) -> None:
-        """What is finished is committed before the group finds its new order, once each time."""
+        """Commit what is finished before the group finds its new order, once each time."""
         near = self._source.rebalance_near()
         if near and not self._ready_for_rebalance:
             for owned in list(self._assignment.owned.values()):
@@ -343,7 +343,7 @@ class Daemon:
             self._reporter.observe_state(shard)
 
     def _report(self, now: float) -> None:
-        """One line a minute when all is well."""
+        """Log one line a minute when all is well."""
         self._last_report = now
         gc.collect()  # the thresholds alone would hardly ever find a cycle, and one may hold arrays
         self._reporter.report(self._sequence(), len(self.shards))

@@ -1,4 +1,4 @@
-"""What is said where a shard begins elsewhere than at the offset that its group has committed.
+"""Messages where a shard begins elsewhere than at the offset that its group has committed.
 
 Without a journal the state alone says what was learnt: a shard goes on there whatever the committed
 offsets are, and they say only from where on alerts are new.

@@ -1,4 +1,4 @@
-"""What came out again, against what stands on the output topics, byte for byte and in order."""
+"""Comparison of recomputed output with the output topics, byte for byte and in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DETAILS = 20
 
 @dataclass(slots=True)
 class Findings:
-    """What a verification found; sound where lost to fingerprint_mismatches are zero.
+    """Findings of a verification; sound where lost to fingerprint_mismatches are zero.
 
     Attributes:
         records: journal records that were followed.
@@ -55,7 +55,7 @@ class Findings:
 
     @property
     def sound(self) -> bool:
-        """Whether everything is as it was."""
+        """Tell whether everything is as it was."""
         wrong = self.lost + self.doubled + self.differing + self.gaps
         return not wrong and not self.fingerprint_mismatches
 
@@ -127,7 +127,7 @@ class Comparison:
         return max(last, number)
 
     def finish(self) -> None:
-        """What was not found on any partition is lost."""
+        """Count as lost what was not found on any partition."""
         for place in self._expected:
             if place not in self._seen:
                 self._findings.lost += 1
@@ -135,7 +135,7 @@ class Comparison:
 
 
 def _is(content: bytes, record: Record) -> bool:
-    """Whether a record is the message with this digest, or what was left of it for its size."""
+    """Tell whether a record is the message with this digest, or what its size left of it."""
     if content == digest(record.key, record.value, record.headers):
         return True
     whole = [value for name, value in record.headers or () if name == WHOLE]
@@ -149,7 +149,7 @@ def _without_words(message: Outgoing | Record) -> bytes:
 
 
 def origin(record: Record) -> Place | None:
-    """Which record an alert or a dead letter was made of; None for what is neither."""
+    """Return the record that an alert or a dead letter was made of; None for what is neither."""
     headers = dict(record.headers or ())
     try:
         if f"{DEAD_LETTER}offset" in headers:

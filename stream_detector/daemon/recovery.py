@@ -1,4 +1,4 @@
-"""How a shard begins: the newest sound snapshot, the journal after it, and where in the input.
+"""Start of a shard: the newest sound snapshot, the journal after it, and its place in the input.
 
 Recovery ends where the journal ends, at offsets that the records name, never at "the last record
 was seen". What it cannot make whole it says, and stops or goes on as ``kafka.lost_input`` tells.
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where to begin in a partition.
+    """Place to begin at in a partition.
 
     Attributes:
         position: offset to read from.
@@ -140,7 +140,7 @@ def _places(
     committed: Mapping[TopicPartition, int],
     records: tuple[JournalRecord, ...],
 ) -> tuple[dict[TopicPartition, Place], tuple[JournalRecord, ...]]:
-    """Where to begin in each partition, and what of the journal can be followed."""
+    """Return where to begin in each partition, and what of the journal can be followed."""
     beginnings, ends = source.ask_beginnings(sources), source.ask_ends(sources)
     if unknown := [str(one) for one in sources if one not in beginnings or one not in ends]:
         raise ConnectorError(
@@ -180,7 +180,7 @@ def _check_topics(
     sources: Sequence[TopicPartition],
     kafka: KafkaConfig,
 ) -> None:
-    """Whether everything that the journal names is there to be read again.
+    """Check that everything that the journal names is there to be read again.
 
     Whoever leads the group may have assigned partitions before its metadata was up to date: those
     of a topic that is read come with the next assignment, and are waited for.
@@ -205,7 +205,7 @@ def _say_where_no_offsets_are(
     committed: Mapping[TopicPartition, int],
     kafka: KafkaConfig,
 ) -> None:
-    """One line where the group's offsets were deleted, or have expired, and the journal goes on."""
+    """Log that the group's offsets were deleted, or have expired, where the journal goes on."""
     if shard.journal_place is None and not records:
         return  # without a journal: ``offsets.compare``
     known = first_starts(records)
@@ -234,7 +234,7 @@ def _check_ids(shard: Shard, ids: Mapping[str, str]) -> None:
 
 
 def first_starts(records: Sequence[JournalRecord]) -> dict[TopicPartition, int]:
-    """Where the records' first range of each partition begins."""
+    """Return where the records' first range of each partition begins."""
     starts: dict[TopicPartition, int] = {}
     for record in records:
         for one in record.ranges():

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the daemon reports to, and who asks it to stop."""
+    """Receivers of the daemon's reports, and who asks it to stop."""
 
     metrics: Metrics
     health: HealthState

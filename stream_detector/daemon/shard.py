@@ -101,11 +101,11 @@ class Shard:
         self.known = True
 
     def restored_positions(self) -> dict[TopicPartition, int]:
-        """Where the restored snapshot stands in each partition that it knows."""
+        """Return where the restored snapshot stands in each partition that it knows."""
         return {source: position for source, (position, _) in self.input.restored.items()}
 
     def restored_position(self, source: TopicPartition) -> int | None:
-        """Where the restored snapshot stands in a partition; None where it does not know it."""
+        """Return where the restored snapshot stands in a partition; None if it does not know it."""
         return self.restored_positions().get(source)
 
     def take_in(self, fetched: Fetched) -> None:
@@ -125,7 +125,7 @@ class Shard:
         }
 
     def needs(self, source: TopicPartition) -> bool:
-        """Whether the journal's step in hand waits for records of a partition."""
+        """Tell whether the journal's step in hand waits for records of a partition."""
         return self.replay.needs(source, self.input.fetch_positions)
 
     @property
@@ -146,7 +146,7 @@ class Shard:
 
     @property
     def emits(self) -> bool:
-        """Whether messages wait for the next commit."""
+        """Tell whether messages wait for the next commit."""
         return self.output.emits
 
     @property
@@ -161,7 +161,7 @@ class Shard:
 
     @property
     def full(self) -> bool:
-        """Whether so much waits that it is to be committed before anything else is done."""
+        """Tell whether so much waits that it has to be committed before anything else is done."""
         return self.output.commit_full(self.input.merger.ranges_recorded)
 
     def advance(self, at_end: Collection[TopicPartition]) -> BatchResult | None:
@@ -176,7 +176,7 @@ class Shard:
         return outcome
 
     def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
-        """What the journal holds after the restored snapshot, to be done again; maybe nothing."""
+        """Begin to repeat what the journal holds after the restored snapshot; it may be nothing."""
         self.replay.begin(records)
         if not self.replaying:
             self._take_over()
@@ -242,7 +242,7 @@ class Shard:
         )
 
     def answer_to(self, watch: int) -> str:
-        """What the configuration's section `drift` answers to its entry's finding, in words."""
+        """Describe what the section `drift` of the configuration answers to its entry's finding."""
         drift = self._config.drift[watch]
         if drift.answer == "faster":
             return f"each chunk of {drift.events} events is learnt {drift.times} times"

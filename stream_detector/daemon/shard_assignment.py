@@ -1,4 +1,4 @@
-"""Which shards this worker has: taken on with their state, kept through rebalances, given up."""
+"""Shards of this worker: taken on with their state, kept through rebalances, given up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ShardFactories:
-    """What shards are made of.
+    """Factories of the parts that shards are made of.
 
     Attributes:
         store: the snapshot store of a shard.
@@ -89,7 +89,7 @@ class ShardAssignment:
         self.owned: dict[int, ShardHandle] = {}
 
     def recovering(self) -> bool:
-        """Whether a shard is not yet where its last owner stood."""
+        """Tell whether a shard is not yet where its last owner stood."""
         return bool(self._waiting) or any(o.shard.replaying for o in self.owned.values())
 
     def shard_of(self, source: TopicPartition) -> Shard | None:
@@ -100,7 +100,7 @@ class ShardAssignment:
     def ended_by(
         self, unreadable: Mapping[TopicPartition, ConnectorError]
     ) -> ConnectorError | None:
-        """What ends the work: a partition that cannot be read, all before it being processed.
+        """Return what ends the work: an unreadable partition, all before it being processed.
 
         A replay that needs more of it cannot go on at all.
         """

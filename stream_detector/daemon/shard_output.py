@@ -53,7 +53,7 @@ class ShardOutput:
 
     @property
     def emits(self) -> bool:
-        """Whether messages wait for the next commit."""
+        """Tell whether messages wait for the next commit."""
         return self._backlog.total_bytes > 0
 
     def release_bounds(self, sequence: int) -> tuple[int, int]:
@@ -61,7 +61,7 @@ class ShardOutput:
         return self._backlog.release_bounds(sequence, len(self.journaled))
 
     def commit_full(self, open_ranges: int) -> bool:
-        """Whether so much waits that it is to be committed before anything else is done."""
+        """Tell whether so much waits that it has to be committed before anything else is done."""
         return self._backlog.commit_full(open_ranges)
 
     def slice_full(self, open_ranges: int) -> bool:

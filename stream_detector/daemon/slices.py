@@ -1,4 +1,4 @@
-"""What a shard has still to write, in slices: a commit is one slice or several, one after another.
+"""Unwritten work of a shard in slices: a commit is one slice or several, one after another.
 
 A slice ends at a place that is chosen while the shard works, with the state's fingerprint as of
 there. So a commit that was too large for its time can be cut without asking what was computed.
@@ -55,7 +55,7 @@ class Slice:
 
     @property
     def ranges(self) -> int:
-        """How many the journal's record holds."""
+        """Number of ranges that the journal's record holds."""
         return sum(map(len, self.record.steps)) + len(self.record.lost)
 
 
@@ -104,11 +104,11 @@ class Backlog:
         return release_bounds(sequence, partitions, quiet=self.quiet)
 
     def slice_full(self, open_ranges: int) -> bool:
-        """Whether the open slice, with so many ranges, is to be closed."""
+        """Tell whether the open slice, with so many ranges, is to be closed."""
         return self.open_bytes >= SLICE_BYTES or open_ranges >= SLICE_RANGES
 
     def commit_full(self, open_ranges: int) -> bool:
-        """Whether all that waits fills a commit."""
+        """Tell whether all that waits fills a commit."""
         return self.total_bytes >= COMMIT_BYTES or self.ranges + open_ranges >= COMMIT_RANGES
 
     def close(self, record: JournalRecord, offsets: Mapping[TopicPartition, int]) -> None:
@@ -148,7 +148,7 @@ def total_bytes(messages: Collection[Outgoing]) -> int:
 
 
 def fitting(slices: Sequence[Slice]) -> int:
-    """How many of the first slices make a commit within its bounds: one at the least."""
+    """Return how many of the first slices fit a commit's bounds: one at the least."""
     size = ranges = 0
     for count, one in enumerate(slices):
         size += one.size_bytes
@@ -159,7 +159,7 @@ def fitting(slices: Sequence[Slice]) -> int:
 
 
 def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> Commit:
-    """One commit of slices that follow one another (at least one).
+    """Compose one commit of slices that follow one another (at least one).
 
     Args:
         slices: what it holds.

@@ -1,4 +1,4 @@
-"""Where snapshots, journal and the group's offsets stand, and whether a start could go on from it.
+"""Places of snapshots, journal and the group's offsets, and whether a start could go on there.
 
 Only looks: as much of it as this machine sees. Snapshots in a directory that only the daemon's
 machine has are no finding.
@@ -71,7 +71,7 @@ def standing(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Findi
 
 
 def _restored(config: Config, kafka: KafkaConfig) -> dict[TopicPartition, int]:
-    """Where the newest sound snapshots stand."""
+    """Return where the newest sound snapshots stand."""
     stores = snapshot_stores(config, kafka, make=False)
     restored: dict[TopicPartition, int] = {}
     for shard in range(config.processing.shards):
@@ -82,7 +82,7 @@ def _restored(config: Config, kafka: KafkaConfig) -> dict[TopicPartition, int]:
 
 
 def _journal_ends(config: Config, kafka: KafkaConfig) -> tuple[dict[TopicPartition, int], int]:
-    """Where the last records of the journals end, and when the newest was written (-1: none)."""
+    """Return where the journals' last records end, and when the newest was written (-1: none)."""
     reached: dict[TopicPartition, int] = {}
     newest_ms = -1
     with closing(KafkaLog(kafka)) as log:

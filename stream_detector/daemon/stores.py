@@ -59,7 +59,7 @@ def snapshot_topic(config: Config, kafka: KafkaConfig | None) -> str:
 
 
 def _directory_name(group: str) -> str:
-    """One path component for a group, which may be called ``../x``."""
+    """Return one path component for a group, which may be called ``../x``."""
     if group in (".", ".."):
         return group.replace(".", "%2E")
     return group.translate(_CLIMBING)

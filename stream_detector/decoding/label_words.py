@@ -23,7 +23,7 @@ def label_words(labels: LabelsConfig) -> tuple[str, ...]:
 
 
 def label_for(word: str, labels: LabelsConfig) -> str:
-    """What to write for ``word``: itself, or for ``fraud`` and ``normal`` the data's own word.
+    """Return what to write for ``word``: itself, or the data's word for ``fraud`` and ``normal``.
 
     Raises ``ConfigurationError`` for any other, also where the daemon would read it as "not among
     those that are listed": a typo would teach the opposite.

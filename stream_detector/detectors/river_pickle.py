@@ -1,23 +1,24 @@
 """River models to bytes and back, without executing anything that the bytes name.
 
-A pickle is a program: it names callables and calls them. This reader looks every name up in short
-lists and refuses all others, so a forged snapshot can build River's objects and nothing else.
+Bytes from a disk or a topic are read by ``pickle_reader``, which puts admitted objects together and
+does nothing else. River's own objects in Rust read their state in code that trusts it: a process of
+its own, with limits, reads such bytes first, and is the one that dies of them.
 """
 
 from __future__ import annotations
 
-import builtins
-import collections
-import functools
 import importlib
 import importlib.metadata
 import io
 import pickle
-import random
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 
+from stream_detector.detectors.pickle_reader import read_pickle
+from stream_detector.detectors.pickle_values import Global
 from stream_detector.errors import StateError, StateMismatchError
 
 PROTOCOL = 5
@@ -25,66 +26,19 @@ PROTOCOL = 5
 RIVER_VERSION = importlib.metadata.version("river")
 """Release that is installed; River reads only what the same release wrote."""
 
-_PLAIN: dict[tuple[str, str], Any] = {
-    **{
-        ("builtins", name): getattr(builtins, name)
-        for name in (
-            *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int"),
-            *("list", "object", "range", "set", "slice", "str", "tuple"),
-        )
-    },
-    **{
-        ("collections", name): getattr(collections, name)
-        for name in ("Counter", "OrderedDict", "defaultdict", "deque")
-    },
-    ("functools", "partial"): functools.partial,
-    ("random", "Random"): random.Random,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
-"""Names that stand for exactly these objects."""
+MAX_MODEL_BYTES = 2**30
+TRIAL_SECONDS = 120.0
+"""Time for the process that reads a model first; it takes about a second for a small one."""
 
-_FUNCTIONS = {
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("river._river_rust.vectordict", "euclidean_distance_tuple"),
-    ("river.utils.math", "minkowski_distance"),
-}
-"""Functions that NumPy's arrays and River's neighbours are stored with; looked up when named."""
-
-_RIVER_ROOMS = frozenset(
-    (
-        *("_river_rust", "anomaly", "base", "cluster", "covariance", "drift", "dummy", "ensemble"),
-        *("facto", "feature_extraction", "feature_selection", "forest", "imblearn"),
-        *("linear_model", "metrics", "misc", "multiclass", "naive_bayes", "neighbors", "optim"),
-        *("preprocessing", "proba", "rules", "sketch", "stats", "tree", "utils"),
-    )
-)
-"""Packages of River whose classes may be built: those that models are made of. Not here: data sets
-and streams (they open files and connections), wrappers of other libraries, benchmarks."""
+_IN_RUST = b"_river_rust"
 
 
-class _RiverUnpickler(pickle.Unpickler):
+class _OwnUnpickler(pickle.Unpickler):
+    """Reads bytes that this process has just written, to see that others can read them, too."""
+
     def find_class(self, module: str, name: str) -> Any:  # overrides pickle's own look-up
-        if (module, name) in _PLAIN:
-            return _PLAIN[module, name]
-        if (module, name) in _FUNCTIONS:
-            return getattr(importlib.import_module(module), name)
-        # A dotted name would walk from an admitted class to whatever hangs on it.
-        if "." not in name and _in_river(module):
-            found = getattr(importlib.import_module(module), name, None)
-            # River's modules hold other libraries' names too: what counts is where it is defined.
-            if isinstance(found, type) and _in_river(found.__module__):
-                return found
-        raise StateError(
-            f"refused to load {module}.{name}: not among the names a River model needs"
-        )
-
-
-def _in_river(module: str) -> bool:
-    package, _, rest = module.partition(".")
-    return package == "river" and rest.partition(".")[0] in _RIVER_ROOMS
+        Global(module, name)
+        return getattr(importlib.import_module(module), name)
 
 
 def dump_model(model: object) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -95,9 +49,9 @@ def dump_model(model: object) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     """
     try:
         content = pickle.dumps(model, protocol=PROTOCOL)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        _OwnUnpickler(io.BytesIO(content)).load()
+    except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{type(model).__name__} cannot be stored: {error}") from error
-    _load(content)
     return np.frombuffer(content, dtype=np.uint8).copy()
 
 
@@ -118,25 +72,55 @@ def load_model(content: np.ndarray[Any, np.dtype[np.uint8]], version: str, kind:
             f"the model was stored by River {version}, this is River {RIVER_VERSION}; "
             "River reads only what the same release wrote"
         )
-    model = _load(content.tobytes())
+    if content.size > MAX_MODEL_BYTES:
+        raise StateError(f"a River model of {content.size} bytes: {MAX_MODEL_BYTES} is the limit")
+    stored = content.tobytes()
+    if _IN_RUST in stored:
+        _try_elsewhere(stored)
+    model = read_model(stored)
     if type(model) is not kind:
         raise StateMismatchError(f"expected a {kind.__name__}, found a {type(model).__name__}")
     return model
 
 
-def _load(content: bytes) -> Any:
+def read_model(content: bytes) -> Any:
+    """The object in a pickle. Raises ``StateError`` on whatever is no River model."""
     try:
-        return _RiverUnpickler(io.BytesIO(content)).load()
+        return read_pickle(content)
     except (
-        pickle.UnpicklingError,
         EOFError,
         ImportError,
         AttributeError,
-        IndexError,
-        KeyError,
+        LookupError,
         TypeError,
         ValueError,
         OverflowError,
         MemoryError,
-    ) as error:  # what pickle documents, and what damaged bytes were seen to raise
+        RecursionError,
+    ) as error:  # what damaged bytes were seen to raise
         raise StateError(f"stored River model cannot be read: {error!r:.200}") from error
+
+
+def _try_elsewhere(content: bytes) -> None:
+    """Read the bytes in a process with limits. Raises ``StateError`` where it does not survive."""
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "stream_detector.detectors.pickle_trial"],
+            input=content,
+            capture_output=True,
+            timeout=TRIAL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StateError(f"stored River model cannot be read within {TRIAL_SECONDS:g} s") from error
+    except OSError as error:
+        raise StateError(
+            f"no process could be started to read the stored River model first: {error}"
+        ) from error
+    if ran.returncode:
+        said = ran.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        end = f"signal {-ran.returncode}" if ran.returncode < 0 else f"exit code {ran.returncode}"
+        raise StateError(
+            f"stored River model cannot be read: a process that tried it first ended with {end}"
+            f"{said and f' ({said:.200})'}"
+        )

@@ -63,12 +63,12 @@ class Units:
 
     @property
     def enough(self) -> bool:
-        """Whether there is anything to resample."""
+        """Tell whether there is anything to resample."""
         return self.count >= _MIN_UNITS
 
 
 def draw_weights(units: Units, resamples: int = RESAMPLES, seed: int = 0) -> Int64:
-    """How often each resample takes each unit.
+    """Draw how often each resample takes each unit.
 
     Returns:
         (resamples, units) int64; every row sums to the number of units.

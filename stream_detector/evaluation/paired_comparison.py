@@ -33,7 +33,7 @@ class Estimate:
 
     @property
     def verdict(self) -> str:
-        """Of a difference: ``better`` or ``worse`` where zero lies outside, else ``undecided``."""
+        """Judge a difference: ``better`` or ``worse`` if zero lies outside, else ``undecided``."""
         if self.low is not None and self.low > 0:
             return "better"
         if self.high is not None and self.high < 0:
@@ -43,7 +43,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What the ranked events are, apart from their scores: one label and time each.
+    """Ranked events apart from their scores: one label and time each.
 
     Attributes:
         labels: (events,) 1 or 0.
@@ -57,7 +57,7 @@ class Events:
 
     @property
     def both_classes(self) -> bool:
-        """Whether there is anything to rank."""
+        """Tell whether there is anything to rank."""
         return 0 < int(self.labels.sum()) < len(self.labels)
 
 

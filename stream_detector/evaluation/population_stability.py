@@ -1,4 +1,4 @@
-"""How the features of a stream move: the population stability index, part by part.
+"""Movement of a stream's features: the population stability index, part by part.
 
 The index of two distributions over the same bins is the sum of (p - q) ln(p / q), the symmetric
 form of Kullback and Leibler's divergence (Siddiqi 2006, Credit Risk Scorecards, chapter 9). By
@@ -30,7 +30,7 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True, slots=True)
 class GroupDrift:
-    """One feature, or all columns of a category.
+    """Drift of one feature, or of all columns of a category.
 
     Attributes:
         name: what people call it.
@@ -71,7 +71,7 @@ def feature_drift(
     groups: Sequence[FeatureGroup],
     in_units: Callable[[int, float], float],
 ) -> Drift | None:
-    """How far each part of the stream is from the whole of it; None for less than two parts.
+    """Measure how far each part of the stream is from the whole; None for less than two parts.
 
     Args:
         samples: of the stream's features.

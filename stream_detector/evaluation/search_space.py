@@ -1,4 +1,4 @@
-"""How `tune` draws a candidate: some of the parameters in a detector's ``search_space``."""
+"""Draws of `tune`'s candidates: some of the parameters in a detector's ``search_space``."""
 
 from __future__ import annotations
 

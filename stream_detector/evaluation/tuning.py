@@ -69,13 +69,13 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether it went through the whole search part."""
+        """Tell whether the trial went through the whole search part."""
         return len(self.figures) == len(RUNGS)
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What came out.
+    """Outcome of a search.
 
     Attributes:
         detector: the one to use; the original where ``better`` is false.

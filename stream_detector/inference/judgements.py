@@ -101,7 +101,7 @@ def _area_under_curve(values: Float64, positive: NDArray[np.bool_]) -> float:
 
 
 def is_boolean(profile: Profile) -> bool:
-    """Whether a field is read as true or false for good."""
+    """Tell whether a field can be read as true or false."""
     if profile.true_false:
         return profile.kind != "number"
     if profile.distinct != 2:  # noqa: PLR2004 - both values

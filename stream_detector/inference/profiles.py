@@ -1,4 +1,4 @@
-"""What the values of a field look like: the facts that ``init`` reasons from. No I/O."""
+"""Profiles of fields' values: the facts that ``init`` reasons from. No I/O."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Profile:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How often each value occurs, as text; without the missing ones."""
+        """Return how often each value occurs, as text; without the missing ones."""
         return Counter(
             str(value).lower() if isinstance(value, bool) else str(value)
             for value in self.values
@@ -139,7 +139,7 @@ class Profile:
 
     @property
     def complete(self) -> bool:
-        """Whether every event has a value."""
+        """Tell whether every event has a value."""
         return self.present == len(self.values)
 
     @property
@@ -164,30 +164,30 @@ class Profile:
 
     @property
     def integers(self) -> bool:
-        """Whether all values are integers written as such."""
+        """Tell whether all values are integers written as such."""
         return all(re.fullmatch(r"-?\d{1,18}", value) for value in self.counts)
 
     @property
     def binary(self) -> bool:
-        """Whether there are no values but 0 and 1, or true and false."""
+        """Tell whether there are no values but 0 and 1, or true and false."""
         lower = {value.lower() for value in self.counts}
         return bool(lower) and (lower <= ZERO_ONE or lower <= TRUE_FALSE)
 
     @property
     def true_false(self) -> bool:
-        """Whether they are written as true and false."""
+        """Tell whether the values are written as true and false."""
         return bool(self.counts) and {value.lower() for value in self.counts} <= TRUE_FALSE
 
     @cached_property
     def grows(self) -> bool:
-        """Whether a number never falls in the order of the events."""
+        """Tell whether a number never falls in the order of the events."""
         return self.distinct > max(50, len(self.values) / 20) and bool(
             (np.diff(self.finite) >= 0).all()
         )
 
     @property
     def skewed(self) -> bool:
-        """Whether a few values are so far out that the logarithm suits better."""
+        """Tell whether a few values are so far out that the logarithm suits better."""
         spread = float(self.finite.std())
         if not spread or float(np.abs(self.finite).max()) < 10:  # noqa: PLR2004 - log changes little
             return False

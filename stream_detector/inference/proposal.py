@@ -69,7 +69,7 @@ Entry = tuple[dict[str, Any], str]
 
 @dataclass(slots=True)
 class Proposal:
-    """What the sample suggests; the parts of a configuration, with comments.
+    """Proposal that a sample suggests: the parts of a configuration, with comments.
 
     Attributes:
         event: the section of this name.

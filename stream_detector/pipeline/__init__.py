@@ -1,4 +1,4 @@
-"""One shard's mind: composes features, scaling, detector, threshold and alerts."""
+"""Pipeline of one shard: features, scaling, detector, threshold and alerts."""
 
 from stream_detector.pipeline.batch_result import BatchResult
 from stream_detector.pipeline.core import PipelineCore

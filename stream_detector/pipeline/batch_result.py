@@ -1,4 +1,4 @@
-"""What comes of a batch."""
+"""Result of a batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stream_detector.stream_time import Shift
 
 @dataclass(slots=True)
 class BatchResult:
-    """What ``process`` made of a batch.
+    """Result of ``process`` for a batch.
 
     Attributes:
         scores: (events,) float64 in the order of the batch, NaN for rejected ones.

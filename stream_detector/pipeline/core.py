@@ -1,4 +1,4 @@
-"""One shard's mind: features, scaling, scoring, deciding, learning. No I/O, no clock.
+"""Pipeline of one shard: features, scaling, scoring, deciding, learning. No I/O, no clock.
 
 Each event is scored as it arrives, by the model as the last full chunk left it. Accepted events
 are counted into chunks; when a chunk is full, scaler, detector and threshold learn it. So the
@@ -157,7 +157,7 @@ class PipelineCore:
             self._gaps_ms += shift.after_ms - shift.before_ms
 
     def _go_back(self, mark_ms: int) -> None:
-        """What was counted at a time that the stream has not reached counts as of now."""
+        """Count as of now what was counted at a time that the stream has not reached."""
         self.features.go_back(mark_ms)
         self.labels.go_back(mark_ms)
         self._writer.go_back(mark_ms)

@@ -1,4 +1,4 @@
-"""One model at work: a detector, the threshold of its scores, and what answers a drift.
+"""A model at work: a detector, the threshold of its scores, and what answers a drift.
 
 A pipeline has one that alerts, the champion, and may have a second in its shadow, the challenger.
 """
@@ -70,7 +70,7 @@ class Model:
 
     @property
     def uses_labels(self) -> bool:
-        """Whether the detector learns from labels."""
+        """Tell whether the detector learns from labels."""
         return self.detector.uses_labels
 
     @property

@@ -1,4 +1,4 @@
-"""How a comparison of several runs is shown: as a table, and as JSON."""
+"""Comparison of several runs as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def as_json(
 
 
 def described(comparison: Comparison) -> dict[str, Any]:
-    """What was compared and how it was resampled, as JSON values."""
+    """Describe what was compared and how it was resampled, as JSON values."""
     return {
         "events": comparison.events,
         "positives": comparison.positives,
@@ -92,7 +92,7 @@ def as_table(
 
 
 def how_resampled(comparison: Comparison) -> str:
-    """One line on the intervals."""
+    """Describe the intervals in one line."""
     if not comparison.resamples:
         return "no intervals: too few events, or labels of one class only"
     units = "days" if comparison.units == "days" else "stretches"

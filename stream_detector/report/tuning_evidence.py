@@ -1,4 +1,4 @@
-"""What a search for parameters has found: for the terminal, as comments of a file, as JSON."""
+"""Results of a search for parameters: for the terminal, as comments of a file, as JSON."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Data:
 
 
 def summary(result: Tuning, data: Data) -> str:
-    """What the terminal shows."""
+    """Return what the terminal shows."""
     return "\n".join([*_lines(result, data), "", "detector:", *_section(result)])
 
 

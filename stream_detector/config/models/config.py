@@ -72,7 +72,7 @@ __all__ = [
 
 
 class ThresholdConfig(Model):
-    """Which scores become alerts: a budget (default) or a fixed score."""
+    """Threshold above which scores become alerts: a budget (default) or a fixed score."""
 
     budget: Budget | None = Field(None, description="`0.1 %` of the events or `100 per day`.")
     score: float | None = Field(None, description="A fixed score instead.")
@@ -88,7 +88,7 @@ class ThresholdConfig(Model):
 
 
 class SuppressionConfig(Model):
-    """One alert a key and period; the next one says how many were held back."""
+    """Suppression of repeated alerts: one a key and period; the next counts those held back."""
 
     key: Name = Field(description="Field whose value the alerts are grouped by.")
     period: Duration = Field(description="Event time during which further alerts are held back.")
@@ -99,7 +99,7 @@ class SuppressionConfig(Model):
 
 
 class StateStoreConfig(Model):
-    """Where snapshots are kept."""
+    """Store of the snapshots."""
 
     store: Literal["directory", "topic"] = Field(
         "directory", description="Keep snapshots as files, or on a compacted topic."
@@ -210,7 +210,7 @@ class ProcessingConfig(Model):
 
 
 class LoggingConfig(Model):
-    """What the process writes to standard error."""
+    """Log on standard error."""
 
     format: Literal["text", "json"] = Field("text", description="Readable lines or ECS JSON.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")

@@ -10,7 +10,7 @@ from stream_detector.config.models.base import Model, Name
 
 
 class DriftConfig(Model):
-    """One watch. The means of 32 events each are held against those that came before."""
+    """Watch for drift. The means of 32 events each are held against those that came before."""
 
     on: Literal["score", "inputs", "error"] = Field(
         description="`score`: the model's; `inputs`: each feature by itself; `error`: log loss of "

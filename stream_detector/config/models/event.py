@@ -14,7 +14,7 @@ from stream_detector.config.models.units import Duration, Size
 
 
 class EventTimeConfig(Model):
-    """Which field holds the event's own time, and how it is written."""
+    """Field of the event's own time, and its format."""
 
     field: Name | None = Field(None, description="Field that holds the time.")
     fields: Annotated[list[Name], Field(min_length=2, max_length=7)] | None = Field(
@@ -95,7 +95,7 @@ class FieldConfig(Model):
 
 
 class EventConfig(Model):
-    """How to read an event."""
+    """Reading of an event."""
 
     id: Name | None = Field(None, description="Field that identifies an event, for alert readers.")
     time: EventTimeConfig | None = Field(

@@ -11,7 +11,7 @@ from stream_detector.config.models.units import Duration
 
 
 class KafkaSecurityConfig(Model):
-    """How to authenticate to the broker and what to trust."""
+    """Authentication to the broker, and what to trust."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="As in Kafka's own `security.protocol`."

@@ -11,7 +11,7 @@ from stream_detector.config.models.units import Duration
 
 
 class RiskConfig(Model):
-    """How often the events of a key turned out to be anomalous: features of its next events."""
+    """Shares of a key's events that turned out to be anomalous: features of its next events."""
 
     key: Name = Field(description="Field whose value tells whose record it is.")
     half_lives: Annotated[

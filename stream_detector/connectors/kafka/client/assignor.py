@@ -60,7 +60,7 @@ class ClientAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
         self._incomplete = False
 
     def take_incomplete(self) -> bool:
-        """Whether this member, as leader, has assigned a topic whose partitions it did not know.
+        """Tell whether this member, as leader, has assigned a topic of unknown partitions.
 
         kafka-python 3.0.12 may hold an assignment before it has the topic's metadata, and then
         takes the empty one for good: somebody has to ask for another.

@@ -82,7 +82,7 @@ class Refusing:
 
 
 class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """What was fetched of one partition, handed out in offset order.
+    """Records fetched from one partition, handed out in offset order.
 
     State: kafka-python's own: where it is, and which transactions are known as aborted.
 
@@ -178,7 +178,7 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
     def _give_up(
         self, source: TopicPartition, batch: Any, read: int, reason: str, *, ends: bool = True
     ) -> Sequence[UnreadableRecord]:
-        """What stands for the rest of a batch after the offset ``read``; or the error, raised."""
+        """Return what stands for the rest of a batch after the offset ``read``, or raise."""
         first, last = _range(batch, read)
         unreadable = UnreadableBatch(source, first, last, reason, packed_bytes(batch), ends)
         return (self.policy.stand_in(unreadable),)
@@ -215,7 +215,7 @@ def reading(policy: UnreadablePolicy, passed: Callable[[range], None] | None) ->
 
 
 def _is_abort_marker(batch: DefaultRecordBatch) -> bool:
-    """Of a control batch; it may be one of a kind that is not known, or empty by compaction."""
+    """Tell whether a control batch marks an abort; it may be of an unknown kind, or empty."""
     for records in read_batch(batch):
         key = records[0].key or b""
         return len(key) >= _CONTROL_KEY.size and _CONTROL_KEY.unpack_from(key)[1] == _ABORT
@@ -232,7 +232,7 @@ def _range(batch: Any, read: int) -> tuple[int, int]:
 
 
 def _plausible(batch: Any) -> bool:
-    """Whether a batch with a wrong checksum says how many offsets it takes, twice and alike."""
+    """Tell whether a batch with a wrong checksum tells its offsets twice and alike."""
     return bool(batch.magic != _TODAY or batch.last_offset_delta + 1 == batch.records_count > 0)
 
 

@@ -65,7 +65,7 @@ def _too_large() -> CorruptRecordError:
 
 
 def _gzip(data: bytes) -> bytes:
-    """One member or several, as Java's streams read them; what follows the last is passed over."""
+    """Decompress one or several members, as Java's streams do; what follows them is passed over."""
     pieces = io.BytesIO()
     rest = data
     for _ in range(_MAX_GZIP_MEMBERS):

@@ -88,7 +88,7 @@ class Consumer:
         return frozenset(ours(partition) for partition in self._client.assignment())
 
     def holds(self, source: TopicPartition) -> bool:
-        """Whether a partition is assigned just now: one whose topic was deleted is not.
+        """Tell whether a partition is assigned at present: one whose topic was deleted is not.
 
         The client raises KeyError for what is not assigned.
         """

@@ -56,7 +56,7 @@ class GroupMember(Consumer):
 
     @property
     def fenced(self) -> bool:
-        """Whether another worker has taken this one's instance id over."""
+        """Notices that another worker has taken over this one's instance id."""
         return self._fencing.happened
 
     def poll(self, timeout_ms: int) -> Polled:
@@ -105,7 +105,7 @@ class GroupMember(Consumer):
         return [topic for topic in self._topics if not self.metadata.partitions(topic)]
 
     def rebalance_near(self) -> bool:
-        """Whether the next poll joins the group anew: the coordinator has asked for it."""
+        """Tell whether the next poll joins the group anew: the coordinator has asked for it."""
         return bool(self._coordinator.need_rejoin())
 
     def group_metadata(self) -> Any:
@@ -118,7 +118,7 @@ class GroupMember(Consumer):
 
 
 class _Fencing:
-    """Whether another worker has taken this one's instance id over.
+    """Notices that another worker has taken over this one's instance id.
 
     kafka-python 3.0.12 hears of it by its heartbeat, logs a line, sends no more of them, and lets
     polls go on as if nothing had happened.

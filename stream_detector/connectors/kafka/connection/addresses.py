@@ -1,4 +1,4 @@
-"""Whether each broker answers where the cluster says it is: ``advertised.listeners``."""
+"""Check that each broker answers where the cluster says it is: ``advertised.listeners``."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def admin_client(kafka: KafkaConfig) -> Iterator[Admin]:
 
 
 def rights_of_daemon(kafka: KafkaConfig) -> Rights:
-    """What the daemon does with its topics; the journal, which it may make itself, is not here."""
+    """Return the daemon's operations on its topics; the journal, which it may make, is not here."""
     return {
         **dict.fromkeys(kafka.input_topics, ("READ",)),
         kafka.alerts: ("WRITE",),

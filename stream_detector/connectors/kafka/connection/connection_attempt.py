@@ -1,4 +1,4 @@
-"""One attempt to connect to a server and to log in, which says exactly where it ends.
+"""Attempt to connect to a server and to log in, which says exactly where it ends.
 
 Where a port seems to speak something else, a second connection finds out what.
 """
@@ -28,7 +28,7 @@ _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21, 27})
 
 
 class Attempt:
-    """One attempt at one server; holds what it was given and nothing else."""
+    """Attempt at one server; holds what it was given and nothing else."""
 
     def __init__(
         self, server: str, security: KafkaSecurityConfig, settings: dict[str, Any], deadline: float
@@ -240,7 +240,7 @@ class Attempt:
             return False
 
     def _wants_certificate(self) -> bool:
-        """Whether an alert comes unasked: a request may have pushed the first one away."""
+        """Tell whether an alert comes unasked: a request may have pushed the first one away."""
         context: ssl.SSLContext = self._settings["ssl_context"]
         try:
             with (

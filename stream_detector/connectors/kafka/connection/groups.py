@@ -1,4 +1,4 @@
-"""Who is in a consumer group just now."""
+"""Members of a consumer group."""
 
 from __future__ import annotations
 

@@ -21,17 +21,17 @@ SESSION_TIMEOUT_MS = 10_000
 
 
 def refused_as_fenced(kafka: KafkaConfig) -> RefusedError:
-    """What to raise where another worker has this one's instance id."""
+    """Return the error to raise where another worker has this one's instance id."""
     return RefusedError(f"{permanent(FencedInstanceIdError(), kafka)}")
 
 
 def _is(error: BaseException, kind: type[KafkaError]) -> bool:
-    """Whether an error is of a kind, or wraps one: the client puts the name into another's text."""
+    """Tell whether an error is, or wraps, one of a kind: the client names it in another's text."""
     return isinstance(error, kind) or kind.__name__ in str(error)
 
 
 def is_limit(error: BaseException) -> bool:
-    """Whether a timeout of ours is outside of what the broker allows."""
+    """Tell whether one of our timeouts is outside of what the broker allows."""
     return _is(error, InvalidSessionTimeoutError) or _is(error, InvalidTransactionTimeoutError)
 
 

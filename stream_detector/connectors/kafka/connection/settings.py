@@ -116,7 +116,7 @@ def transactional_settings(kafka: KafkaConfig, shard: int) -> dict[str, Any]:
 
 
 def connection_settings(kafka: KafkaConfig) -> dict[str, Any]:
-    """What every client needs to reach the broker. Raises ``ConfigurationError`` on bad files."""
+    """Return what every client needs to connect. Raises ``ConfigurationError`` on bad files."""
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
     settings: dict[str, Any] = {"bootstrap_servers": servers}
     settings.update(security_settings(kafka.security))
@@ -232,7 +232,7 @@ _TELLING = (
 
 
 def refusal(error: BaseException, action: str, kafka: KafkaConfig) -> RefusedError | None:
-    """What to raise where the broker has refused us: no further attempt would help. Else None."""
+    """Return the error to raise where the broker has refused us for good; else None."""
     where = f"cannot {action} at {kafka.bootstrap_servers}"
     if isinstance(error, SaslAuthenticationFailedError):
         return RefusedError(f"{where}: authentication failed, wrong user name or password")

@@ -20,7 +20,7 @@ _CORRELATION_BYTES = 4
 
 
 class ForeignAnswerError(ConnectionError):
-    """What answers is not Kafka, or at least not without TLS."""
+    """The peer does not speak Kafka, or at least not without TLS."""
 
     def __init__(self, *, tls: bool) -> None:
         super().__init__("what answers there is no Kafka broker")
@@ -89,7 +89,7 @@ def left(deadline: float) -> float:
 
 
 def reason(error: OSError) -> str:
-    """What a failed call says, in words: ``connection refused``, ``wrong version number``."""
+    """Return a failed call's reason in words: ``connection refused``, ``wrong version number``."""
     if isinstance(error, ssl.SSLError):
         said = (error.reason or str(error)).replace("_", " ").lower()
         return re.sub(r"^(?:tls|ssl)v[\d.]+ ", "", said)

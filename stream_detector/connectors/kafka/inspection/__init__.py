@@ -34,7 +34,7 @@ _DEADLINES = 4
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found, worst first, and what the broker has told."""
+    """Result of an inspection: the findings, worst first, and the broker's facts."""
 
     findings: tuple[Finding, ...]
     facts: Facts

@@ -1,4 +1,4 @@
-"""What the broker has told of itself, its topics and the group; None or empty where it has not."""
+"""Facts that a broker tells of itself, its topics and the group; None or empty if it does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stream_detector.events import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a topic is for.
+    """Purpose of a topic.
 
     Attributes:
         setting: of the configuration, which names the topic.
@@ -37,7 +37,7 @@ READ_ROLES = (INPUT, LABELS)
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One partition: its leader (-1: none), its replicas, those in sync, those offline."""
+    """Partition of a topic: its leader (-1: none), its replicas, those in sync, those offline."""
 
     number: int
     leader: int
@@ -68,7 +68,7 @@ class Topic:
 
     @property
     def exists(self) -> bool:
-        """Whether it is known to be there."""
+        """Tell whether the topic is known to exist."""
         return bool(self.partitions)
 
     @property
@@ -208,6 +208,6 @@ def whole(value: Any) -> int | None:
 
 
 def allowed_operations(entry: Mapping[str, Any]) -> frozenset[str] | None:
-    """What we may do, out of the broker's description; None where it does not tell."""
+    """Return the operations that are allowed, as the broker says; None where it does not."""
     told = entry.get("authorized_operations")
     return None if told is None else frozenset(told)

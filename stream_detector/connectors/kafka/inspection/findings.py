@@ -1,4 +1,4 @@
-"""What an inspection finds: how bad, in words that lead on, and where the runbook has more."""
+"""Findings of an inspection: how bad, in words that lead on, and where the runbook has more."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Level = Literal["error", "warning", "not checked"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that would stop or stall the daemon, may do so, or could not be looked at.
+    """Fact that would stop or stall the daemon, may do so, or could not be looked at.
 
     Attributes:
         level: ``error``: it stops or stalls the daemon, now or as soon as the input asks for it;

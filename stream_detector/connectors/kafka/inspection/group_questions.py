@@ -161,7 +161,7 @@ def ask_quotas(client: Admin, inquiry: Inquiry) -> tuple[Quota, ...]:
 
 
 def has_authoriser(client: Admin) -> bool:
-    """Whether rights are checked at all. Refused to tell: they are."""
+    """Tell whether rights are checked at all; a refusal to tell means that they are."""
     quiet = Inquiry(time.monotonic() + 5.0, 5.0)
     return quiet.ask("", "", client.checks_rights) is not False
 

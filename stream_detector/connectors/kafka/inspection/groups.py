@@ -143,7 +143,7 @@ def place(
     ends: Mapping[TopicPartition, int],
     whose: str,
 ) -> Iterator[Finding]:
-    """Whether the log still holds what is to be read from an offset on."""
+    """Judge whether the log still holds what is to be read from an offset on."""
     beginning, end = beginnings.get(source), ends.get(source)
     if end is not None and offset > end:
         yield error(

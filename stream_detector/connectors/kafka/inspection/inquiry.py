@@ -45,7 +45,7 @@ class Inquiry:
         right: str = "",
         silent: tuple[type[KafkaError], ...] = (),
     ) -> Any:
-        """What ``call`` returns; None where it does not.
+        """Return what ``call`` returns; None where it fails.
 
         Args:
             subject: what stays unknown without an answer, for the finding.

@@ -30,7 +30,7 @@ _FOR_EVER = 2**62
 
 
 def judge_policies(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
-    """Of every topic that exists and whose settings are told."""
+    """Judge every topic that exists and whose settings are told."""
     for topic in facts.topics:
         if not topic.settings:
             continue
@@ -114,7 +114,7 @@ def _created(topic: Topic) -> bool:
 
 
 def _bounds(topic: Topic) -> tuple[int, int]:
-    """How far before and after its clock the broker takes a record's timestamp."""
+    """Return how far before and after its clock the broker accepts a record's timestamp."""
     both = topic.number("message.timestamp.difference.max.ms")  # before Kafka 3.6
     before = topic.number("message.timestamp.before.max.ms")
     after = topic.number("message.timestamp.after.max.ms")
@@ -173,7 +173,7 @@ def _letter_timestamps(facts: Facts, topic: Topic) -> Iterator[Finding]:
 
 
 def _output_timestamps(kafka: KafkaConfig, topic: Topic) -> Iterator[Finding]:
-    """What has no timestamp of its own gets this machine's clock."""
+    """Judge output timestamps: what has none of its own gets this machine's clock."""
     before, after = _bounds(topic)
     most = int(kafka.request_timeout * 3000)
     if _created(topic) and min(before, after) < most:

@@ -94,7 +94,7 @@ def ask_all(
 def ask_brokers(
     client: Admin, inquiry: Inquiry, kafka: KafkaConfig, deadline: float
 ) -> tuple[Broker, ...]:
-    """Where each broker is, whether it answers there, and its settings where it tells them."""
+    """Ask where each broker is, whether it answers there, and its settings where it tells them."""
     seen = [Broker(*one) for one in look(client.metadata, kafka, deadline)]
     return tuple(
         broker

@@ -92,7 +92,7 @@ def _topic(user: str, facts: Facts, topic: Topic) -> Iterator[Finding]:
 
 
 def judge_quotas(kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
-    """Whether what the broker lets through suffices for a commit within its time."""
+    """Judge whether what the broker lets through suffices for a commit within its time."""
     half = kafka.transaction_timeout / 2
     for kind, settings in (
         ("producer_byte_rate", producer_settings(kafka)),

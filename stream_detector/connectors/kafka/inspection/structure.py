@@ -36,7 +36,7 @@ _INTERNAL = {
 
 
 def judge_structure(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator[Finding]:
-    """Of the cluster and of each topic."""
+    """Judge the structure of the cluster and of each topic."""
     for broker in facts.brokers:
         if broker.trouble:
             yield error(

@@ -11,7 +11,7 @@ from stream_detector.events import TopicPartition
 def give_up_first(
     wanted: Mapping[str, Sequence[int]], owned: Mapping[str, Sequence[int]]
 ) -> dict[str, list[int]]:
-    """What may be handed out now: a shard that another member still has waits for the next round.
+    """Return what may be handed out now: a shard that a member still has waits for the next round.
 
     Cooperative rebalancing (KIP-429): that member sees its share shrink, gives the shard up and
     joins again; only then is it free. So no shard has two owners, and what stays never stops.
@@ -33,7 +33,7 @@ def give_up_first(
 
 
 def distribute(shards: int, owned: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    """Which member owns which shards: evenly, and with as few moves as that allows.
+    """Distribute shards over the members: evenly, and with as few moves as that allows.
 
     Args:
         shards: number of shards.

@@ -116,7 +116,7 @@ class KafkaSource:
             log.warning("the broker does not answer: %s%s", error, why, extra=how)
 
     def rebalance_near(self) -> bool:
-        """Whether the next poll joins the group anew: the coordinator has asked for it."""
+        """Tell whether the next poll joins the group anew: the coordinator has asked for it."""
         return self._member.rebalance_near()
 
     def membership(self) -> Any:
@@ -124,7 +124,7 @@ class KafkaSource:
         return self._membership
 
     def take_rebalance(self) -> Rebalance | None:
-        """What the last polls did to the assignment; None where nothing changed."""
+        """Return what the last polls changed in the assignment; None where nothing changed."""
         notes = self._member.take_notes()
         # A member that gets nothing is told nothing, but for its generation.
         generation = self._member.group_metadata().generation_id

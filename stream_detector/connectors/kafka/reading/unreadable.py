@@ -62,7 +62,7 @@ class Unreadable:
         self._suspects: dict[TopicPartition, tuple[int, int]] = {}
 
     def once_more(self, source: TopicPartition, offset: int, data: bytes) -> bool:
-        """Whether to fetch a batch again whose checksum is wrong: it may be the way, not the log.
+        """Tell whether to fetch a batch with a wrong checksum again: the way may be at fault.
 
         False where the same bytes have come twice.
         """
@@ -79,7 +79,7 @@ class Unreadable:
         return True
 
     def stand_in(self, batch: UnreadableBatch) -> UnreadableRecord:
-        """What stands in the place of a batch's unreadable records, at the last of their offsets.
+        """Return the record that stands for a batch's unreadable ones, at their last offset.
 
         It is made of the batch alone, so that every reading of the log gives the same. Raises
         ``UnreadableBatchError`` where reading must not go on, or cannot.

@@ -1,4 +1,4 @@
-"""What stands in the topic of snapshots: keys, manifests, and an index of both.
+"""Contents of the topic of snapshots: keys, manifests, and an index of both.
 
 Keys, all of them text:
 
@@ -32,14 +32,14 @@ _KEY = re.compile(rb"([0-9]{1,6})/([0-9]{20})/(?:(manifest)|(reverted)|([0-9a-f]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Which parts make up a snapshot."""
+    """List of the parts that make up a snapshot."""
 
     content: str
     parts: int
     size: int
 
     def encode(self) -> bytes:
-        """Its bytes."""
+        """Return the manifest's bytes."""
         return json.dumps(
             {"content": self.content, "parts": self.parts, "size": self.size}
         ).encode()
@@ -79,7 +79,7 @@ def reverted_key(shard: int, position: int) -> bytes:
 
 
 class Index:
-    """What the topic holds of one shard, without the bytes.
+    """Index of what the topic holds of one shard, without the bytes.
 
     State: a manifest for each snapshot and an offset for each part, at most a million. Whatever
     else is in the topic is passed over and counted: records without a key of ours, and values that

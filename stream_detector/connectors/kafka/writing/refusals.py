@@ -1,4 +1,4 @@
-"""What a broker or the client refuses of our messages: which one, why, and whether waiting helps.
+"""Refusals of our messages by broker or client: which one, why, and whether waiting helps.
 
 The client hides what happened. One message of a batch is at fault, and the others fail with "part
 of a batch with invalid records"; everything after it fails with "a previous request has failed",
@@ -63,7 +63,7 @@ _MOST_DEPTH = 8
 
 
 class Kind(IntEnum):
-    """Of an error, by what helps; the most telling one is the largest."""
+    """Kinds of errors by what helps; the most telling one is the largest."""
 
     TRANSIENT = 0
     """Trying again may help, or the outcome is not known."""
@@ -100,7 +100,7 @@ _KINDS: tuple[tuple[Kind, tuple[type[Exception], ...]], ...] = (
 
 
 def kind_of(error: BaseException) -> Kind:
-    """Which kind an error by itself is; whatever is not in the table is transient."""
+    """Return the kind of an error by itself; whatever is not in the table is transient."""
     return next((kind for kind, types in _KINDS if isinstance(error, types)), Kind.TRANSIENT)
 
 
@@ -120,7 +120,7 @@ def _chain(error: BaseException, depth: int) -> Iterator[BaseException]:
 
 @dataclass(slots=True)
 class Sent:
-    """What was handed to the client: ``message`` as ``written``; None for the journal's record."""
+    """Message given to the client: ``message`` as ``written``; None for the journal's."""
 
     topic: str
     message: Outgoing | None
@@ -135,7 +135,7 @@ class Sent:
         return self.error
 
     def answered(self) -> bool:
-        """Whether the failure is of this message's own batch, not of what was given up for it."""
+        """Tell whether the failure is of this message's own batch, not of one given up for it."""
         if self.future is None:
             # What the client says of an earlier message has that one's error inside.
             return self.error is not None and root_of(self.error) is self.error
@@ -144,7 +144,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Adaptation:
-    """What this output has learnt of its topics: sizes that were refused, topics that want keys.
+    """Limits that this output has met: sizes that were refused, topics that want keys.
 
     State: both; forgotten when the output is opened by a new process.
     """
@@ -227,7 +227,7 @@ def worst(sent: Sequence[Sent]) -> list[tuple[Sent, BaseException]]:
 
 
 def permanent(one: Sent, error: BaseException, kafka: KafkaConfig) -> ConnectorError | None:
-    """What to raise where no further attempt would help. None where one may."""
+    """Return the error to raise where no further attempt would help; None where one may."""
     kind = kind_of(error)
     if kind is Kind.RIGHT:
         refused = refusal(error, f"write to {one.topic}", kafka)
@@ -272,7 +272,7 @@ OnCut: TypeAlias = Callable[[int], None]
 
 
 def say_what_was_left_out(sent: Sequence[Sent], on_cut: OnCut | None = None) -> None:
-    """One line for what was written in a smaller form than it was made in, or without a part."""
+    """Log, in one line, what was written in a smaller form than it was made in, or cut."""
     cut = [
         (one, header)
         for one in sent

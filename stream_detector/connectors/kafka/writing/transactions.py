@@ -145,7 +145,7 @@ class TransactionalOutput:
         return end
 
     def _judge(self, error: Exception, producer: Producer, deadline: float) -> NoReturn:
-        """What the transaction itself failed with, not one of its messages."""
+        """Raise what the transaction itself failed with, rather than one of its messages."""
         root = root_of(error)
         kind = kind_of(root)
         if kind is Kind.MOVED_ON:
