@@ -1,4 +1,4 @@
-"""One partition in the merge: its events that wait, their keys, its time."""
+"""A partition in the merge: its waiting events, their keys, its time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NONE: Int64 = np.empty(0, dtype=np.int64)
 
 @dataclass(slots=True)
 class Lane:
-    """One partition's events that wait: batches, their merge keys and sizes, its watermark.
+    """Waiting events of one partition: batches, their merge keys and sizes, its watermark.
 
     ``fell``: whether the watermark goes back among those that wait. ``mark_ms`` and ``claims`` are
     the watermark, and the times it is of, as of the last released event.

@@ -81,7 +81,7 @@ class Remedies:
         self._values = frozenset(window.value for window in config.windows if window.value)
 
     def of(self, reason: str, field: str | None) -> str:
-        """What to set, or do, so that such records are taken; one line."""
+        """Return what to set, or do, so that such records are taken; one line."""
         if reason == "wrong_type":
             return self._of_wrong_type(field)
         if reason == "missing_field":

@@ -74,7 +74,7 @@ def backtest(
 
 @dataclass(eq=False)
 class BacktestResult:
-    """What a back-test gave: figures, every score, the first alerts.
+    """Result of a back-test: figures, every score, the first alerts.
 
     Attributes:
         config: what was run.
@@ -182,7 +182,7 @@ class ComparisonResult:
         return as_table(self.comparison, self._names(), figures)
 
     def _names(self) -> list[str]:
-        """What tells the runs apart: their names, else their detectors, else their numbers."""
+        """Tell the runs apart: by their names, else their detectors, else their numbers."""
         for names in (
             [run.config.name for run in self.runs],
             [run.config.detector.kind for run in self.runs],

@@ -34,7 +34,7 @@ class FrameError(ValueError):
 
 
 def is_frame(events: object) -> bool:
-    """Whether this is a table with columns, of whatever library."""
+    """Tell whether this is a table with columns, of whatever library."""
     if isinstance(events, type):
         return False
     # A lazy frame warns whoever asks for its columns.
@@ -190,7 +190,7 @@ class FrameWarning(UserWarning):
 
 
 def _whole(column: Any) -> bool:
-    """Whether it has floats and all of them are whole: ids and keys with gaps, out of pandas."""
+    """Tell whether all floats are whole, and there are some: ids with gaps, out of pandas."""
     numbers = [value for value in column.to_list() if isinstance(value, float)]
     known = [float(number) for number in numbers if not math.isnan(number)]
     return bool(known) and all(

@@ -1,4 +1,4 @@
-"""What a caller gives as events, as the records that the daemon's decoder reads."""
+"""Events of a caller as the records that the daemon's decoder reads."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class EventSource:
         return [Fetched(self._counter.source, self._counter.number(values))] if values else []
 
     def exhausted(self) -> bool:
-        """Whether all events were returned."""
+        """Tell whether all events were returned."""
         return self._ended
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ def _documents(data: bytes) -> Iterator[bytes]:
 
 
 def _is_iterable(events: Any) -> bool:
-    """Whether its elements may be events: no text, and of arrays those of one dimension only."""
+    """Tell whether its elements may be events: no text, and no arrays of several dimensions."""
     if isinstance(events, str | PathLike) or not isinstance(events, Iterable):
         return False
     if not hasattr(events, "dtype"):

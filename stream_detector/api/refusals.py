@@ -1,4 +1,4 @@
-"""What to give instead of things that are no events: one sentence for each common mistake."""
+"""Advice on things that are no events: one sentence for each common mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline says of events: scores, alerts with their reasons, what was no event."""
+"""Results of the pipeline: scores, alerts with their reasons, what was no event."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Rejected:
 
 @dataclass(eq=False)
 class Result:
-    """What became of the events of one call, in their order.
+    """Result of one call for its events, in their order.
 
     Iterating and indexing give records, as ``records`` does.
 
@@ -92,7 +92,7 @@ class Result:
         ]
 
     def records(self) -> list[dict[str, Any]]:
-        """One dict an event: ``row``, ``score``, ``raised``, ``alert``, ``reasons``, ``rejected``.
+        """Return a dict an event: ``row``, ``score``, ``raised``, ``alert`` and so on.
 
         ``score`` is None where the event was rejected, and ``rejected`` says why then; ``alert`` is
         None where there is none.
@@ -223,7 +223,7 @@ def shortened(lines: list[str], what: str) -> list[str]:
 
 
 def warning_of(rejected: Sequence[Rejected], events: int) -> str:
-    """One sentence on rejected events, with the first of them."""
+    """Return one sentence on rejected events, with the first of them."""
     return (
         f"{len(rejected):,} of {events:,} events were rejected, the first: {rejected[0]}. They "
         "have no score (NaN), and nothing was learnt from them; result.rejected has them all"

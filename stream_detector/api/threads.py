@@ -1,4 +1,4 @@
-"""One thread for matrix products: their last bits depend on how they are shared out."""
+"""Guard of the number of threads: the last bits of matrix products depend on it."""
 
 from __future__ import annotations
 

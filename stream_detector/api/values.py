@@ -69,7 +69,7 @@ class UnusableValueError(ValueError):
 
 
 def time_writer(pattern: str, zone: str | None) -> TimeWriter:
-    """How a moment is written for a time field, so that it is read as the same moment.
+    """Return how a moment is written for a time field, so that it is read as the same moment.
 
     Args:
         pattern: ``event.time.format``.
@@ -156,7 +156,7 @@ class EventWriter:
         return None if kind.__name__ in _MISSING else self._other(value, path, depth)
 
     def _other(self, value: Any, path: str, depth: int) -> Any:
-        """What is none of JSON's own kinds."""
+        """Return what is none of JSON's own kinds."""
         if isinstance(value, dt.date):
             return self._moment(value, path)
         if isinstance(value, np.generic):
@@ -203,7 +203,7 @@ def _number(value: float) -> float | None:
 
 
 def _is_series(value: Any) -> bool:
-    """Whether it is a column of pandas or Polars, which have a name, a type and ``to_list``."""
+    """Tell whether it is a column of pandas or Polars, by name, type and ``to_list``."""
     return all(hasattr(value, name) for name in ("dtype", "to_list", "name"))
 
 
@@ -212,7 +212,7 @@ def _shallow(value: Any) -> dict[str, Any]:
 
 
 def _advice(value: Any) -> str:
-    """What is wrong with a value of this type, and what to give instead."""
+    """Return what is wrong with a value of this type, and what to give instead."""
     kind = type(value).__name__
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{kind} is no text; decode it: value.decode()"

@@ -1,4 +1,4 @@
-"""How people write numbers, times, booleans and nothing at all: one reader of cells for everybody.
+"""Reader of cells for everybody: numbers, times, booleans and missing values as people write them.
 
 ``init`` finds the spelling of a column from all of its cells, the configuration holds it, and the
 decoder reads by it: back-tests, training and the daemon see the same values.

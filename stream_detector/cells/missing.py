@@ -81,7 +81,7 @@ _LONGEST = max(map(len, MISSING_WORDS))
 
 
 def is_missing(text: str, more: Collection[str] = ()) -> bool:
-    """Whether a cell says that there is no value, in any case of letters, blanks around it or not.
+    """Tell whether a cell says that there is no value, in any case, with blanks around it or not.
 
     Args:
         text: the cell.

@@ -1,4 +1,4 @@
-"""Which spelling the numbers of a column have, decided from all of its cells."""
+"""Spelling of the numbers of a column, decided from all of its cells."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def read_number_column(  # noqa: C901 - a case for each kind of cell
 
 
 def looks_like_base64_decimals(texts: Sequence[str]) -> bool:
-    """Whether a column may hold decimals as Kafka Connect writes them: ``"AfQ="`` is 5.00.
+    """Tell whether a column may hold decimals as Kafka Connect writes them: ``"AfQ="`` is 5.00.
 
     Short base64 only, a good part of it padded, and with a byte that no text would have.
     """
@@ -206,7 +206,7 @@ def _decide(  # noqa: PLR0911 - a piece of evidence after the other
 
 
 def _point(bodies: list[str], either: list[str]) -> tuple[tuple[str, str], str]:
-    """What a point means in front of three digits, where smaller numbers have none."""
+    """Return what a point means in front of three digits, where smaller numbers have none."""
     round_one = next((body for body in either if body.endswith("0")), None)
     if round_one is not None and len(either) + sum("." not in b for b in bodies) == len(bodies):
         why = f"since decimals that end in 0 would be written shorter ({round_one!r})"
@@ -222,7 +222,7 @@ def _in_doubt(example: str) -> str:
 
 
 def _round(either: list[str]) -> bool:
-    """Whether most end in 0, as one in ten does where three decimals are written."""
+    """Tell whether most end in 0, as one in ten does where three decimals are written."""
     return len(either) >= _ENOUGH and 2 * sum(body.endswith("0") for body in either) > len(either)
 
 
@@ -231,7 +231,7 @@ def _shown(number: float) -> str:
 
 
 def _all_grouped(bodies: list[str], mark: str) -> bool:
-    """Whether each number of four digits or more is grouped, and some are smaller than that."""
+    """Tell whether each number of four digits or more is grouped, and some are smaller."""
     small = [body for body in bodies if mark not in body]
     return bool(small) and all(len(body.lstrip("+-")) <= 3 for body in small)  # noqa: PLR2004 - digits of a group
 

@@ -34,7 +34,7 @@ _LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """How the numbers of a column are written.
+    """Spelling of the numbers of a column.
 
     Attributes:
         decimal: sign before the decimals, ``.`` or ``,``.
@@ -51,7 +51,7 @@ class NumberFormat:
     base64_scale: int | None = None
 
     def as_config(self) -> dict[str, Any]:
-        """What a configuration says of it (``numbers``); empty for plain numbers."""
+        """Return what a configuration says of it (``numbers``); empty for plain numbers."""
         said: dict[str, Any] = {}
         if self.decimal != ".":
             said["decimal"] = self.decimal
@@ -123,7 +123,7 @@ def tidied(text: str) -> str:
 
 
 class _Reader:
-    """What a format demands, compiled."""
+    """Compiled reader of a number format."""
 
     def __init__(self, format: NumberFormat) -> None:  # noqa: A002 - the field's word
         self._format = format

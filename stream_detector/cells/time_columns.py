@@ -1,4 +1,4 @@
-"""Which layout the times of a column have, decided from all of its cells."""
+"""Layout of the times of a column, decided from all of its cells."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def _date_and_clock(columns: Mapping[str, Sequence[Any]]) -> TimeParts | None:
 
 
 def _whole_days(column: TimeColumn) -> bool:
-    """Whether a column holds more than dates."""
+    """Tell whether a column holds more than dates."""
     times = column.times[column.times != NO_TIMESTAMP]
     return bool((times % 86_400_000 != 0).any())
 

@@ -47,7 +47,7 @@ _FILETIME_EPOCH_MS = 11_644_473_600_000
 
 @dataclass(frozen=True, slots=True)
 class TimeFormat:
-    """How the times of a column are written.
+    """Layout of the times of a column.
 
     Attributes:
         pattern: one of ``NAMED_FORMATS``, or a strptime pattern.
@@ -66,7 +66,7 @@ class TimeFormat:
         return read_times(values, self.pattern, self.zone)
 
     def as_config(self) -> dict[str, Any]:
-        """What a configuration says of it, under ``event.time``."""
+        """Return what a configuration says of it, under ``event.time``."""
         return {"format": self.pattern} | ({} if self.zone is None else {"zone": self.zone})
 
 

@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def label_look(config: Config, arguments: argparse.Namespace) -> LabelLook | None:
-    """What the first records of ``--data`` hold of the label."""
+    """Return what the first records of ``--data`` hold of the label."""
     limit = min(arguments.limit or LOOKED_AT, LOOKED_AT)
     first = argparse.Namespace(**{**vars(arguments), "limit": limit})
     if config.labels is None or not Path(arguments.data).is_file():
@@ -173,7 +173,7 @@ def end_of(scored: Scored, config: Config, arguments: argparse.Namespace) -> Non
 def end_with_rejections(
     tally: RejectionTally, accepted: int, config: Config, arguments: argparse.Namespace
 ) -> None:
-    """What was rejected, as the last lines (of standard error, where JSON was asked for).
+    """Print rejections as the last lines (of standard error, where JSON was asked for).
 
     Raises ``ConfigurationError`` where ``accepted`` is 0.
     """

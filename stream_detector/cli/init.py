@@ -132,7 +132,7 @@ def _tell(proposal: Proposal, sample: Sample, people: TextIO) -> None:
 def _tried(
     config: Config, sample: Sample, arguments: argparse.Namespace
 ) -> tuple[RejectionTally, int]:
-    """What the proposal itself rejects of the sample, and how many records that is of."""
+    """Return what the proposal itself rejects of the sample, and how many records that is of."""
     tally, records = RejectionTally(), 0
     decoder, order = Decoder(config, FieldPlan.of(config)), EventOrder(config.event)
     for source, some in _records(config, sample, arguments):

@@ -1,4 +1,4 @@
-"""What `init` took for time, key, label, numbers and categories, on the screen."""
+"""Summary of what `init` took for time, key, label, numbers and categories."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _name_of(entry: dict[str, Any]) -> str:
 
 
 def _spellings(proposal: Proposal) -> Iterator[str]:
-    """How numbers are read that are not plain, and what was taken for missing."""
+    """Return how numbers are read that are not plain, and what was taken for missing."""
     missing: dict[str, int] = {}
     for name in _of_kind(proposal, "numeric"):
         profile = proposal.profiles[name]

@@ -25,7 +25,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class LabelLook:
-    """What the first records of a file hold of the label.
+    """Labels in the first records of a file.
 
     Attributes:
         fields: names of all their fields.
@@ -96,7 +96,7 @@ def refuse_unlabelled(look: LabelLook | None, label: str | None, labels: Float64
 
 
 def unread_note(look: LabelLook | None, config: Config) -> str:
-    """What to tell of labels that say nothing; "" where all do."""
+    """Return what to tell of labels that say nothing; "" where all do."""
     if look is None or not look.unread or config.labels is None:
         return ""
     return f"{config.labels.field}: {_unread(look)}; events with other values have no label"

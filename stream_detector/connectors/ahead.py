@@ -128,7 +128,7 @@ def open_file(
 
 
 def _serve(connection: Connection, path: str, options: dict[str, Any]) -> None:
-    """What the process does: for each poll a few messages, one of them what is said beside it."""
+    """Serve polls in the reading process: a few messages for each, one of them the notes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this one
     source = FileSource(path, **options)
     with suppress(BrokenPipeError):  # nobody wants the rest

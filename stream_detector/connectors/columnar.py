@@ -33,7 +33,7 @@ _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
 
 
 def columnar_format(head: bytes) -> ColumnarFormat | None:
-    """Which of these formats a file has, by its first bytes."""
+    """Return which of these formats a file has, by its first bytes."""
     return next((name for magic, name in _MAGIC if head.startswith(magic)), None)
 
 
@@ -95,16 +95,16 @@ class ArrowRows:
 
     @property
     def ended(self) -> bool:
-        """Whether all rows were read."""
+        """Tell whether all rows were read."""
         return self._given == self._rows
 
     @property
     def share(self) -> float:
-        """How much was read, 0 to 1."""
+        """Return how much was read, 0 to 1."""
         return self._given / max(1, self._rows)
 
     def fill(self, _timeout_seconds: float | None) -> bool:
-        """Whether a row is left. Raises ``ConnectorError`` for a damaged file."""
+        """Tell whether a row is left. Raises ``ConnectorError`` for a damaged file."""
         import pyarrow as pa  # noqa: PLC0415
 
         while self._place == len(self._values):

@@ -43,7 +43,7 @@ class Rows(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether all were read."""
+        """Tell whether all were read."""
 
     def fill(self, timeout_seconds: float | None) -> bool:
         """Read until a record may wait; False where none came in time or at the end."""
@@ -62,7 +62,7 @@ class JsonLines:
 
     @property
     def ended(self) -> bool:
-        """Whether all were read."""
+        """Tell whether all were read."""
         return self._lines.ended
 
     def read(self, count: int) -> Chunk:
@@ -247,7 +247,7 @@ class FileSource:
 
     @property
     def headerless(self) -> bool:
-        """Whether the columns of a table of text are named from outside, not by the file."""
+        """Tell whether the columns of a table of text are named from outside, not by the file."""
         return isinstance(self._rows, TextRows) and self._rows.headerless
 
     @property
@@ -257,7 +257,7 @@ class FileSource:
 
     @property
     def notes(self) -> list[FileNote]:
-        """What was found out so far about the file: complete at its end, nearly so after a poll."""
+        """Return what is known so far about the file: all at its end, nearly all after a poll."""
         notes = list(self._stream.notes)
         if self._rows is not None:
             notes += self._rows.notes
@@ -319,7 +319,7 @@ def typed_columns(config: Config) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def file_options(config: Config, encoding: str | None = None) -> FileOptions:
-    """What the section `files` says about a file, and ``encoding`` over it."""
+    """Return what the section `files` says about a file, and ``encoding`` over it."""
     files = config.files
     return FileOptions(
         encoding=encoding or files.encoding,

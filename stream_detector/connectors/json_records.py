@@ -27,7 +27,7 @@ _QUOTED_BYTES = 80
 
 
 def json_shape(head: bytes, whole: bool) -> JsonShape | None:
-    """How the first bytes of a file lay JSON objects out; None where they are no JSON.
+    """Return how the first bytes of a file lay JSON objects out; None where they are no JSON.
 
     ``whole`` says that the file has no more bytes. Raises ``ConnectorError`` (without the file's
     name) for JSON that holds no objects to be read.
@@ -85,12 +85,12 @@ def _is_object(text: bytes) -> bool:
 
 
 def _is_whole_line(line: bytes) -> bool:
-    """Whether a line begins and ends an object of its own, as it does in JSON Lines alone."""
+    """Tell whether a line begins and ends an object of its own, as it does in JSON Lines alone."""
     return line.startswith(b"{") and _is_object(line)
 
 
 def _end_of_first(text: bytes) -> int | None:
-    """Where the object that a text begins with ends."""
+    """Return where the object that a text begins with ends."""
     depth = 0
     for found in _TOKENS.finditer(text):
         token = found[0]
@@ -104,7 +104,7 @@ def _end_of_first(text: bytes) -> int | None:
 
 
 def holds_documents(line: bytes) -> bool:
-    """Whether the first line of a text begins an array, or an object that goes on in the next."""
+    """Tell whether a text's first line begins an array, or an object that goes on in the next."""
     start = line.strip(_SPACE)
     if start.startswith(b"["):
         return start == b"[" or start[1:].lstrip()[:1] in (b"{", b"[", b"]")
@@ -165,7 +165,7 @@ class JsonObjects:
 
     @property
     def ended(self) -> bool:
-        """Whether all was read and given."""
+        """Tell whether all was read and given."""
         return self._ended and not self._found
 
     def fill(self, timeout_seconds: float | None) -> bool:
@@ -251,7 +251,7 @@ class JsonObjects:
         self._found.append(value)
 
     def _between(self, text: bytes) -> None:
-        """What stands between two objects: nothing, as a rule, or a record that is none."""
+        """Return what stands between two objects: nothing, as a rule, or a record that is none."""
         text = text.strip(_SEPARATORS)
         if text:
             self._bad(text, "is no JSON object")

@@ -188,16 +188,16 @@ class ArrayRows:
 
     @property
     def ended(self) -> bool:
-        """Whether all rows were read."""
+        """Tell whether all rows were read."""
         return self._next == len(self._features)
 
     @property
     def share(self) -> float:
-        """How much was read, 0 to 1."""
+        """Return how much was read, 0 to 1."""
         return self._next / max(1, len(self._features))
 
     def fill(self, _timeout_seconds: float | None) -> bool:
-        """Whether a row is left."""
+        """Tell whether a row is left."""
         return not self.ended
 
     def read(self, count: int) -> Chunk:

@@ -74,7 +74,7 @@ class TextRows:
 
     @property
     def headerless(self) -> bool:
-        """Whether the columns are named from outside, not by the file."""
+        """Tell whether the columns are named from outside, not by the file."""
         return self._layout.headerless
 
     def _line_texts(self) -> Iterator[str]:
@@ -88,7 +88,7 @@ class TextRows:
 
     @property
     def ended(self) -> bool:
-        """Whether every row was read."""
+        """Tell whether every row was read."""
         return self._lines.ended
 
     def fill(self, timeout_seconds: float | None) -> bool:
@@ -161,7 +161,7 @@ class TextRows:
         return rows
 
     def _passes(self, line: str) -> bool:
-        """Whether a line is no row: blank, a comment, or the header again."""
+        """Tell whether a line is no row: blank, a comment, or the header again."""
         layout = self._layout
         if not line.strip():
             return True
@@ -196,7 +196,7 @@ class TextRows:
         self._use(layout)
 
     def late_notes(self) -> list[FileNote]:
-        """What only the whole file showed: comments and headers between its rows."""
+        """Return what only the whole file showed: comments and headers between its rows."""
         notes = []
         if self._comments:
             lines = "1 comment line" if self._comments == 1 else f"{self._comments:,} comment lines"
@@ -253,7 +253,7 @@ class TextRows:
 
 
 def _needs_care(text: str, layout: Layout) -> bool:
-    """Whether lines hold quotes, comments or the header again."""
+    """Tell whether lines hold quotes, comments or the header again."""
     if layout.dialect.quote and layout.dialect.quote in text:
         return True
     if layout.comment and (text.startswith(layout.comment) or f"\n{layout.comment}" in text):

@@ -1,4 +1,4 @@
-"""How many slices a commit may hold: fewer after a doubt, more again while commits are quick."""
+"""Slices that a commit may hold: fewer after a doubt, more again while commits are quick."""
 
 from __future__ import annotations
 

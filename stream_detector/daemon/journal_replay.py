@@ -47,7 +47,7 @@ class JournalReplay:
             self.mismatches += 1
 
     def needs(self, source: TopicPartition, fetched: Mapping[TopicPartition, int]) -> bool:
-        """Whether the step waits for records of a partition; ``fetched``: positions reached."""
+        """Tell whether the step waits for a partition; ``fetched``: positions reached."""
         if not self.records or (step := self.step) is None:
             return False
         return any(each.source == source and fetched[source] < each.end for each in step)

@@ -66,7 +66,7 @@ class Findings:
 
 
 class Comparison:
-    """One output topic. State: digests of every message that came out, in order."""
+    """Comparison with one output topic. State: digests of every recomputed message, in order."""
 
     def __init__(self, topic: str, findings: Findings) -> None:
         self._topic = topic

@@ -1,4 +1,4 @@
-"""One shard at work: input, replay of its journal, pipeline and output, with its snapshots."""
+"""A shard at work: input, replay of its journal, pipeline and output, with its snapshots."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _REPLAY_SLICE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class PartitionFigures:
-    """How a shard stands in one partition.
+    """Figures of a shard in one partition.
 
     Attributes:
         position: next offset to process.
@@ -52,7 +52,7 @@ class PartitionFigures:
 
 
 class Shard:
-    """What one worker keeps of one shard: the parts, and how they work together.
+    """State that one worker keeps of one shard: the parts, and how they work together.
 
     State: the parts'; the place of the restored snapshot.
 
@@ -117,7 +117,7 @@ class Shard:
         return self.input.positions(self.output.journaled)
 
     def partitions(self) -> Mapping[TopicPartition, PartitionFigures]:
-        """How it stands in each partition."""
+        """Return how it stands in each partition."""
         merger = self.input.merger
         return {
             source: PartitionFigures(position, merger.waiting(source), merger.lag_ms(source))
@@ -130,7 +130,7 @@ class Shard:
 
     @property
     def sources(self) -> list[TopicPartition]:
-        """Its partitions, in the order that breaks ties."""
+        """Return the shard's partitions, in the order that breaks ties."""
         return self.input.sources
 
     def waiting(self, source: TopicPartition) -> int:
@@ -141,7 +141,7 @@ class Shard:
 
     @property
     def dirty(self) -> bool:
-        """Whether anything was processed since the slices were last taken."""
+        """Tell whether anything was processed since the slices were last taken."""
         return self.output.dirty
 
     @property
@@ -156,7 +156,7 @@ class Shard:
 
     @property
     def replaying(self) -> bool:
-        """Whether the journal is still followed; nothing is written as long."""
+        """Tell whether the journal is still followed; nothing is written as long."""
         return bool(self.replay.records)
 
     @property

@@ -53,12 +53,12 @@ class ShardInput:
         return self.merger.waiting(source)
 
     def expects(self, fetched: Fetched) -> bool:
-        """Whether records go on where the last ones ended, maybe after a gap."""
+        """Tell whether records go on where the last ones ended, maybe after a gap."""
         return fetched.records[0].offset >= self.fetch_positions[fetched.source]
 
     @property
     def anything_waits(self) -> bool:
-        """Whether an event of any partition waits for its turn."""
+        """Tell whether an event of any partition waits for its turn."""
         return any(map(self.merger.waiting, self.merger.sources))
 
     def blocking(self, at_end: Collection[TopicPartition]) -> list[TopicPartition]:

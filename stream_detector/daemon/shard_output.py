@@ -57,7 +57,7 @@ class ShardOutput:
         return self._backlog.total_bytes > 0
 
     def release_bounds(self, sequence: int) -> tuple[int, int]:
-        """How many events, and bytes of records, to process at once after ``sequence`` events."""
+        """Return the events, and bytes of records, to process at once after ``sequence`` events."""
         return self._backlog.release_bounds(sequence, len(self.journaled))
 
     def commit_full(self, open_ranges: int) -> bool:
@@ -65,7 +65,7 @@ class ShardOutput:
         return self._backlog.commit_full(open_ranges)
 
     def slice_full(self, open_ranges: int) -> bool:
-        """Whether what was done since the last slice makes one."""
+        """Tell whether what was done since the last slice makes one."""
         return self._backlog.slice_full(open_ranges)
 
     def close_slice(self, steps: Iterable[Step], sequence: int, fingerprint: str) -> None:

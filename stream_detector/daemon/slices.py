@@ -60,7 +60,7 @@ class Slice:
 
 
 def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int, int]:
-    """How many events, and bytes of records, to process at once.
+    """Return how many events, and bytes of records, to process at once.
 
     Whole chunks as far as may be: what is scored of a chunk in two parts is computed twice.
 
@@ -76,7 +76,7 @@ def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int,
 
 
 class Backlog:
-    """What a shard has done and not written.
+    """Work of a shard that is done and not written.
 
     State: closed slices, the open one's messages, and whether hardly any were added last.
     """

@@ -153,12 +153,12 @@ def _basis(
 
 
 def _was_given(store: SnapshotStore) -> bool:
-    """Whether ``train`` or an operator has made the state; only a snapshot can be its beginning."""
+    """Tell whether ``train`` or an operator has made the state, which begins at a snapshot."""
     return any(_metas(store, "trained")) or any(_metas(store, "set_at"))
 
 
 def _metas(store: SnapshotStore, name: str) -> Iterator[Any]:
-    """What the sound snapshots say of themselves under a name, as far as they do."""
+    """Return what the sound snapshots say of themselves under a name, as far as they do."""
     for position in store.positions():
         try:
             value = decode_snapshot(store.read(position)).meta.get(name)

@@ -50,5 +50,5 @@ def boolean_column(values: Sequence[Any], missing: Collection[str]) -> tuple[Flo
 
 
 def holds_text(values: Sequence[Any]) -> bool:
-    """Whether one of the values is a text: NumPy would read some of them as numbers in silence."""
+    """Tell whether a value is a text: NumPy would read some as numbers in silence."""
     return str in set(map(type, values))

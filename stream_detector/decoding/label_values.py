@@ -1,4 +1,4 @@
-"""What a label's value says, and any value as text."""
+"""Meaning of a label's value, and any value as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a configuration says that fields are written."""
+"""Spellings of fields, as a configuration gives them."""
 
 from __future__ import annotations
 

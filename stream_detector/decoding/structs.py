@@ -73,7 +73,7 @@ def _steps_of(key: str) -> list[Step]:
 
 @dataclass(slots=True)
 class _Node:
-    """What is read at one place of an event: a value, an object, an array, or any of them."""
+    """Node of what is read from an event: a value, an object, an array, or any of them."""
 
     kind: Any = None
     children: dict[str, _Node] = field(default_factory=dict)

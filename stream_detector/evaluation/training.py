@@ -18,7 +18,7 @@ from stream_detector.rejections import RejectionTally
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What has learnt, and from what.
+    """Result of a training: what has learnt, and from what.
 
     Attributes:
         pipeline: with all that was learnt.

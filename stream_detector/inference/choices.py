@@ -101,7 +101,7 @@ def amount_of(numeric: Sequence[Profile]) -> str | None:
 
 
 def spelling_of(numeric: Sequence[Profile]) -> dict[str, Any]:
-    """What `event` says of how numbers are written, and of further words for missing.
+    """Return what `event` says of how numbers are written, and of further words for missing.
 
     One spelling for all where there is but one and no number reads otherwise under it.
     """

@@ -66,7 +66,7 @@ def leak_reason(profile: Profile, truth: Float64) -> str | None:
 
 
 def separation(profile: Profile, truth: Float64) -> float:
-    """How well a number alone tells the label, as ROC AUC in either direction; .5 of few events."""
+    """Return the ROC AUC of a number alone for the label, either way; .5 for few events."""
     known = np.isfinite(truth) & np.isfinite(profile.numbers)
     positive = truth[known] == 1
     if min(positive.sum(), (~positive).sum()) < _LEAST_OF_A_CLASS:
@@ -76,7 +76,7 @@ def separation(profile: Profile, truth: Float64) -> float:
 
 
 def tells(profile: Profile, truth: Float64) -> bool:
-    """Whether a number alone nearly gives the label."""
+    """Tell whether a number alone nearly gives the label."""
     return separation(profile, truth) >= _LEAKING_AUC
 
 

@@ -1,4 +1,4 @@
-"""Which fields are identities: whose values return, and have a history. No I/O.
+"""Search for identities: fields whose values return, and have a history. No I/O.
 
 An identity is known by the look of its values (addresses, numbered names, card numbers) and by
 their return; a name tips the balance where the values leave it open. A quantity has an order: its
@@ -83,7 +83,7 @@ _NUMBERED = re.compile(r"(.*?[^\W\d_])[\W_]?0*(\d+)", re.DOTALL)
 
 
 def is_port(profile: Profile) -> bool:
-    """Whether a field is the number of a port."""
+    """Tell whether a field is the number of a port."""
     words = profile.leaf_words
     if not words & _PORT_WORDS and not ("p" in words and words & {"orig", "resp", "src", "dst"}):
         return False
@@ -91,7 +91,7 @@ def is_port(profile: Profile) -> bool:
 
 
 def named_index(profile: Profile) -> bool:
-    """Whether a field is named as tables name the number of a row."""
+    """Tell whether a field is named as tables name the number of a row."""
     return _INDEX_NAME.fullmatch(profile.name.strip().casefold()) is not None
 
 
@@ -154,7 +154,7 @@ def _is_number_name(profile: Profile) -> str | None:
 
 
 def is_ordered(profile: Profile) -> bool:
-    """Whether neighbours in time are neighbours in value, as those of a measurement are."""
+    """Tell whether neighbours in time are neighbours in value, as those of a measurement are."""
     values = profile.finite[: 2 * _MOST_LOOKED_AT]
     values = values[np.append(True, np.diff(values) != 0)] if len(values) else values
     if len(values) < 20:  # noqa: PLR2004 - else chance
@@ -166,7 +166,7 @@ def is_ordered(profile: Profile) -> bool:
 
 
 def one_of_several(profile: Profile, names: Collection[str]) -> bool:
-    """Whether its name differs from others only by a number: sensor_1, sensor_2, sensor_3."""
+    """Tell whether its name differs from others only by a number: sensor_1, sensor_2, sensor_3."""
     stem = re.sub(r"\d+", "#", profile.name)
     return "#" in stem and sum(re.sub(r"\d+", "#", name) == stem for name in names) >= _SIBLINGS
 
@@ -177,7 +177,7 @@ def _nearly_all(found: Iterable[bool]) -> bool:
 
 
 def names_entity(profile: Profile) -> bool:
-    """Whether the name says that the field is somebody or something."""
+    """Tell whether the name says that the field is somebody or something."""
     words = profile.leaf_words
     return bool(words & ENTITY_WORDS) and not words & (MEASURE_WORDS | _STATE_WORDS)
 
@@ -198,17 +198,17 @@ def identity_reason(profile: Profile, names: Collection[str]) -> str | None:
 
 
 def returns(profile: Profile) -> bool:
-    """Whether enough of its values come again for them to have a history."""
+    """Tell whether enough of its values come again for them to have a history."""
     return profile.repeats >= _LEAST_REPEATS
 
 
 def passes(profile: Profile) -> bool:
-    """Whether an identity is of something that is soon over: a flow, a session."""
+    """Tell whether an identity is of something that is soon over: a flow, a session."""
     return bool(profile.leaf_words & PASSING_WORDS)
 
 
 def could_be_key(profile: Profile) -> bool:
-    """Whether a text without any other sign has so many values that return that it is a key."""
+    """Tell whether a text without other signs has enough returning values to be a key."""
     return (
         profile.kind == "text"
         and profile.complete

@@ -1,4 +1,4 @@
-"""Which field is the label, and which of its values say that something is wrong. No I/O."""
+"""Search for the label, and for its values that say that something is wrong. No I/O."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _NAMELESS = re.compile(r"(f|column_?|col_?|c|_c|x|v|unnamed: ?)\d+", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class LabelGuess:
-    """What a field means as the label.
+    """Meaning of a field as the label.
 
     Attributes:
         labels: the section of the configuration.
@@ -72,7 +72,7 @@ class LabelGuess:
 
 
 def meaning(value: str) -> bool | None:
-    """Whether a label's value means anomalous (True) or normal (False); None where no word says.
+    """Tell whether a label's value means anomalous (True) or normal (False); None: no word says.
 
     >>> meaning("Not Fraud"), meaning("DoS attack"), meaning("BENIGN."), meaning("B")
     (False, True, False, None)
@@ -96,7 +96,7 @@ def meaning(value: str) -> bool | None:
 
 
 def label_score(profile: Profile) -> int:
-    """How much a field looks like the label: from ``LEAST_SCORE`` on it does."""
+    """Return how much a field looks like the label: from ``LEAST_SCORE`` on it does."""
     words = profile.leaf_words - _FILLING_WORDS
     named = 0
     if words & LABEL_WORDS:
@@ -134,7 +134,7 @@ def _score_of_words(profile: Profile) -> int:
 
 
 def guess_label(profile: Profile) -> LabelGuess | None:
-    """What the values of the label mean; None where nothing says which of them are normal."""
+    """Return the meaning of the label's values; None where nothing says which are normal."""
     meanings = {value: meaning(value) for value in profile.counts}
     normal = [value for value, wrong in meanings.items() if wrong is False]
     if profile.distinct <= 2:  # noqa: PLR2004 - a yes and a no

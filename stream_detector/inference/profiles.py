@@ -159,7 +159,7 @@ class Profile:
 
     @cached_property
     def whole(self) -> bool:
-        """Whether all numbers are whole, however they are written."""
+        """Tell whether all numbers are whole, however they are written."""
         return bool(len(self.finite)) and bool((self.finite == np.floor(self.finite)).all())
 
     @property
@@ -208,7 +208,7 @@ def known_times(column: TimeColumn) -> Int64:
 
 
 def _nothing(values: Sequence[Any]) -> Kind:
-    """Where no value is a number: words for missing alone are nothing, true and false are text."""
+    """Judge values without a number: words for missing are nothing, true and false are text."""
     return "text" if any(isinstance(value, bool) for value in values) else "empty"
 
 

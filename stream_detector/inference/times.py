@@ -1,4 +1,4 @@
-"""Which field, or which fields together, are the time of an event. No I/O."""
+"""Search for the field, or the fields together, that are the time of an event. No I/O."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TimeChoice:
 
 
 def is_time(profile: Profile) -> bool:
-    """Whether a field holds times: by layout where it is text, as a number also by its order."""
+    """Tell whether a field holds times: by layout if it is text, else also by its order."""
     column = profile.time
     if column is None:
         return False
@@ -120,7 +120,7 @@ def choose_time(profiles: Sequence[Profile]) -> tuple[TimeChoice | None, dict[st
 
 
 def shuffled_warning(rejected: Mapping[str, str]) -> str | None:
-    """What to do about times that the events are not in the order of."""
+    """Return what to do about times that the events are not in the order of."""
     names = [name for name, reason in rejected.items() if "order" in reason]
     if not names:
         return None
@@ -148,7 +148,7 @@ def _looks_like_clock(profile: Profile) -> bool:
 
 
 def only_dates(times: Int64) -> bool:
-    """Whether all times are midnights: dates without a time of day."""
+    """Tell whether all times are midnights: dates without a time of day."""
     return bool((times % _DAY_MS == 0).all())
 
 
@@ -191,7 +191,7 @@ def _choice(
 
 
 def calendar_part(profile: Profile, choice: TimeChoice) -> str | None:
-    """Which part of the time a field repeats: year, month, hour and so on; None where none."""
+    """Return the part of the time that a field repeats: year, month, hour, ...; None: none."""
     if len(choice.column.times) != len(profile.values) or profile.kind not in ("number", "text"):
         return None
     known = choice.column.times >= 0
@@ -250,7 +250,7 @@ _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec"
 
 
 def is_unread_time(profile: Profile) -> bool:
-    """Whether a field is named like a time, and its numbers count something that is none."""
+    """Tell whether a field is named like a time, and its numbers count something that is none."""
     named = profile.words <= TIME_WORDS | _STEP_WORDS
     return (
         profile.kind == "number"
@@ -261,7 +261,7 @@ def is_unread_time(profile: Profile) -> bool:
 
 
 def is_lone_part(profile: Profile) -> bool:
-    """Whether a field is named like a part of the calendar and has the numbers of one."""
+    """Tell whether a field is named like a part of the calendar and has the numbers of one."""
     if profile.kind != "number" or not profile.whole or not len(profile.finite):
         return False
     words = profile.leaf_words & _CALENDAR_WORDS

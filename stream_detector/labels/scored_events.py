@@ -1,4 +1,4 @@
-"""What labels will be held against: the events of a full chunk, as one model scored them."""
+"""Events of a full chunk as one model scored them, to be held against labels."""
 
 from __future__ import annotations
 

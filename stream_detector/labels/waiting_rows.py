@@ -46,7 +46,7 @@ class WaitingRows:
         return self._queue.dropped
 
     def weigh(self, events: ScoredEvents) -> Float64:
-        """How many events each event stands for; 0 where it need not wait."""
+        """Return how many events each event stands for; 0 where it need not wait."""
         return self._gate.weigh(events.scores, events.first)
 
     def add(self, events: ScoredEvents, weights: Float64, columns: Columns) -> None:

@@ -283,7 +283,7 @@ class PipelineCore:
         self._chunk = Chunk(size, chunk.raw.shape[1])
 
     def figures(self) -> PipelineFigures:
-        """What is looked at from outside, as of now."""
+        """Return what is looked at from outside, as of now."""
         champion, waiting = self.champion.figures(), self.labels.waiting
         return PipelineFigures(
             sequence=self.sequence,

@@ -1,4 +1,4 @@
-"""What is looked at from outside (metrics, status page, commands): plain figures of one moment."""
+"""Plain figures of one moment for metrics, status page and commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Decision = tuple[bool, bool]
 
 @dataclass(frozen=True, slots=True)
 class ModelFigures:
-    """How one model stands.
+    """Figures of one model.
 
     Attributes:
         threshold: score from which an event alerts; infinite while none is known.
@@ -37,7 +37,7 @@ class ModelFigures:
 
 @dataclass(frozen=True, slots=True)
 class ShadowFigures:
-    """How the challenger stands beside the champion.
+    """Figures of the challenger beside the champion.
 
     Attributes:
         model: its own figures.
@@ -50,7 +50,7 @@ class ShadowFigures:
 
 @dataclass(frozen=True, slots=True)
 class FeatureFigures:
-    """What the features remember.
+    """Figures of the features' memory.
 
     Attributes:
         groups: columns of each feature, by the name that people know.

@@ -195,7 +195,7 @@ class Model:
     # --- state ---
 
     def figures(self) -> ModelFigures:
-        """How it stands."""
+        """Return how it stands."""
         feedback = self.feedback
         return ModelFigures(
             threshold=self.threshold.value,
@@ -207,7 +207,7 @@ class Model:
         )
 
     def feedback_state(self) -> State | None:
-        """What labels say of its scores."""
+        """Return what labels say of its scores."""
         return self.feedback.state() if self.feedback is not None else None
 
     def state(self) -> State:

@@ -1,4 +1,4 @@
-"""What may look on while a pipeline works."""
+"""Observers of a pipeline at work."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class ShadowModel:
         return scores
 
     def figures(self) -> ShadowFigures:
-        """How it stands beside the champion."""
+        """Return how it stands beside the champion."""
         return ShadowFigures(self.model.figures(), dict(self.decisions))
 
     def state(self) -> State:

@@ -1,4 +1,4 @@
-"""What was rejected of a file and why, as a table and as JSON."""
+"""Rejections of a file and their reasons, as a table and as JSON."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ class Config(Model):
 
     @property
     def labels_have_topic(self) -> bool:
-        """Whether labels are messages of their own, which name their event by its id."""
+        """Tell whether labels are messages of their own, which name their event by its id."""
         return self.kafka is not None and self.kafka.labels is not None
 
     @model_validator(mode="after")

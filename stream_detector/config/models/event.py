@@ -50,7 +50,7 @@ class EventTimeConfig(Model):
 
 
 class NumbersConfig(Model):
-    """How numbers are written where they are text: in tables, or in quotes in JSON."""
+    """Spelling of numbers where they are text: in tables, or in quotes in JSON."""
 
     decimal: Literal[".", ","] = Field(".", description="Sign before the decimals.")
     thousands: Literal["", ".", ",", " ", "'", "_"] = Field(
@@ -79,14 +79,14 @@ class NumbersConfig(Model):
         return self
 
     def spelling(self) -> NumberFormat:
-        """What reads such numbers."""
+        """Return what reads such numbers."""
         return NumberFormat(
             self.decimal, self.thousands, tuple(self.units.items()), self.base64_scale
         )
 
 
 class FieldConfig(Model):
-    """How one field is written, where it differs from the others."""
+    """Spelling of one field, where it differs from the others."""
 
     numbers: NumbersConfig | None = Field(None, description="Instead of `event.numbers`.")
     missing_values: list[str] | None = Field(

@@ -35,7 +35,7 @@ def usable_delimiter(name: str) -> str:
 
 
 class FilesConfig(Model):
-    """How files of text are read by `evaluate`, `train` and `tune`; what is absent is found."""
+    """Reading of text files by `evaluate`, `train` and `tune`; what is absent is found."""
 
     encoding: Annotated[str, AfterValidator(known_encoding)] | None = Field(
         None, description="Encoding of the text, e.g. `windows-1252`, `utf-16`, `shift_jis`."

@@ -1,1 +1,1 @@
-"""What files hold: compression, encoding, dialect, header and records, found and said."""
+"""Contents of files: compression, encoding, dialect, header and records, found and said."""

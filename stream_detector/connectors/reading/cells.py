@@ -1,4 +1,4 @@
-"""What the cells of a table look like, as far as its dialect and header are judged by it."""
+"""Kinds of a table's cells, as far as its dialect and header are judged by them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DIGIT, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
 
 
 def kind_of(cell: str) -> Kind:
-    """What a cell looks like; words for missing values count as empty."""
+    """Return what a cell looks like; words for missing values count as empty."""
     if cell.strip().lower() in _MISSING:
         return "empty"
     if _NUMBER.fullmatch(cell):
@@ -50,7 +50,7 @@ def kind_of(cell: str) -> Kind:
 
 
 def common_kind(cells: Sequence[str]) -> Kind:
-    """What nearly all cells of a column look like; ``text`` where they differ."""
+    """Return what nearly all cells of a column look like; ``text`` where they differ."""
     kinds = Counter(kind_of(cell) for cell in cells)
     empty = kinds.pop("empty", 0)
     if not kinds:

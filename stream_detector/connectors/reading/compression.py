@@ -20,18 +20,18 @@ class Decompressor(Protocol):
 
     @property
     def eof(self) -> bool:
-        """Whether the stream has ended."""
+        """Tell whether the stream has ended."""
 
     @property
     def unused_data(self) -> bytes:
-        """What came after its end."""
+        """Return what came after its end."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Up to about ``max_length`` bytes; input that waits for the next call is kept."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether another call without data brings nothing."""
+        """Tell whether another call without data brings nothing."""
 
 
 class _Zlib:
@@ -115,14 +115,14 @@ class Decompression:
 
     @property
     def waiting(self) -> bool:
-        """Whether another call without data may bring more."""
+        """Tell whether another call without data may bring more."""
         if self._stream is None or self._stream.eof:
             return bool(self._waiting)
         return bool(self._waiting) or not self._stream.needs_input
 
     @property
     def whole(self) -> bool:
-        """Whether no stream is open that should go on."""
+        """Tell whether no stream is open that should go on."""
         return self._stream is None or self._stream.eof
 
     def feed(self, data: bytes, max_length: int) -> bytes:
@@ -143,5 +143,5 @@ class Decompression:
 
 
 def compression_of(head: bytes) -> str | None:
-    """What bytes are compressed with, by how they begin; None where they are not."""
+    """Return what bytes are compressed with, by how they begin; None where they are not."""
     return next((name for magic, name, _ in _KINDS if head.startswith(magic)), None)

@@ -33,7 +33,7 @@ _TYPED_BLANKS = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How the cells of a line are told apart.
+    """Rules that tell the cells of a line apart.
 
     Attributes:
         delimiter: one or several characters; ``BLANKS`` for any number of blanks and tabs.
@@ -49,7 +49,7 @@ class Dialect:
 
     @property
     def joint(self) -> str:
-        """What stands between cells where a row is shown as text."""
+        """Return what stands between cells where a row is shown as text."""
         return " " if self.delimiter == BLANKS else self.delimiter
 
     def rows(self, lines: Iterable[str], *, strict: bool = False) -> Iterator[list[str]]:
@@ -72,7 +72,7 @@ class Dialect:
 
     @property
     def plain(self) -> bool:
-        """Whether lines without quotes can be split one by one."""
+        """Tell whether lines without quotes can be split one by one."""
         return len(self.delimiter) == 1 and not self.escape
 
 
@@ -141,7 +141,7 @@ def find_dialect(lines: Sequence[str], delimiter: str | None, quote: str | None)
 
 
 def _dialects(text: str, delimiter: str, quote: str | None) -> Iterator[Dialect]:
-    """What may go with a delimiter, the likeliest first."""
+    """Return what may go with a delimiter, the likeliest first."""
     around = re.escape(delimiter)
     spaced = delimiter not in (" ", "\t") and re.search(f"{around} +[\"'`]", text) is not None
     if not spaced and delimiter not in (" ", "\t", "|") and f"{delimiter} " in text:
@@ -167,14 +167,14 @@ def _quotes_in(text: str, around: str) -> list[str]:
 
 
 def _escapes_only(text: str, delimiter: str, quote: str) -> bool:
-    """Whether every backslash stands before what it would escape, and one where it must."""
+    """Tell whether every backslash stands before what it would escape, and one where it must."""
     followers = re.findall(r"\\(\\|.|\n|\Z)", text, re.DOTALL)
     special = {*_QUOTES, quote, delimiter[0], "\\", "\n"} - {""}
     return set(followers) - {""} <= special and bool(special - {"\\"} & set(followers))
 
 
 def _score(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:
-    """How well a dialect fits: share of rows of the common width times share of whole cells."""
+    """Score a dialect: share of rows of the common width times share of whole cells."""
     sample = sample_rows(lines, dialect, strict=True)
     rows = [row.cells for row in sample]
     width = common_width(rows)
@@ -218,13 +218,13 @@ def _fits(row: Sequence[str], width: int) -> bool:
 
 
 def _preamble(rows: Sequence[Sequence[str]], width: int) -> bool:
-    """Whether narrow first lines may be words before a table: its own first row is then text."""
+    """Tell whether narrow first lines may be words before a table whose first row is text."""
     first = next((row for row in rows if len(row) == width), [])
     return bool(first) and not any(kind_of(cell) in ("number", "time") for cell in first)
 
 
 def _whole(cell: str, dialect: Dialect, lines: Sequence[str]) -> bool:
-    """Whether a cell holds no delimiter of another dialect, unless in quotes or in a number."""
+    """Tell whether a cell holds no other delimiter, unless in quotes or in a number."""
     if _FOREIGN.search(cell) is None or dialect.delimiter in cell or kind_of(cell) != "text":
         return True
     if not dialect.quote:

@@ -54,7 +54,7 @@ def encoding_of(head: bytes) -> tuple[str, FileNote | None]:
 
 
 def _mostly_utf8(head: bytes) -> bool:
-    """Whether bytes that are no UTF-8 are the exception: then they make bad records, no more.
+    """Tell whether bytes that are no UTF-8 are the exception: then they make bad records, no more.
 
     JSON is UTF-8 by its own rules.
     """

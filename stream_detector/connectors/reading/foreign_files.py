@@ -75,7 +75,7 @@ _TAR_AT, _TAR = 257, b"ustar"
 
 
 def foreign_kind(head: bytes) -> str | None:
-    """What a file is that cannot be read, and what to do; None where it may be records."""
+    """Return what a file is that cannot be read, and what to do; None where it may be records."""
     by_start = (what for start, what in _STARTS if head.startswith(start))
     return next(by_start, None) or _text_kind(head)
 
@@ -100,7 +100,7 @@ def _text_kind(head: bytes) -> str | None:
 
 
 def zip_kind(names: Sequence[str]) -> str | None:
-    """What a zip file is by its members' names, where it is no archive of data files."""
+    """Return what a zip file is by its members' names, where it is no archive of data files."""
     found = set(names)
     if "[Content_Types].xml" in found:
         if any(name.startswith("xl/") for name in found):

@@ -19,7 +19,7 @@ _PLAIN = str.maketrans('"\\', "'/")
 
 
 def is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether a first row holds names and no values, by the rows that follow.
+    """Tell whether a first row holds names and no values, by the rows that follow.
 
     A name over numbers or times speaks for a header, a number over numbers against it; where all
     is text, values that return or have the shape of those below speak against it.
@@ -48,7 +48,7 @@ def is_header(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 
 
 def is_second_header(row: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether a row below the header is none of values: text over several numbers and times."""
+    """Tell whether a row below the header holds no values: text over numbers and times."""
     above = 0
     for index, cell in enumerate(row):
         own = kind_of(cell)
@@ -61,7 +61,7 @@ def is_second_header(row: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 
 
 def _counts(cells: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether the numbers of a first row count up one by one, and those of the second do not."""
+    """Tell whether a first row's numbers count up one by one, and the second's do not."""
     numbers = [int(cell) for cell in cells if re.fullmatch(r"\d{1,6}", cell)]
     words = [cell for cell in cells if cell and kind_of(cell) in _TYPED]
     if len(numbers) < 3 or len(numbers) != len(words) or not rest:  # noqa: PLR2004 - a row of them
@@ -76,7 +76,7 @@ def _by_one(cells: Sequence[str]) -> bool:
 
 
 def _shares_shape(cell: str, column: Sequence[str]) -> bool:
-    """Whether a text with digits has the shape of nearly all below it: pump-0 over pump-1."""
+    """Tell whether a text with digits has the shape of nearly all below it: pump-0 over pump-1."""
     shapes = Counter(shape_of(other) for other in column if other.strip())
     if not shapes:
         return False

@@ -40,7 +40,7 @@ _DELIMITER_NAMES = {
 
 @dataclass(slots=True)
 class Layout:
-    """How to read a table's lines.
+    """Rules for reading a table's lines.
 
     Attributes:
         dialect: how the cells of a line are told apart.
@@ -121,7 +121,7 @@ def _leading(
 
 
 def is_comment(line: str, comment: str, dialect: Dialect, width: int, *, signed: bool) -> bool:
-    """Whether a line between rows is a comment: in a table that is not ``signed``, no row either.
+    """Tell whether a line between rows is a comment: if a table is not ``signed``, no row either.
 
     A row may begin with what begins comments; a comment rarely has a row's width.
     """

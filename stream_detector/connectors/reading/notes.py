@@ -1,4 +1,4 @@
-"""What was found out about a file, for the person whose file it is."""
+"""Findings about a file, for the person whose file it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Topic: TypeAlias = Literal["format", "compression", "encoding", "dialect", "head
 
 @dataclass(frozen=True, slots=True)
 class FileNote:
-    """One thing found out about a file.
+    """Finding about a file.
 
     Attributes:
         topic: what it is about.
@@ -25,7 +25,7 @@ class FileNote:
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """What a person says about a file; what is None is found from its first bytes.
+    """A person's statements about a file; what is None is found from its first bytes.
 
     Attributes:
         encoding: a codec's name.

@@ -21,7 +21,7 @@ _ATTRIBUTE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the first lines of such a file say; attributes as in ``Layout``."""
+    """Statements in the first lines of a file; attributes as in ``Layout``."""
 
     kind: Kind
     said: str

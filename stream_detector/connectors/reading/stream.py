@@ -101,7 +101,7 @@ class ByteStream:
 
     @property
     def drained(self) -> bool:
-        """Whether it is known that nothing comes after what was read: never, of a pipe."""
+        """Tell whether it is known that nothing comes after what was read: never, of a pipe."""
         packed = self._unpacking is not None and self._unpacking.waiting
         at_end = self._at_end or (self.read_bytes == self.size_bytes and self._member is None)
         return at_end and not packed and self._ahead is None
@@ -193,7 +193,7 @@ class ByteStream:
         return block
 
     def _only_member(self) -> IO[bytes]:
-        """The one data file in a zip archive, open."""
+        """Open the one data file in a zip archive."""
         if not self._is_file:
             raise ConnectorError(f"{self.name}: a zip archive cannot be read from a pipe")
         try:

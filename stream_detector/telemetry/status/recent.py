@@ -152,7 +152,7 @@ class Recent:
             watch.observe(self._monotonic(), groups, *moments)
 
     def rejected(self) -> list[RejectedKind]:
-        """What was rejected since the process began, the most frequent kind first."""
+        """Return what was rejected since the process began, the most frequent kind first."""
         with self._lock:
             return [replace(kind) for kind in self._rejected.kinds()]
 
@@ -252,5 +252,5 @@ def _text(value: Any) -> str:
 
 
 def place_of(letter: Outgoing) -> str:
-    """Where the record of a dead letter lies."""
+    """Return where the record of a dead letter lies."""
     return f"{letter.source} offset {letter.offset}"

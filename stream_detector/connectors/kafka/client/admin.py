@@ -162,7 +162,7 @@ class Admin:
         ]
 
     def transactions_begun(self, names: Sequence[str]) -> dict[str, int]:
-        """When each transactional id's transaction was begun, ms since 1970; negative: unknown."""
+        """Return when each id's transaction was begun, ms since 1970; negative: unknown."""
         described = self._client.describe_transactions(list(names))
         return {name: int(one.transaction_start_time_ms) for name, one in described.items()}
 
@@ -179,7 +179,7 @@ class Admin:
         return self._manager.run(self._manager.send, request)
 
     def checks_rights(self) -> bool:
-        """Whether the broker has an authoriser. Refused to tell: it raises."""
+        """Tell whether the broker has an authoriser. Refused to tell: it raises."""
         everything = ACLFilter(
             None,
             None,

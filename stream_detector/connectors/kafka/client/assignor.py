@@ -20,14 +20,14 @@ Shares = Mapping[str, Mapping[str, Sequence[int]]]
 
 
 class Assignment(Protocol):
-    """Who gets which partitions; the policy of a group whose members all have the same one."""
+    """Policy by which a group's members get partitions; all members have the same one."""
 
     @property
     def name(self) -> str:
         """Name of the protocol, the same for all members of the group."""
 
     def owned(self) -> bytes:
-        """What this member tells the leader that it has."""
+        """Return what this member tells the leader that it has."""
 
     def share(
         self,
@@ -78,7 +78,7 @@ class ClientAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
         return self._policy.name
 
     def metadata(self, topics: Iterable[str]) -> Any:
-        """What this member tells the leader: its topics, and what it has."""
+        """Return what this member tells the leader: its topics, and what it has."""
         return ConsumerProtocolSubscription(self.version, sorted(topics), self._policy.owned())
 
     def assign(self, cluster: Any, members: Sequence[Any]) -> dict[str, Any]:

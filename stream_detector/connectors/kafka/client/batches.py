@@ -38,7 +38,7 @@ _ABORT = 0
 
 @dataclass(frozen=True, slots=True)
 class UnreadableBatch:
-    """What cannot be read of a partition.
+    """Part of a partition that cannot be read.
 
     Attributes:
         source: topic and partition.
@@ -61,10 +61,10 @@ class UnreadablePolicy(Protocol):
     """Decides what becomes of a consumer's unreadable batches."""
 
     def once_more(self, source: TopicPartition, offset: int, data: bytes) -> bool:
-        """Whether to fetch a batch again whose checksum is wrong."""
+        """Tell whether to fetch a batch again whose checksum is wrong."""
 
     def stand_in(self, batch: UnreadableBatch) -> UnreadableRecord:
-        """What stands in the place of an unreadable batch, or raises a ``KafkaError``."""
+        """Return what stands in the place of an unreadable batch, or raises a ``KafkaError``."""
 
 
 class Refusing:
@@ -184,7 +184,7 @@ class BatchRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         return (self.policy.stand_in(unreadable),)
 
     def _to_skip(self, batch: Any) -> bool:
-        """Whether a batch is of an aborted transaction or of none where that is asked for.
+        """Tell whether a batch is of an aborted transaction or of none where that is asked for.
 
         Or holds nothing but a control record.
         """

@@ -37,7 +37,7 @@ _GZIP_START = b"\x1f\x8b"
 
 
 def unpack(compression_type: int, data: bytes) -> bytes:
-    """What was packed by a codec of Kafka's, up to ``MAX_BATCH_BYTES``.
+    """Return what was packed by a codec of Kafka's, up to ``MAX_BATCH_BYTES``.
 
     Raises ``CorruptRecordError`` alone; libraries have exceptions of their own.
     """

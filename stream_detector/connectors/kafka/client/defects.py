@@ -22,7 +22,7 @@ _PLAIN = "tests/test_client_contract_plain.py::"
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One defect of the client.
+    """Defect of the client.
 
     Attributes:
         what: what happens, in a sentence.

@@ -1,4 +1,4 @@
-"""What the client tells of the assignment, noted for the loop."""
+"""The client's notices of the assignment, kept for the loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stream_detector.events import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What happened to an assignment.
+    """Changes of an assignment.
 
     Attributes:
         happened: whether anything did.
@@ -64,7 +64,7 @@ class Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             self._notes = Notes(happened=True, added=held, lost=before.lost or lost)
 
     def take(self) -> Notes:
-        """What happened since the last call."""
+        """Return what happened since the last call."""
         with self._lock:
             notes, self._notes = self._notes, Notes()
             return notes

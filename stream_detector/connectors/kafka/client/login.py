@@ -1,4 +1,4 @@
-"""What a connection by hand takes from kafka-python: addresses and SCRAM's exchange."""
+"""Parts of kafka-python for a connection by hand: addresses and SCRAM's exchange."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class GroupMember(Consumer):
         return self._client.group_metadata()
 
     def take_notes(self) -> Notes:
-        """What the last polls did to the assignment. New partitions are paused."""
+        """Return what the last polls did to the assignment. New partitions are paused."""
         return self._listener.take()
 
 

@@ -1,4 +1,4 @@
-"""What a client knows of the cluster without asking: brokers, topics, leaders."""
+"""Knowledge of a client about the cluster without asking: brokers, topics, leaders."""
 
 from __future__ import annotations
 

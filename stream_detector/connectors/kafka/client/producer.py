@@ -115,6 +115,6 @@ class Producer:
 
 
 def given_up(future: Any) -> bool:
-    """Whether a failed message's batch was given up for another one, without a broker's answer."""
+    """Tell whether a failed message was given up for another one, without a broker's answer."""
     batch = future._produce_future  # noqa: SLF001 - nowhere else: -1 is given up
     return bool(batch.is_done and batch.value is not None and batch.value[0] == -1)

@@ -1,1 +1,1 @@
-"""How a broker is reached, and asked before anything runs: settings, probe, causes, rights."""
+"""Connection to a broker, and questions before anything runs: settings, probe, causes, rights."""

@@ -266,7 +266,7 @@ def clear_cause(action: str, kafka: KafkaConfig) -> Iterator[None]:
 
 
 def _cause(error: Exception, messages: list[str], kafka: KafkaConfig) -> str:
-    """What a client's error says, and the most telling of what was logged beside it."""
+    """Return what a client's error says, and the most telling of what was logged beside it."""
     cause = str(error) if isinstance(error, KafkaError | OSError) else repr(error)
     cause = cause or type(error).__name__
     cause += advertised(messages, kafka)

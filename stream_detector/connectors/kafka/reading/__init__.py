@@ -1,1 +1,1 @@
-"""What is read: the input as a member of the group, ranges of logs, the journal."""
+"""Reading: the input as a member of the group, ranges of logs, the journal."""

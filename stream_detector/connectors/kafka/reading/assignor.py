@@ -62,7 +62,7 @@ def distribute(shards: int, owned: Mapping[str, Sequence[int]]) -> dict[str, lis
 
 
 class ShardAssignor:
-    """Who gets which shards (a ``client.assignor.Assignment``).
+    """Policy by which members get shards (a ``client.assignor.Assignment``).
 
     State: the shards this member owns, as last assigned. The number of shards is part of the
     protocol's name: workers that disagree about it are refused by the coordinator instead of

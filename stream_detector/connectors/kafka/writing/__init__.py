@@ -1,1 +1,1 @@
-"""What is written: commits as transactions or at least once, labels, and what is refused."""
+"""Writing: commits as transactions or at least once, labels, and what is refused."""
