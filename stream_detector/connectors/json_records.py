@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -89,18 +90,21 @@ def _is_whole_line(line: bytes) -> bool:
     return line.startswith(b"{") and _is_object(line)
 
 
-def _end_of_first(text: bytes) -> int | None:
-    """Return where the object that a text begins with ends."""
+def _tokens_of_first(text: bytes) -> Iterator[tuple[re.Match[bytes], int]]:
+    """Yield the tokens of the object that a text begins with, each with the depth after it."""
     depth = 0
     for found in _TOKENS.finditer(text):
         token = found[0]
-        if token in _OPENING:
-            depth += 1
-        elif token in _CLOSING:
-            depth -= 1
-            if depth == 0:
-                return found.end()
-    return None
+        depth += (token in _OPENING) - (token in _CLOSING)
+        yield found, depth
+        if token in _CLOSING and depth == 0:
+            return
+
+
+def _end_of_first(text: bytes) -> int | None:
+    """Return where the object that a text begins with ends."""
+    ends = (f.end() for f, depth in _tokens_of_first(text) if depth == 0 and f[0] in _CLOSING)
+    return next(ends, None)
 
 
 def holds_documents(line: bytes) -> bool:
@@ -113,16 +117,10 @@ def holds_documents(line: bytes) -> bool:
 
 def wrapped_at(text: bytes) -> str | None:
     """Key of the array of objects that is a member of the first object, if one is."""
-    depth = 0
-    for found in _TOKENS.finditer(text):
-        token = found[0]
-        if token in _OPENING:
-            depth += 1
-        elif token in _CLOSING:
-            depth -= 1
-            if depth == 0:
-                return None
-        elif depth <= _DEEPEST_ARRAY and (key := _ARRAY_KEY.match(text, found.start())) is not None:
+    for found, depth in _tokens_of_first(text):
+        if found[0] in _OPENING or found[0] in _CLOSING or depth > _DEEPEST_ARRAY:
+            continue
+        if (key := _ARRAY_KEY.match(text, found.start())) is not None:
             return key[1].decode("utf-8", "replace")
     return None
 
