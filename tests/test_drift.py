@@ -15,6 +15,7 @@ from support.streams import bytes_of, configuration, new_pipeline, records, run_
 from stream_detector.config.models.config import DriftConfig, drift_mistake
 from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.shard_reporter import ShardReporter
+from stream_detector.detectors import river_pickle
 from stream_detector.detectors.base import LARGEST_LOSS, Rows
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.ensemble import Ensemble
@@ -89,7 +90,11 @@ def test_constants_and_enormous_values_are_borne() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_any_cut_and_any_restart_end_in_the_same_state(method: str) -> None:
+def test_any_cut_and_any_restart_end_in_the_same_state(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A hundred restarts: what a process with limits reads first is tests/test_river_pickles.py's.
+    monkeypatch.setattr(river_pickle, "read_elsewhere", lambda _content: None)
     values = noise(20_000)
     values[9000:] += 2.0
     straight = watch(method)

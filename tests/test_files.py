@@ -114,7 +114,7 @@ def test_csv_text_survives_whatever_it_holds_and_however_it_is_cut(
     writer.writerows([("a%s", 'b"', "c"), *rows])
     path = write(tmp_path_factory.mktemp("csv") / "a.csv", text.getvalue())
     assert objects(path, max_poll_records=poll) == [
-        {"a%s": a or None, 'b"': b or None, "c": c or None} for a, b, c in rows
+        {"a%s": a or None, "b'": b or None, "c": c or None} for a, b, c in rows
     ]
 
 

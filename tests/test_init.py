@@ -99,9 +99,9 @@ def test_connections_without_a_header(data_directory: Path, tmp_path: Path) -> N
     data = data_directory / "nsl_kdd_train.csv.gz"
     config = initialised(data, tmp_path)
     assert config.labels is not None
-    assert config.labels.field == "f41"
+    assert config.labels.field == "column_42"
     assert config.labels.negative == ["normal"]
-    assert {"f0", "f1", "f2", "f3", "f4"} <= used(config)
+    assert {f"column_{number}" for number in range(1, 6)} <= used(config)
     assert rejected(config, data, limit=15_000) == []
 
 

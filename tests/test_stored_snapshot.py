@@ -43,7 +43,7 @@ CHANGES: dict[str, Any] = {
 }
 BEFORE = {
     "alerts": "a1b76073e2c395d4",
-    "scores": "2be41f5bfe325893",
+    "scores": "a2c656a231f795c0",
     "state": "14a695ec2c44918b",
     "fingerprint": "6e28c225ca06b651eb6811e419124ec0",
     "configuration": "ac1507d0d9bfdf98",
@@ -58,16 +58,18 @@ def continued() -> dict[str, Any]:
     assert position == 900
     shard.add(SOURCE, position)
     shard.take_in(Fetched(SOURCE, records(2400)[position:]))
-    alerts, scores = [], []
+    alerts, scores, of_challenger = [], [], []
     while (outcome := shard.advance({SOURCE})) is not None:
         alerts += [alert.value or b"" for alert in outcome.alerts]
-        scores += [outcome.scores.tobytes(), *(s.tobytes() for s in outcome.challenger_scores)]
+        scores.append(outcome.scores.tobytes())
+        of_challenger += [each.tobytes() for each in outcome.challenger_scores]
     shard.take_slices()
     snapshot = shard.snapshot({"written_at": 1.0})
     features = dict(snapshot.state["features"])
     del features["cycles"]  # new since
     whole = Snapshot(snapshot.meta, {**snapshot.state, "features": features})
-    parts = {"alerts": alerts, "scores": scores, "state": [bytes(encode(whole))]}
+    all_scores = [b"".join(scores), b"".join(of_challenger)]  # however the stream is cut
+    parts = {"alerts": alerts, "scores": all_scores, "state": [bytes(encode(whole))]}
     digests = {
         name: blake2b(b"\n".join(part), digest_size=8).hexdigest() for name, part in parts.items()
     }

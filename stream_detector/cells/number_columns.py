@@ -87,7 +87,7 @@ def guess_number_format(
             fits = [pair for pair in _CANDIDATES if scores[pair] == most]
             best, said = _decide(fits, bodies, either, like)
             notes += said
-    elif _round(either) and len(either) == len(bodies):
+    elif either and len(either) == len(bodies):
         notes.append(_in_doubt(either[0]))
     elif either and _all_grouped(bodies, "."):
         best, why = _point(bodies, either)

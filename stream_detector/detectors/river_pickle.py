@@ -76,7 +76,7 @@ def load_model(content: np.ndarray[Any, np.dtype[np.uint8]], version: str, kind:
         raise StateError(f"a River model of {content.size} bytes: {MAX_MODEL_BYTES} is the limit")
     stored = content.tobytes()
     if _IN_RUST in stored:
-        _try_elsewhere(stored)
+        read_elsewhere(stored)
     model = read_model(stored)
     if type(model) is not kind:
         raise StateMismatchError(f"expected a {kind.__name__}, found a {type(model).__name__}")
@@ -101,7 +101,7 @@ def read_model(content: bytes) -> Any:
         raise StateError(f"stored River model cannot be read: {error!r:.200}") from error
 
 
-def _try_elsewhere(content: bytes) -> None:
+def read_elsewhere(content: bytes) -> None:
     """Read the bytes in a process with limits. Raises ``StateError`` where it does not survive."""
     try:
         ran = subprocess.run(
