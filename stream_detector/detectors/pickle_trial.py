@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from pathlib import Path
 
 from stream_detector.detectors.river_pickle import PROTOCOL, read_model
 from stream_detector.errors import StateError
@@ -24,10 +25,13 @@ def limit(content_bytes: int) -> None:
         import resource
     except ImportError:
         return
-    with open("/proc/self/statm", encoding="ascii") as pages:  # noqa: PTH123 - no path of anybody's
-        taken = int(pages.read().split()[0]) * resource.getpagesize()
-    most = taken + MEMORY_BYTES + MEMORY_PER_BYTE * content_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    try:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        pass  # no such file outside of Linux: time alone is limited there
+    else:
+        most = taken + MEMORY_BYTES + MEMORY_PER_BYTE * content_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
