@@ -339,6 +339,12 @@ def test_json_that_is_cut_or_holds_other_things_loses_nothing_in_silence(tmp_pat
         (zip_of(("a.csv", "x"), ("b.csv", "y")), "a zip archive of 2 files.*a.csv, b.csv"),
         (zip_of(), "an empty zip archive"),
         (tar_of(PLAIN), "a tar archive"),
+        (
+            b'10.0.0.1 - - [28/Mar/2025:09:00:00 +0200] "GET / HTTP/1.1" 200 5 "-" "curl/8"\n' * 3,
+            "a web server's log",
+        ),
+        (b'time=2025-03-28T09:00:00Z level=info msg="it \\" is" dur=3ms\n' * 3, "logfmt"),
+        (b"CEF:0|Vendor|Product|1|100|Name|5|src=10.0.0.1\n" * 3, "ArcSight"),
         (b"-- dump\n\nCREATE TABLE x (a int);\n", "a dump of SQL"),
         (b"\x93NUMPY\x01\0v\0", "np.savez"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -70,6 +70,21 @@ _SQL = re.compile(
     re.DOTALL,
 )
 _CODE = re.compile(rb"#!\s*/")
+_TO_JSON = "turn the lines into JSON with Vector, Fluent Bit or the like"
+_LOG_LINES = (
+    (
+        re.compile(rb'\S+ \S+ \S+ \[\d{1,2}/[A-Z][a-z]{2}/\d{4}:[\d:]+ [+-]\d{4}\] "'),
+        f"a web server's log: let the server write JSON (log_format in nginx), or {_TO_JSON}",
+    ),
+    (
+        re.compile(rb'(?:[A-Za-z][\w.-]*=(?:"(?:[^"\\\n]|\\.)*"|[^\s"]*)[ \t]+){2,}[A-Za-z]\S*='),
+        f"lines of key=value (logfmt): {_TO_JSON}",
+    ),
+    (
+        re.compile(rb"(?:<\d+>)?(?:[^|\n]{0,80} )?(?:CEF:\d+|LEEF:[\d.]+)\|"),
+        f"a log in ArcSight's CEF or QRadar's LEEF: {_TO_JSON}",
+    ),
+)
 _EXCEL_XML = b"urn:schemas-microsoft-com:office:spreadsheet"
 _TAR_AT, _TAR = 257, b"ustar"
 
@@ -96,7 +111,8 @@ def _text_kind(head: bytes) -> str | None:
         return f"a tar archive: {_UNPACK} (tar -xf FILE)"
     if _SQL.match(head):
         return "a dump of SQL statements: load it and write the table as CSV"
-    return "a script" if _CODE.match(head) else None
+    patterns = ((_CODE, "a script"), *_LOG_LINES)
+    return next((what for pattern, what in patterns if pattern.match(head)), None)
 
 
 def zip_kind(names: Sequence[str]) -> str | None:
