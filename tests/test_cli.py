@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from kafka_broker.clients import Message, create_topic, produce, unique_name
-from support.commands import run
+from support.commands import call, run
 from support.process import DaemonProcess
 from support.streams import SETTINGS, records
 
@@ -177,3 +177,16 @@ def test_what_an_event_contains_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in shown
     assert "fake" in shown
     assert readable(b"\x1b[2J") == "not an alert: b'\\x1b[2J'"
+
+
+def test_what_was_guessed_about_a_file_is_said_by_a_back_test(tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_bytes(b"amount,shop\n" + "12.5,Café\n3.5,Bar\n".encode("cp1252") * 40)
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "name: cafe\nfeatures:\n  - numeric: amount\ndetector: {kind: half_space_forest}\n"
+    )
+    done = call("evaluate", str(config), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    assert "note: the text is not UTF-8" in done.stderr
+    assert "--encoding" in done.stderr

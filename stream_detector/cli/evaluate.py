@@ -14,6 +14,7 @@ import numpy as np
 
 from stream_detector.api import backtest
 from stream_detector.cli.common import add_command, add_configuration, configuration
+from stream_detector.cli.init_summary import printable_line
 from stream_detector.cli.label_check import (
     LOOKED_AT,
     LabelLook,
@@ -101,6 +102,14 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def file_source(config: Config, arguments: argparse.Namespace) -> FileSource | ReadAhead:
     """The file of ``--data``, read as the configuration's fields need it; a large one ahead."""
     return open_file(config, arguments.data, arguments.limit, arguments.encoding)
+
+
+def close_file(source: FileSource | ReadAhead) -> None:
+    """Close the file, and say on standard error what was guessed about it: it may be otherwise."""
+    for note in source.notes:
+        if note.guess:
+            print(f"note: {printable_line(note.text)}", file=sys.stderr)
+    source.close()
 
 
 def share_read(source: FileSource | ReadAhead) -> Callable[[], float | None]:
@@ -203,7 +212,7 @@ def _evaluate(
             kept = _KEPT if arguments.show_alerts > 0 and not arguments.json else 0
             scored = backtest(config, source, keep_alerts=kept, progress=update).scored
     seconds = time.perf_counter() - started
-    source.close()
+    close_file(source)
     if report is not None:
         report.write(scored, arguments.data, arguments.limit)
     shown = _rarest(scored.alerts, arguments.skip, arguments.show_alerts)

@@ -9,6 +9,7 @@ from typing import Any
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.evaluate import (
     add_data,
+    close_file,
     end_with_rejections,
     file_source,
     label_look,
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             normal_only=arguments.normal_only,
             progress=update,
         )
-    source.close()
+    close_file(source)
     pipeline = trained.pipeline
     if trained.accepted == 0:
         end_with_rejections(trained.tally, trained.accepted, config, arguments)

@@ -20,6 +20,7 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.evaluate import (
     add_data,
+    close_file,
     end_of,
     file_source,
     label_look,
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         source = file_source(config, arguments)
         with progress_bar("reading", share_read(source)) as update:
             recording = record(config, source, file, update)
-        source.close()
+        close_file(source)
         if not len(recording):
             end_of(recording.scored, config, arguments)
         reading_seconds = time.monotonic() - started
