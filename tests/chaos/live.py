@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -189,8 +190,13 @@ class Aborter:
                 producer.abort_transaction()
                 self.aborted += 1
             except (KafkaError, OSError):
-                if producer is not None:
-                    producer.close(timeout=2)
+                _let_go(producer)
                 producer = None
-        if producer is not None:
+        _let_go(producer)
+
+
+def _let_go(producer: KafkaProducer | None) -> None:
+    """Close a producer, whose close raises where it is asked to wait for a broker that is away."""
+    if producer is not None:
+        with suppress(KafkaError):
             producer.close(timeout=2)
