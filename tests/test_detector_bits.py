@@ -57,11 +57,10 @@ def digests(name: str) -> dict[str, Any]:
     return {key: blake2b(value, digest_size=8).hexdigest() for key, value in found.items()}
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    """What this module computes as a program, with the instructions that all have."""
+def printed_by(module: str) -> dict[str, Any]:
+    """The JSON that a module of the tests prints as a program, with the instructions all have."""
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__],
+        [sys.executable, "-W", "ignore", module],
         env={**os.environ, **COMMON_INSTRUCTIONS, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"},
         capture_output=True,
         text=True,
@@ -71,6 +70,12 @@ def found() -> dict[str, Any]:
     assert ran.returncode == 0, ran.stderr
     computed: dict[str, Any] = json.loads(ran.stdout)
     return computed
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    """What this module computes as a program."""
+    return printed_by(__file__)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
