@@ -9,6 +9,7 @@ there on.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from dataclasses import dataclass
 
 class FailpointError(ValueError):
     """``FAILPOINT`` cannot be read: a fault that was asked for must not be left out silently."""
+
+
+_FAULT = re.compile(r"(\w+)(?::(\d+)(?::pause=(\d+(?:\.\d+)?)(?::times=(\d+))?)?)?")
 
 
 @dataclass(slots=True)
@@ -40,20 +44,12 @@ def parse(text: str) -> dict[str, Fault]:
     """
     found: dict[str, Fault] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
-        name, *rest = item.split(":")
-        try:
-            fault = Fault(int(rest.pop(0)) if rest else 1)
-            for option in rest:
-                key, _, value = option.partition("=")
-                if key == "pause":
-                    fault.pause = float(value)
-                else:
-                    fault.times = int({"times": value}[key])
-        except (KeyError, ValueError) as error:
+        if (fits := _FAULT.fullmatch(item)) is None:
             raise FailpointError(
                 f"FAILPOINT: {item!r} is not name:n, name:n:pause=s or name:n:pause=s:times=k"
-            ) from error
-        found[name] = fault
+            )
+        name, after, pause, times = fits.groups()
+        found[name] = Fault(int(after or 1), float(pause or 0), int(times or 1))
     return found
 
 
