@@ -21,10 +21,11 @@ from support.process import wait_until
 
 from stream_detector.config.models.config import MetricsConfig
 from stream_detector.errors import ConfigurationError
-from stream_detector.telemetry import server as server_module
+from stream_detector.telemetry import connections
 from stream_detector.telemetry.access import Access
+from stream_detector.telemetry.connections import MAX_CONNECTIONS
 from stream_detector.telemetry.metrics import Metrics
-from stream_detector.telemetry.server import MAX_CONNECTIONS, HealthState, MetricsServer
+from stream_detector.telemetry.server import HealthState, MetricsServer
 
 PASSWORD = "canary-µ:Pa55-31cd"
 LOGIN = {"username": "prometheus", "password": PASSWORD}
@@ -331,5 +332,5 @@ def test_a_client_that_drips_is_cut_by_the_deadline(
             return False
 
         wait_until(cut, "the end of the connection", every=0.1)
-    assert server_module.SOCKET_TIMEOUT_SECONDS > 1.0  # it was not the socket's timeout
+    assert connections.SOCKET_TIMEOUT_SECONDS > 1.0  # it was not the socket's timeout
     assert get(port, "/metrics", context=trusting(authority))[0] == 200

@@ -54,7 +54,7 @@ def status_pages(
         recent,
         running_of(config, kafka),
         shows_alerts=shows_alerts(config.metrics),
-        labelling=_labelling(config, kafka, recent),
+        labelling=_labelling(config, kafka, metrics, recent),
     )
 
 
@@ -74,7 +74,9 @@ def _is_own(host: str) -> bool:
         return host == "localhost"
 
 
-def _labelling(config: Config, kafka: KafkaConfig, recent: Recent) -> Labelling | None:
+def _labelling(
+    config: Config, kafka: KafkaConfig, metrics: telemetry.Metrics, recent: Recent
+) -> Labelling | None:
     section, labels = config.metrics, config.labels
     if not section.labels_alerts or labels is None:
         return None
@@ -97,7 +99,9 @@ def _labelling(config: Config, kafka: KafkaConfig, recent: Recent) -> Labelling 
             shards=config.processing.shards,
         )
 
-    return Labelling(token, label_words(labels), recent, write)
+    return Labelling(
+        token, label_words(labels), recent, write, count_refused=metrics.http.add_refused
+    )
 
 
 def _token(section: MetricsConfig) -> str:

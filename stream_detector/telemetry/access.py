@@ -8,25 +8,38 @@ import hashlib
 import hmac
 import logging
 import ssl
+from enum import Enum, auto
 from pathlib import Path
 
 from stream_detector.config.models.config import MetricsConfig
 from stream_detector.errors import ConfigurationError
+from stream_detector.telemetry.back_off import BackOff
 from stream_detector.telemetry.logs import fields, register_secret
 
 log = logging.getLogger(__name__)
+
+
+class Verdict(Enum):
+    """Answer to a login."""
+
+    RIGHT = auto()
+    MISSING = auto()
+    WRONG = auto()
+    LATER = auto()  # too many that guessed are being held back: it was not looked at
 
 
 class Access:
     """Requirements of the section ``metrics`` on a client.
 
     State: the TLS context, and when its files were last changed: a certificate that is renewed is
-    taken up without a restart.
+    taken up without a restart; who has guessed (``BackOff``).
     """
 
     def __init__(self, section: MetricsConfig) -> None:
         """Read the files. Raises ``ConfigurationError`` naming the setting of a wrong one."""
         self._section = section
+        self.proxies = tuple(section.trusted_proxies)
+        self.back_off = BackOff("password")
         self._expected = _expected(section)
         self._context: ssl.SSLContext | None = None
         self._changed: tuple[int, ...] = ()
@@ -69,6 +82,24 @@ class Access:
             return False
         # Of digests: the comparison then tells not even the length.
         return hmac.compare_digest(hashlib.sha256(given).digest(), self._expected)
+
+    def judge(self, authorization: str | None, client: str) -> Verdict:
+        """Tell whether a request may see the metrics; one of an address that guessed, in a while.
+
+        Args:
+            authorization: the header.
+            client: the address that the request is counted under.
+        """
+        if self._expected is None:
+            return Verdict.RIGHT
+        if not authorization:
+            return Verdict.MISSING
+        if not self.back_off.admit(client):
+            return Verdict.LATER
+        if self.allows(authorization):
+            return Verdict.RIGHT
+        self.back_off.wrong(client)
+        return Verdict.WRONG
 
     def _times(self) -> tuple[int, ...]:
         section, times = self._section, []

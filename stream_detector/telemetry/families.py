@@ -29,6 +29,7 @@ Condition: TypeAlias = Literal[
     "input_missing", "input_without_leader", "open_transaction", "journal_foreign"
 ]
 """Names of conditions that last (``telemetry.conditions``)."""
+RequestRefusal: TypeAlias = Literal["malformed", "password", "token", "held"]
 
 Labels: TypeAlias = tuple[str, ...]
 PARTITION: Labels = ("topic", "partition")
@@ -171,6 +172,13 @@ FAMILIES = (
         "Topics, partitions or shards in a condition that lasts.",
         ("condition",),
         _each(Condition),
+    ),
+    Family(
+        "requests_refused_total",
+        "counter",
+        "HTTP requests that were not followed.",
+        ("reason",),
+        _each(RequestRefusal),
     ),
     Family("memory_limit_bytes", "gauge", "Memory that the process may have."),
     Family("ready", "gauge", "1 when /readyz answers 200."),

@@ -1,7 +1,6 @@
 """Everything that Prometheus is told, in a registry of its own (never the global one).
 
-The values live in plain dicts and NumPy arrays and are turned into metric families when somebody
-scrapes.
+Values live in plain dicts and NumPy arrays; a scrape turns them into metric families.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from stream_detector.telemetry.histograms import (
     BulkHistogram,
     StageTimer,
 )
+from stream_detector.telemetry.http_metrics import HttpMetrics
 from stream_detector.telemetry.label_metrics import LabelMetrics
 from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.rates import RecentRate, RecentShare
@@ -70,6 +70,7 @@ class Metrics:
         self._series = Series()
         self._scores = BulkHistogram(score_buckets)
         self.labels = LabelMetrics(self._series, self._lock)
+        self.http = HttpMetrics(self._series, self._lock)
         self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
         self._rate = RecentRate(monotonic())
@@ -332,8 +333,7 @@ class Metrics:
                 metric.add_metric(labels, value)
             yield metric
         score, challenger, duration = empty_histograms()
-        # The library leaves _sum and _count out where a bound is negative, as OpenMetrics demands:
-        # such a sum may fall.
+        # With a negative bound the library leaves _sum and _count out: such a sum may fall.
         score.add_metric([], *scores)
         challenger.add_metric([], *shadow)
         yield from (score, challenger)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, IPvAnyNetwork, SecretStr, model_validator
 
 from stream_detector.config.models.base import Model, Name, Topic, human
 from stream_detector.config.models.challenger import ChallengerConfig
@@ -138,6 +138,11 @@ class MetricsConfig(Model):
     )
     password: SecretStr | None = Field(None, description="Password for it; use `${NAME}`.")
     password_file: str | None = Field(None, description="A file that holds the password.")
+    trusted_proxies: Annotated[list[IPvAnyNetwork], Field(max_length=64)] = Field(
+        default_factory=list,
+        description="Addresses or networks of proxies in front, whose `X-Forwarded-For` says who "
+        "asks: for holding back who guesses. Default: who connects, asks.",
+    )
     show_alerts: bool | None = Field(
         None,
         description="Whether the status page at / shows alerts, which quote events. Default: with "

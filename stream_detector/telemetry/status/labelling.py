@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import io
 import logging
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -21,14 +18,15 @@ from wsgiref.types import WSGIEnvironment
 
 from stream_detector.errors import ConnectorError
 from stream_detector.markup import escape
+from stream_detector.telemetry.back_off import BackOff
+from stream_detector.telemetry.families import RequestRefusal
 from stream_detector.telemetry.logs import fields, redact
+from stream_detector.telemetry.requests import RefusedRequestError
+from stream_detector.telemetry.responses import CLIENT
 from stream_detector.telemetry.status.layout import document
 from stream_detector.telemetry.status.page import alert_card
 from stream_detector.telemetry.status.recent import Recent, RecentAlert
 
-MAX_BODY_BYTES = 4096
-MAX_WRONG_TOKENS = 5
-LOCKED_SECONDS = 60.0
 _REMEMBERED = 200
 
 _log = logging.getLogger(__name__)
@@ -37,23 +35,16 @@ WriteLabel = Callable[[RecentAlert, str], None]
 """Writes a label and returns once it is safe. Raises ``ConnectorError`` where it is not."""
 
 
-class RefusedRequestError(Exception):
-    """A request that is not followed. Never leaves this room."""
-
-    def __init__(self, status: HTTPStatus, why: str) -> None:
-        super().__init__(why)
-        self.status = status
-
-
 class Labelling:
-    """Takes labels. State: the last 200 given here, and when a token was wrong of late.
+    """Takes labels. State: the last 200 given here, and who guessed at the token (``BackOff``).
 
     Args:
         token: what a request must hold.
         words: the labels that may be given.
         recent: alerts that can be labelled: those on the page.
         write: hands a label on.
-        monotonic: monotonic clock, seconds.
+        back_off: holds back who guesses at the token.
+        count_refused: hears of wrong tokens and of requests that were not looked at.
     """
 
     def __init__(
@@ -62,12 +53,14 @@ class Labelling:
         words: tuple[str, ...],
         recent: Recent,
         write: WriteLabel,
-        monotonic: Callable[[], float] = time.monotonic,
+        back_off: BackOff | None = None,
+        count_refused: Callable[[RequestRefusal], None] = lambda _: None,
     ) -> None:
         self._expected = hashlib.sha256(token.encode()).digest()
         self._words = words
-        self._recent, self._write, self._monotonic = recent, write, monotonic
-        self._wrong: deque[float] = deque(maxlen=MAX_WRONG_TOKENS)
+        self._recent, self._write = recent, write
+        self._back_off = back_off or BackOff("token")
+        self._count_refused = count_refused
         self._given: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -130,7 +123,7 @@ class Labelling:
     def _read(self, environ: WSGIEnvironment) -> tuple[RecentAlert, str]:
         _check_origin(environ)
         form = _form(environ)
-        self._check_token(form.get("token", ""))
+        self._check_token(form.get("token", ""), environ.get(CLIENT, ""))
         word = form.get("label", "")
         if word not in self._words:
             raise RefusedRequestError(
@@ -143,21 +136,21 @@ class Labelling:
             raise RefusedRequestError(HTTPStatus.CONFLICT, "the event of this alert has no id")
         return alert, word
 
-    def _check_token(self, given: str) -> None:
-        now = self._monotonic()
-        with self._lock:
-            full = len(self._wrong) == MAX_WRONG_TOKENS
-            if full and now - self._wrong[0] < LOCKED_SECONDS:
-                raise RefusedRequestError(
-                    HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: wait a minute"
-                )
-            # Of digests: the comparison then tells not even the length.
-            digest = hashlib.sha256(given.encode("utf-8", "replace")).digest()
-            if hmac.compare_digest(digest, self._expected):
-                return
-            self._wrong.append(now)
+    def _check_token(self, given: str, client: str) -> None:
+        if not self._back_off.admit(client):
+            self._count_refused("held")
+            raise RefusedRequestError(
+                HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens: try again in a moment"
+            )
+        # Of digests: the comparison then tells not even the length.
+        digest = hashlib.sha256(given.encode("utf-8", "replace")).digest()
+        if hmac.compare_digest(digest, self._expected):
+            return
+        self._back_off.wrong(client)
+        self._count_refused("token")
         _log.warning(
-            "a label with a wrong token was refused", extra=fields("label-refused", stage="labels")
+            "a label with a wrong token was refused",
+            extra=fields("label-refused", stage="labels", client=client),
         )
         raise RefusedRequestError(HTTPStatus.FORBIDDEN, "the token is wrong")
 
@@ -166,7 +159,11 @@ def _check_origin(environ: WSGIEnvironment) -> None:
     """Only from a page of this very host and port. Browsers tell; a script may say it itself."""
     site = environ.get("HTTP_SEC_FETCH_SITE")
     origin, host = environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", "")
-    same = origin is not None and host and urlsplit(origin).netloc.lower() == host.lower()
+    try:
+        netloc = urlsplit(origin or "").netloc
+    except ValueError:  # a bracket that is not closed, for one
+        raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "Origin is no address") from None
+    same = origin is not None and host and netloc.lower() == host.lower()
     if not same or site not in (None, "same-origin"):
         raise RefusedRequestError(HTTPStatus.FORBIDDEN, "the request comes from another site")
 
@@ -176,13 +173,10 @@ def _form(environ: WSGIEnvironment) -> dict[str, str]:
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a form is expected")
-    length = environ.get("CONTENT_LENGTH") or ""
-    if not (length.isascii() and length.isdigit()):
+    if not environ.get("CONTENT_LENGTH"):
         raise RefusedRequestError(HTTPStatus.LENGTH_REQUIRED, "a length is needed")
-    if int(length) > MAX_BODY_BYTES:
-        raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too large")
-    stream: Any = environ.get("wsgi.input", io.BytesIO())
-    body: bytes = stream.read(int(length))
+    stream: Any = environ["wsgi.input"]
+    body: bytes = stream.read()  # whole, and bounded, when the request was read
     try:
         found = parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=10)
     except ValueError:

@@ -14,19 +14,8 @@ from stream_detector.telemetry.status.figures import figures
 from stream_detector.telemetry.status.labelling import Labelling
 from stream_detector.telemetry.status.page import Running, help_page, status_page
 from stream_detector.telemetry.status.recent import Recent
-from stream_detector.telemetry.status.style import POLICY
 
 LABEL_PATH = "/label"
-
-PAGE_HEADERS = [
-    ("Content-Security-Policy", POLICY),
-    # Not `no-referrer`: a browser would then hide the origin of the form from us, too.
-    ("Referrer-Policy", "same-origin"),
-    ("X-Frame-Options", "DENY"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-]
-"""Sent with every answer of the server."""
 
 
 class StatusPages:
@@ -65,7 +54,10 @@ class StatusPages:
         if path == "/help":
             return self._page(HTTPStatus.OK, help_page(self._running))
         if path == LABEL_PATH and self._labelling is not None and self._may_see(environ):
-            query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=10)
+            try:
+                query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=10)
+            except ValueError:
+                return text(HTTPStatus.BAD_REQUEST, "the query has too many fields\n")
             return self._page(*self._labelling.form(query.get("alert", [""])[0]))
         return None
 
