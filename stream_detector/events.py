@@ -6,10 +6,11 @@ object an event would cost more than scoring it does.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,42 @@ class UnreadableRecord(NamedTuple):
     problem: str
     key: None = None
     headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+ColumnKind: TypeAlias = Literal["number", "boolean", "text", "time"]
+"""What a field is to be read as. The values of a ``time`` are to be those of its text, unless they
+are moments already."""
+
+
+class ColumnarRecords(Sequence[Record]):
+    """Records that lie in columns: the bytes of one are made where somebody asks for them."""
+
+    @property
+    @abstractmethod
+    def offsets(self) -> Int64:
+        """(records,) their offsets."""
+
+    @property
+    @abstractmethod
+    def timestamps(self) -> Int64:
+        """(records,) their timestamps."""
+
+    @abstractmethod
+    def columns(
+        self, fields: Mapping[str, ColumnKind], max_bytes: int, max_text_length: int
+    ) -> Mapping[str, Sequence[Any] | NDArray[Any]] | None:
+        """Values of ``fields`` just as the records' bytes would give them.
+
+        Args:
+            fields: what each field is to be read as.
+            max_bytes: a record may be no longer.
+            max_text_length: a text may be no longer.
+
+        Returns:
+            A column for each field: float64 with NaN for missing (number, boolean), datetime64[ms]
+            of local times or int64 of milliseconds since 1970 UTC (time), or a list of JSON values
+            and None. None where one of them has to be read from the bytes, or a limit is passed.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +246,5 @@ def _label_rows(batches: Sequence[EventBatch]) -> NDArray[np.bool_] | None:
 
 def object_column(values: Sequence[Any]) -> Objects:
     """A one-dimensional object array of ``values``, even where they are tuples of one length."""
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
+    # Assigned as a whole, each text would be looked through for the depth of the array.
+    return np.fromiter(values, dtype=object, count=len(values))

@@ -65,6 +65,13 @@ class TimeFormat:
         """``read_times`` under this format."""
         return read_times(values, self.pattern, self.zone)
 
+    def take_moments(self, moments: NDArray[Any]) -> Int64:
+        """Milliseconds since 1970 UTC of moments; datetime64[ms] are local times under ``zone``."""
+        if moments.dtype.kind != "M":
+            return moments
+        times: Int64 = moments.astype(np.int64)
+        return times if self.zone is None else local_to_utc_ms(times, self.zone)
+
     def as_config(self) -> dict[str, Any]:
         """Return what a configuration says of it, under ``event.time``."""
         return {"format": self.pattern} | ({} if self.zone is None else {"zone": self.zone})

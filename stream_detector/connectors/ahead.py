@@ -122,7 +122,8 @@ def open_file(
         "options": file_options(config, encoding),
     }
     source = FileSource(path, **options)
-    if (source.size_hint() or 0) < AHEAD_BYTES or (os.cpu_count() or 1) == 1:
+    small = (source.size_hint() or 0) < AHEAD_BYTES
+    if small or source.in_columns or (os.cpu_count() or 1) == 1:
         return source
     return ReadAhead(source, path, options)
 

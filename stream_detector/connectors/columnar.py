@@ -1,8 +1,8 @@
-"""Parquet, Arrow and Feather files as JSON events: read and written as columns, by pyarrow.
+"""Parquet, Arrow and Feather files, read as columns by pyarrow, and their rows as JSON.
 
-An event becomes text inside of Arrow: each column is made text at once, and the texts of a row are
-joined there. pyarrow is an extra (``pip install 'stream-detector[parquet]'``): it weighs more than
-everything else together.
+Fields are taken from the columns (``arrow_records``). A row becomes text inside of Arrow: each
+column is made text at once, and the texts of a row are joined there. pyarrow is an extra
+(``pip install 'stream-detector[parquet]'``): it weighs more than everything else together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from stream_detector.connectors.reading.notes import Chunk, FileNote
+from stream_detector.connectors.arrow_records import ArrowRecords
+from stream_detector.connectors.reading.notes import FileNote
 from stream_detector.connectors.tables import RowEncoder
 from stream_detector.errors import ConnectorError
 
@@ -28,7 +29,7 @@ _MAGIC: tuple[tuple[bytes, ColumnarFormat], ...] = (
     (b"ARROW1", "arrow"),
     (b"FEA1", "arrow"),
 )
-_BATCH_ROWS = 2**14
+_BATCH_ROWS = 15_000
 _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
 
 
@@ -61,7 +62,7 @@ class ArrowRows:
         self.columns = [str(name) for name in self._schema.names]
         if len(set(self.columns)) < len(self.columns):
             raise ConnectorError(f"{path}: a column name occurs twice")
-        self._values: list[bytes] = []
+        self._batch: pa.RecordBatch | None = None
         self._place = self._given = 0
 
     def _open(self, format: ColumnarFormat) -> tuple[pa.Schema, int, Iterator[pa.RecordBatch]]:  # noqa: A002
@@ -107,23 +108,25 @@ class ArrowRows:
         """Tell whether a row is left. Raises ``ConnectorError`` for a damaged file."""
         import pyarrow as pa  # noqa: PLC0415
 
-        while self._place == len(self._values):
+        while self._batch is None or self._place == self._batch.num_rows:
             try:
-                batch = next(self._batches, None)
-                if batch is None:
-                    self._rows = self._given
-                    return False
-                self._values, self._place = self._objects(batch), 0
+                self._batch, self._place = next(self._batches, None), 0
             except (pa.ArrowException, OSError) as error:
                 raise self._broken(error) from error
+            if self._batch is None:
+                self._rows = self._given
+                return False
         return True
 
-    def read(self, count: int) -> Chunk:
-        """Up to ``count`` rows."""
-        values = self._values[self._place : self._place + count]
-        self._place += len(values)
-        self._given += len(values)
-        return Chunk(values)
+    def read(self, count: int) -> ArrowRecords:
+        """Up to ``count`` rows of those that wait; ``fill`` has said that some do."""
+        assert self._batch is not None
+        rows = self._batch.slice(self._place, count)
+        typed = {*self._numeric, *self._boolean}
+        records = ArrowRecords(rows, self._given, self._objects, typed)
+        self._place += len(records)
+        self._given += len(records)
+        return records
 
     def _objects(self, batch: pa.RecordBatch) -> list[bytes]:
         import pyarrow as pa  # noqa: PLC0415

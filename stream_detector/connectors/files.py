@@ -14,7 +14,7 @@ from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.connectors.columnar import ArrowRows, columnar_format
 from stream_detector.connectors.json_records import JsonObjects, JsonShape, json_shape
-from stream_detector.connectors.lines import LineReader
+from stream_detector.connectors.lines import JsonLines, LineReader
 from stream_detector.connectors.reading.notes import Chunk, FileNote, FileOptions
 from stream_detector.connectors.reading.stream import STANDARD_INPUT, ByteStream
 from stream_detector.connectors.tables import ArrayRows
@@ -52,24 +52,6 @@ class Rows(Protocol):
         """Up to ``count`` records of what waits."""
 
 
-class JsonLines:
-    """Lines as they are; blank ones are no records."""
-
-    def __init__(self, lines: LineReader) -> None:
-        self._lines = lines
-        self.fill = lines.fill
-        self.notes: list[FileNote] = []
-
-    @property
-    def ended(self) -> bool:
-        """Tell whether all were read."""
-        return self._lines.ended
-
-    def read(self, count: int) -> Chunk:
-        """Up to ``count`` lines that wait."""
-        return Chunk([line for line in self._lines.take(count) if line and not line.isspace()])
-
-
 class FileSource:
     """The records of one file, each a JSON object in bytes.
 
@@ -79,7 +61,8 @@ class FileSource:
       numbers, of ``boolean`` fields true or false, all others strings; empty cells become null.
       What does not fit its kind stays a string, which decoding rejects; a row of another width is
       an ``UnreadableRecord`` that names its line.
-    - Parquet and Arrow: each row an object with the types of its columns.
+    - Parquet and Arrow: each row an object with the types of its columns; decoding takes its fields
+      from the columns, and the object is made where somebody asks for it.
     - npz: the rows of ``X`` as f0, f1, ... and ``y`` as ``label``.
 
     Packing, encoding, dialect and header are found from the file's first bytes, as far as
@@ -131,7 +114,7 @@ class FileSource:
         name = "stdin" if path == STANDARD_INPUT else Path(path).name
         self.source = TopicPartition(name, 0)
         self._stream = ByteStream(path, options.encoding)
-        self._rows: Rows | None = None
+        self._rows: Rows | ArrowRows | None = None
         self._columnar: ArrayRows | ArrowRows | None = None
         self._empty = False
         if self._format in (None, "npz", "parquet", "arrow"):
@@ -162,6 +145,8 @@ class FileSource:
         count = self._max_poll_records
         if self._left is not None:
             count = min(count, self._left)
+        if isinstance(self._rows, ArrowRows):
+            return self._poll_columns(self._rows, count)
         chunk = self._read(count, timeout_seconds) if count else Chunk()
         if not chunk.values:
             return []
@@ -171,8 +156,18 @@ class FileSource:
             self._left -= len(chunk.values)
         return [Fetched(self.source, file_records(chunk, start))]
 
+    def _poll_columns(self, rows: ArrowRows, count: int) -> list[Fetched]:
+        if not count or not rows.fill(0):
+            return []
+        records = rows.read(count)
+        if self._left is not None:
+            self._left -= len(records)
+        rows.fill(0)  # so that `exhausted` knows of the end
+        return [Fetched(self.source, records)]
+
     def _read(self, count: int, timeout_seconds: float) -> Chunk:
         chunk = Chunk()
+        assert not isinstance(self._rows, ArrowRows)
         # Whole polls from a file, whatever is there already from a pipe.
         while len(chunk.values) < count:
             wait = 0 if chunk.values else timeout_seconds
@@ -238,6 +233,11 @@ class FileSource:
         head = b"".join(blocks)
         self._stream.push_back(head)
         return head, whole
+
+    @property
+    def in_columns(self) -> bool:
+        """Tell whether fields are taken from columns, which another process would be no help in."""
+        return isinstance(self._rows, ArrowRows)
 
     @property
     def columns(self) -> list[str] | None:

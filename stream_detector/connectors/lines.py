@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from stream_detector.connectors.reading.notes import Chunk, FileNote
 from stream_detector.connectors.reading.stream import ByteStream
 from stream_detector.errors import ConnectorError
 
@@ -132,3 +133,21 @@ def _line_end(block: bytes) -> bytes:
     found = _FIRST_END.match(block)
     alone = found is not None and found[1] == b"\r" and found.end() < len(block)
     return b"\r" if alone else b"\n"
+
+
+class JsonLines:
+    """Lines as they are; blank ones are no records."""
+
+    def __init__(self, lines: LineReader) -> None:
+        self._lines = lines
+        self.fill = lines.fill
+        self.notes: list[FileNote] = []
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether all were read."""
+        return self._lines.ended
+
+    def read(self, count: int) -> Chunk:
+        """Up to ``count`` lines that wait."""
+        return Chunk([line for line in self._lines.take(count) if line and not line.isspace()])

@@ -1,20 +1,16 @@
 """From bytes to columns. A record that cannot be used becomes a ``Rejection``, never an exception.
 
-JSON is read by msgspec into a ``Struct`` made for the configuration: only the fields that are used
-are built, and types are checked while parsing. Numbers in quotes, words for missing values and the
-like do not fit those types: from the first on, a batch is read into a second ``Struct`` that takes
-texts too, and these are read by the column's spelling.
+What reads fields out of records gives the values of one field of all of them; here they become
+columns, by the spelling of each, and what cannot be used is said.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from stream_detector.cells import (
@@ -26,12 +22,13 @@ from stream_detector.cells.times import LATEST_TIME_MS, TimeFormat
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config, EventConfig, LabelsConfig
 from stream_detector.decoding.columns import boolean_column, holds_text, number_column
-from stream_detector.decoding.envelopes import EnvelopeError, open_envelope
+from stream_detector.decoding.json_reader import FieldReader, JsonReader, Values
 from stream_detector.decoding.label_values import read_label, text_of
 from stream_detector.decoding.spellings import missing_values, number_spellings
-from stream_detector.decoding.structs import struct_of
 from stream_detector.events import (
     NO_TIMESTAMP,
+    ColumnarRecords,
+    ColumnKind,
     EventBatch,
     Float64,
     Int64,
@@ -39,10 +36,8 @@ from stream_detector.events import (
     Record,
     Rejection,
     TopicPartition,
-    UnreadableRecord,
     object_column,
 )
-from stream_detector.foreign import json_of, looks_like
 
 REASONS = (
     "unreadable",
@@ -64,13 +59,9 @@ REASONS = (
 LARGEST_NUMBER = 1e100
 """A number beyond this is refused: its square must stay finite in every running moment."""
 
-_AT_FIELD = re.compile(r"at `\$\.(.+?)`")
-_RUNBOOK = "docs/runbook.md#streamdetectorrejectingevents"
-
 _OFFSET, _TIMESTAMP = attrgetter("offset"), attrgetter("timestamp")
 _NUMBER, _WIDE_NUMBER = float | None, float | str | None
 _BOOLEAN, _WIDE_BOOLEAN = bool | int | None, bool | int | float | str | None
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _TEXT = str | int | float | bool | None
 
 
@@ -85,45 +76,53 @@ class Decoder:
         self._missing = missing_values(config)
         self._time_names = config.event.time.names if config.event.time is not None else ()
         self._label_field = config.labels.field if config.labels else None
-        fields: dict[str, Any] = {}
-        for name in plan.numeric:
+        self._reader = JsonReader(self._event, self._fields())
+        self._kinds = self._column_kinds()
+
+    def _fields(self) -> dict[str, tuple[Any, Any]]:
+        """The JSON types of each field that is read: as it should be, and any that can be read."""
+        fields: dict[str, tuple[Any, Any]] = {}
+        for name in self._plan.numeric:
+            wide = _WIDE_BOOLEAN if name in self._plan.boolean else _WIDE_NUMBER
             own = _NUMBER if name not in self._spellings else _WIDE_NUMBER
-            fields[name] = _BOOLEAN if name in plan.boolean else own
-        wide = {
-            name: _WIDE_BOOLEAN if name in plan.boolean else _WIDE_NUMBER for name in plan.numeric
-        }
-        for other in (*plan.text, config.event.id, *self._time_names, self._label_field):
+            fields[name] = (_BOOLEAN if name in self._plan.boolean else own, wide)
+        for other in (*self._plan.text, self._event.id, *self._time_names, self._label_field):
             if other is not None:
-                fields[other] = wide[other] = _TEXT
-        self._about = any(name.startswith("@") for name in fields)
-        struct, self._columns = struct_of(fields)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(struct).decode
-        self._decode_wide: Callable[[bytes], Any] = msgspec.json.Decoder(struct_of(wide)[0]).decode
-        self._blank = struct()
+                fields[other] = (_TEXT, _TEXT)
+        return fields
+
+    def _column_kinds(self) -> dict[str, ColumnKind] | None:
+        """What each field is read as where records lie in columns; None where bytes are needed."""
+        boolean, time = self._plan.boolean, self._event.time
+        kinds: dict[str, ColumnKind] = {
+            name: "boolean" if name in boolean else "number" for name in self._plan.numeric
+        }
+        texts = {*self._plan.text, *self._time_names, self._event.id, self._label_field} - {None}
+        missing = any(self._missing.get(name, self._missing[""]) for name in kinds)
+        if self._event.envelope is not None or texts & kinds.keys() or missing:
+            return None
+        kinds |= {name: "text" for name in texts if name is not None}
+        others = (*self._plan.text, self._event.id)
+        if time is not None and time.format in ("auto", "iso8601") and len(self._time_names) == 1:
+            kinds |= {name: "time" for name in self._time_names if name not in others}
+        return kinds
 
     def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
         """Columns of ``records``; a bad one has its ``rejection`` set and is all missing."""
         rejection = np.full(len(records), None, dtype=object)
-        values = [record.value or b"" for record in records]
-        sizes = np.fromiter(map(len, values), np.int64, len(values))
-        for row in np.flatnonzero(sizes > self._event.max_bytes).tolist():
-            message = f"{sizes[row]} bytes, the limit is {self._event.max_bytes}"
-            rejection[row] = Rejection("decode", "too_large", message)
-            values[row] = b""
-        if self._event.envelope is not None:
-            self._open(records, values, rejection)
-        events = self._parse(records, values, rejection)
-        # A record shorter than the limit cannot hold a longer text.
-        long = np.flatnonzero(sizes > self._event.max_text_length).tolist()
-        numeric = self._numeric(events, rejection)
-        text = tuple(self._text(events, name, rejection, long) for name in self._plan.text)
+        if (found := self._from_columns(records)) is not None:
+            read, long = found.__getitem__, list[int]()
+        else:
+            read, long = self._reader.read(records, rejection)
+        numeric = self._numeric(read, rejection)
+        text = tuple(self._text(read, name, rejection, long) for name in self._plan.text)
         event_id = (
-            self._text(events, self._event.id, rejection, long)
+            self._text(read, self._event.id, rejection, long)
             if self._event.id is not None
             else np.full(len(records), None, dtype=object)
         )
-        offset = np.fromiter(map(_OFFSET, records), np.int64, len(records))
-        time_ms = self._time(events, records, offset, rejection)
+        offset, stamps = _places(records)
+        time_ms = self._time(read, stamps, offset, rejection)
         time_ms[rejection != None] = NO_TIMESTAMP  # noqa: E711 - elementwise on an object array
         source_column = np.empty(len(records), dtype=object)
         source_column.fill(source)
@@ -136,79 +135,20 @@ class Decoder:
             event_id=event_id,
             numeric=numeric,
             text=text,
-            label=self._label(events),
+            label=self._label(read, len(records)),
         )
 
-    def _open(self, records: Sequence[Record], values: list[bytes], rejection: Objects) -> None:
-        """Put the event inside of its envelope in the place of each value."""
-        assert self._event.envelope is not None
-        for row, value in enumerate(values):
-            if not value:
-                continue
-            try:
-                values[row] = open_envelope(
-                    value, self._event.envelope, records[row].headers or (), about=self._about
-                )
-            except EnvelopeError as error:
-                rejection[row] = error.rejection
-                values[row] = b""
+    def _from_columns(self, records: Sequence[Record]) -> Mapping[str, Values] | None:
+        """Columns of records that lie in columns; None where their bytes have to be read."""
+        if not isinstance(records, ColumnarRecords) or self._kinds is None:
+            return None
+        event = self._event
+        return records.columns(self._kinds, event.max_bytes, event.max_text_length)
 
-    def _parse(
-        self, records: Sequence[Record], values: list[bytes], rejection: Objects
-    ) -> list[Any]:
-        """An event of each value; a blank one, with its rejection, for each that cannot be read.
-
-        ``values`` has the JSON inside of what only has a prefix, afterwards.
-        """
-        events: list[Any] = []
-        rest = map(self._decode, values)
-        while len(events) < len(values):
-            try:
-                events.extend(rest)  # as far as the next bad one, which is passed then
-            except _ERRORS as error:
-                row = len(events)
-                event, found = self._read_again(values, row, error)
-                if event is not None:
-                    events.append(event)
-                    # Where one number is in quotes, more will be: one type less to fail on.
-                    rest = map(self._decode_wide, values[row + 1 :])
-                    continue
-                events.append(self._blank)
-                if isinstance(record := records[row], UnreadableRecord):
-                    rejection[row] = Rejection("decode", "unreadable", record.problem)
-                if rejection[row] is not None:
-                    continue
-                if values[row]:
-                    rejection[row] = _parse_rejection(found, values[row])
-                elif records[row].value is None:
-                    rejection[row] = Rejection("decode", "tombstone", "the record has no value")
-                else:
-                    rejection[row] = Rejection("decode", "empty", "the value is empty")
-        return events
-
-    def _read_again(self, values: list[bytes], row: int, error: Exception) -> tuple[Any, Exception]:
-        """The event of a value that the quick way has refused, or None and why not."""
-        try:
-            return self._decode(values[row]), error
-        except _ERRORS as narrow:
-            error = narrow  # the same reason, whichever type has refused the value first
-        inside = json_of(values[row])
-        if inside is not values[row]:
-            try:
-                return self._decode(inside), error
-            except _ERRORS as of_inside:
-                error, values[row] = of_inside, inside
-        if isinstance(error, msgspec.ValidationError):
-            try:
-                return self._decode_wide(inside), error
-            except _ERRORS:
-                pass
-        return None, error
-
-    def _numeric(self, events: list[Any], rejection: Objects) -> Float64:
-        columns = np.empty((len(events), len(self._plan.numeric)))
+    def _numeric(self, read: FieldReader, rejection: Objects) -> Float64:
+        columns = np.empty((len(rejection), len(self._plan.numeric)))
         for index, name in enumerate(self._plan.numeric):
-            column = self._number_column(events, name, rejection)
+            column = self._number_column(read(name), name, rejection)
             columns[:, index] = column
             if name in self._plan.required:
                 for row in np.flatnonzero(np.isnan(column)):
@@ -222,9 +162,10 @@ class Decoder:
                     _reject(rejection, row, "wrong_type", f"{name} is neither true nor false", name)
         return columns
 
-    def _number_column(self, events: list[Any], name: str, rejection: Objects) -> Float64:
-        values = self._columns[name](events)
+    def _number_column(self, values: Values, name: str, rejection: Objects) -> Float64:
         missing = self._missing.get(name, self._missing[""])
+        if isinstance(values, np.ndarray):
+            return values
         if not missing and not holds_text(values):
             try:
                 column: Float64 = np.array(values, dtype=np.float64)
@@ -241,9 +182,13 @@ class Decoder:
         return column
 
     def _text(
-        self, events: list[Any], name: str, rejection: Objects, long: Sequence[int]
+        self,
+        read: FieldReader,
+        name: str,
+        rejection: Objects,
+        long: Sequence[int],
     ) -> Objects:
-        values = self._columns[name](events)
+        values = list(read(name))
         kinds = set(map(type, values))
         if kinds == {int}:
             values = list(map(str, values))
@@ -265,9 +210,12 @@ class Decoder:
         return object_column(values)
 
     def _time(
-        self, events: list[Any], records: Sequence[Record], offset: Int64, rejection: Objects
+        self,
+        read: FieldReader,
+        stamps: Int64,
+        offset: Int64,
+        rejection: Objects,
     ) -> Int64:
-        stamps = np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))
         if self._event.time is None:
             # A source without timestamps (a file): rows count as one a second, see docs.
             times: Int64 = np.where(stamps == NO_TIMESTAMP, offset * 1000, stamps)
@@ -281,13 +229,18 @@ class Decoder:
                 _reject(rejection, row, "time_invalid" if early else "time_ahead", message)
             return times
         name = " ".join(self._time_names)
-        columns = [self._columns[each](events) for each in self._time_names]
-        values = (
-            columns[0] if len(columns) == 1 else list(map(join_parts, zip(*columns, strict=True)))
-        )
+        columns = [read(each) for each in self._time_names]
         layout = TimeFormat(self._event.time.format, self._event.time.zone)
-        read = layout.read_many(values)
-        times = read if read is not None else self._read_one_by_one(values, layout, rejection)
+        if isinstance(columns[0], np.ndarray):
+            times = layout.take_moments(columns[0])
+        else:
+            values = (
+                columns[0]
+                if len(columns) == 1
+                else list(map(join_parts, zip(*columns, strict=True)))
+            )
+            known = layout.read_many(values)
+            times = known if known is not None else self._read_one_by_one(values, layout, rejection)
         limit_ms = int(self._event.max_ahead * 1000)
         for row in map(int, np.flatnonzero((stamps != NO_TIMESTAMP) & (times > stamps + limit_ms))):
             ahead = (times[row] - stamps[row]) / 1000
@@ -313,33 +266,23 @@ class Decoder:
                 _reject(rejection, row, "time_invalid", message, name)
         return times
 
-    def _label(self, events: list[Any]) -> Float64:
+    def _label(self, read: FieldReader, count: int) -> Float64:
         if self._labels is None or self._label_field is None:
-            return np.full(len(events), np.nan)
-        values = self._columns[self._label_field](events)
-        if set(map(type, values)) <= {str, NoneType}:  # elsewhere 1 and True are one key
+            return np.full(count, np.nan)
+        values = read(self._label_field)
+        if len(set(map(type, values)) - {NoneType}) <= 1:  # of two types, 1 and True are one key
             labels = self._labels
             known = {value: read_label(value, labels) for value in set(values)}
             return np.array(list(map(known.__getitem__, values)), dtype=np.float64)
         return np.array([read_label(value, self._labels) for value in values], dtype=np.float64)
 
 
-def _parse_rejection(error: Exception, value: bytes) -> Rejection:
-    message = str(error)[:300]
-    # A field of a wrong type says where it is; an object with one is what was expected.
-    if (what := looks_like(value)) is not None and "$." not in message:
-        message = f"{message}. It looks like {what}; see {_RUNBOOK}"
-    if isinstance(error, RecursionError):
-        return Rejection("decode", "too_deep", "nested too deeply")
-    if isinstance(error, msgspec.ValidationError):
-        return Rejection("decode", "wrong_type", message, _field_at(message))
-    return Rejection("decode", "malformed", message)
-
-
-def _field_at(message: str) -> str | None:
-    """The field that msgspec names: ``Expected `float`, got `str` - at `$.a.b` ``."""
-    found = _AT_FIELD.search(message)
-    return found[1] if found is not None else None
+def _places(records: Sequence[Record]) -> tuple[Int64, Int64]:
+    """Offsets and timestamps of records."""
+    if isinstance(records, ColumnarRecords):
+        return records.offsets, records.timestamps
+    offsets = np.fromiter(map(_OFFSET, records), np.int64, len(records))
+    return offsets, np.fromiter(map(_TIMESTAMP, records), np.int64, len(records))
 
 
 def _reject(
