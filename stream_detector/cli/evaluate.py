@@ -35,6 +35,7 @@ from stream_detector.evaluation.figures import figures
 from stream_detector.evaluation.labelling import with_label
 from stream_detector.evaluation.paired_comparison import compare
 from stream_detector.messages import Outgoing
+from stream_detector.pipeline import PipelineCore
 from stream_detector.rejections import RejectionTally
 from stream_detector.report.alert_text import readable
 from stream_detector.report.comparison_table import as_json, as_table
@@ -203,6 +204,7 @@ def _evaluate(
             arguments.report, config, skip=arguments.skip, resamples=arguments.resamples
         )
     source = file_source(config, arguments)
+    PipelineCore(config, "")  # loads what detectors import: seconds that no event takes
     started = time.perf_counter()
     with progress_bar(title, share_read(source)) as update:
         if report is not None:
