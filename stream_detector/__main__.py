@@ -12,6 +12,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_variable] = "1"
 
 from stream_detector.cli import COMMANDS, build_parser  # noqa: E402 - see above
+from stream_detector.cli.terminal import take_any_text, warn  # noqa: E402 - see above
 from stream_detector.errors import StreamDetectorError  # noqa: E402
 from stream_detector.telemetry.logs import fields, logs_json, redact  # noqa: E402
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 stopped as asked, 1 a defect, 2 usage or configuration, 3 broker or topic, 4 state.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    take_any_text()
     meant = words[0] if words and words[0] in COMMANDS else None
     parsed = build_parser(meant).parse_args(words)
     try:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             how = fields("ended", stage=error.stage, exit_code=error.exit_code)
             log.critical("%s", error, extra=how)
         else:
-            sys.stderr.write(redact(f"stream-detector: {error}\n"))
+            warn(redact(f"stream-detector: {error}"))
         return error.exit_code
     except KeyboardInterrupt:
         return 130

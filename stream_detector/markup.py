@@ -7,16 +7,8 @@ neither: markup stays text, and characters that nobody sees are shown by their n
 from __future__ import annotations
 
 import html
-import re
 
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
-"""What a person does not see and a page must not hold.
-
-Control characters (C0, DEL, C1), separators of lines and marks that turn the direction of text,
-lone surrogates of broken text, and the two code points that are no characters.
-"""
+from stream_detector.visible import visible
 
 _VOID = frozenset({"meta", "br", "hr", "col"})
 
@@ -28,15 +20,6 @@ class Markup(str):
 
 
 Child = Markup | str | int | None
-
-
-def visible(text: str) -> str:
-    r"""Write every character that nobody sees as ``\x1b`` or ``\u202e``.
-
-    >>> print(visible("a\x1b[2J\u202eb"))
-    a\x1b[2J\u202eb
-    """
-    return _UNSEEN.sub(_number, text)
 
 
 def escape(value: object) -> Markup:
@@ -106,8 +89,3 @@ def short(number: float) -> str:
 
 def _value(value: str | float) -> str:
     return escape(value) if isinstance(value, str) else short(value)
-
-
-def _number(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - one byte

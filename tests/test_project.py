@@ -26,6 +26,7 @@ FLOORS = {
     "foreign": 0.0,
     "log_fields": 0.0,  # every room may log
     "markup": 0.0,  # report and status page escape alike
+    "visible": -0.5,  # below them: as does everybody who shows text of others
     "cells": 0.125,  # how people write numbers and times: config checks formats by it
     "parameters": 0.125,  # the base of what detectors declare and of what config holds
     "detectors": 0.25,  # below config, which asks them what they declare

@@ -71,7 +71,7 @@ def test_no_text_opens_an_element_or_ends_an_attribute(text):
     ("unseen", "shown"),
     [
         ("\x00", r"\x00"),
-        ("\n", r"\x0a"),
+        ("\n", r"\n"),
         ("\x1b", r"\x1b"),
         ("\x7f", r"\x7f"),
         ("\x85", r"\x85"),
@@ -98,7 +98,7 @@ def test_letters_of_every_script_are_left_as_they_are():
 
 
 def test_only_line_breaks_are_kept_in_lines():
-    assert escape_lines("a: <\n\tb\x85\n") == "a: &lt;\n\\x09b\\x85\n"
+    assert escape_lines("a: <\n\tb\x85\n") == "a: &lt;\n\\tb\\x85\n"
 
 
 def test_slicing_and_adding_do_not_make_markup():

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from stream_detector.api.records import Values
 from stream_detector.api.values import UnusableValueError
 from stream_detector.events import Float64, Rejection
-from stream_detector.markup import Markup, escape_lines, tag, visible
+from stream_detector.markup import Markup, escape_lines, tag
 from stream_detector.messages import Outgoing
 from stream_detector.rejections import Remedies
 from stream_detector.report.alert_text import alert_lines
+from stream_detector.visible import visible
 
 _SHOWN = 5
 _ANOTHER = "another value, or leave the field out"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from stream_detector.cli.common import (
@@ -13,8 +12,9 @@ from stream_detector.cli.common import (
     configuration,
     kafka_section,
 )
+from stream_detector.cli.terminal import say
 from stream_detector.connectors.kafka.reading.follow import follow
-from stream_detector.report.alert_text import readable
+from stream_detector.report.alert_text import as_it_is, readable
 
 
 def add_parser(subparsers: Any) -> None:
@@ -42,8 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     printed = 0
     with stop.listening():
         for value in follow(kafka, from_beginning=arguments.from_beginning, stopping=stop):
-            print(value.decode() if arguments.json else readable(value))
-            sys.stdout.flush()
+            say(as_it_is(value) if arguments.json else readable(value))
             printed += 1
             if arguments.count is not None and printed >= arguments.count:
                 break

@@ -13,7 +13,7 @@ from stream_detector.cli.common import (
     kafka_section,
     loaded_configuration,
 )
-from stream_detector.cli.state_store import plain
+from stream_detector.cli.terminal import say
 from stream_detector.config import FieldPlan
 from stream_detector.config.derived.fingerprint import models_of, state_fingerprint
 from stream_detector.config.derived.time_limits import notes_on_limits
@@ -26,6 +26,7 @@ from stream_detector.drift import DriftWatch
 from stream_detector.errors import ConnectorError
 from stream_detector.features import FeatureExtractor
 from stream_detector.telemetry.access import Access
+from stream_detector.visible import shown, visible
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,11 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
         check_parameters(detector, len(names))
     for drift in config.drift:
         DriftWatch(drift, names if drift.on == "inputs" else [None])
-    print(f"{arguments.config}: sound")
-    print(f"  detector    {config.detector.kind}, {len(names)} features")
-    print(f"  state       {state_fingerprint(config)}")
+    say(f"{shown(arguments.config)}: sound")
+    say(f"  detector    {config.detector.kind}, {len(names)} features")
+    say(f"  state       {state_fingerprint(config)}")
     for note in (*loaded.notes, *notes_on_limits(config.event)):
-        print(f"  note: {note}")
+        say(f"  note: {visible(note)}")
     if not arguments.connect:
         return 0
     kafka = kafka_section(config, arguments.config)
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = f"{len(one.partitions)} partitions" if one.exists else "MISSING"
         if one.role.own and not one.exists:
             found = "made by the daemon"
-        print(f"  {one.name:<40} {found}")
+        say(f"  {shown(one.name):<40} {found}")
     findings = [*inspection.findings, *standing(config, kafka, inspection.facts)]
     return _tell(findings, strict=arguments.strict)
 
@@ -86,12 +87,12 @@ def _tell(findings: Sequence[Finding], *, strict: bool) -> int:
     for level in ("error", "warning", "not checked"):
         for finding in findings:
             if finding.level == level:
-                print(f"{level}: {plain(finding)}")
+                say(f"{level}: {shown(finding, 2000)}")
     said = f"{counts['error']} errors, {counts['warning']} warnings"
     said += f", {counts['not checked']} not checked"
     if counts["error"]:
         raise ConnectorError(f"this would stop or stall the daemon: {said}")
     if strict and findings:
         raise ConnectorError(f"{said}, and --strict lets none pass")
-    print(f"the broker: {said}")
+    say(f"the broker: {said}")
     return 0

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from stream_detector.cli.terminal import say, warn
 from stream_detector.config import Config, KafkaSettings, LoadedConfig, load
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.connection.settings import (
@@ -116,7 +117,7 @@ def agreed(question: str) -> bool:
     """Ask the user to agree. Raises ``ConfigurationError`` where nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigurationError("nobody can be asked: say --yes")
-    print(f"{question} [y/N] ", end="", flush=True)
+    say(f"{question} [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
@@ -169,7 +170,7 @@ class Stop:
         watchdog.start()
 
     def _give_up(self) -> None:
-        sys.stderr.write(f"not stopped within {self._limit_seconds:g} s: ending at once\n")
+        warn(f"not stopped within {self._limit_seconds:g} s: ending at once")
         os._exit(1)
 
     def _on_signal(self, number: int, _frame: Any) -> None:

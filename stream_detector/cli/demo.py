@@ -17,6 +17,7 @@ from stream_detector.alerts import SEVERITIES
 from stream_detector.cli.common import Stop, add_command
 from stream_detector.cli.live import LiveView
 from stream_detector.cli.status import running_of
+from stream_detector.cli.terminal import say
 from stream_detector.config import Config
 from stream_detector.config.loading.load import parse
 from stream_detector.config.models.config import KafkaConfig
@@ -109,9 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     metrics.set_config(config.name, "demo", config.detector.kind, "embedded")
     metrics.watch_ready(lambda: health.ready()[0])
     address = f"http://127.0.0.1:{server.port}"
-    print(
-        f"status page at {address}/ and metrics at {address}/metrics while this runs\n", flush=True
-    )
+    say(f"status page at {address}/ and metrics at {address}/metrics while this runs\n")
     started = time.monotonic()
     stop = Stop(10.0)
     source = EmbeddedSource(_PARTITIONS, feed.polls(started + arguments.seconds))
@@ -141,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
             ).run()
     finally:
         server.stop()
-    print(_summary(config, feed, output, time.monotonic() - started))
+    say(_summary(config, feed, output, time.monotonic() - started))
     return 0
 
 

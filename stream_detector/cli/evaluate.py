@@ -14,7 +14,6 @@ import numpy as np
 
 from stream_detector.api import backtest
 from stream_detector.cli.common import add_command, add_configuration, configuration
-from stream_detector.cli.init_summary import printable_line
 from stream_detector.cli.label_check import (
     LOOKED_AT,
     LabelLook,
@@ -25,6 +24,7 @@ from stream_detector.cli.label_check import (
 )
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.report import Report
+from stream_detector.cli.terminal import say, say_json
 from stream_detector.config import Config
 from stream_detector.connectors.ahead import ReadAhead, open_file
 from stream_detector.connectors.files import FileSource
@@ -41,6 +41,7 @@ from stream_detector.report.alert_text import readable
 from stream_detector.report.comparison_table import as_json, as_table
 from stream_detector.report.rejected_text import as_json as as_json_rejections
 from stream_detector.report.rejected_text import refuse_if_all, table
+from stream_detector.visible import visible
 
 _KEPT = 1000
 """Alerts among which the rarest are looked for."""
@@ -109,7 +110,7 @@ def close_file(source: FileSource | ReadAhead) -> None:
     """Close the file, and say on standard error what was guessed about it: it may be otherwise."""
     for note in source.notes:
         if note.guess:
-            print(f"note: {printable_line(note.text)}", file=sys.stderr)
+            say(f"note: {visible(note.text)}", file=sys.stderr)
     source.close()
 
 
@@ -145,14 +146,17 @@ def run(arguments: argparse.Namespace) -> int:
         scored.append(run_scored)
         results.append(result)
     if len(paths) == 1:
-        print(json.dumps(results[0]) if arguments.json else f"{_table(results[0])}{shown}")
+        if arguments.json:
+            say_json(results[0])
+        else:
+            say(f"{_table(results[0])}{shown}")
         end_of(scored[0], configs[0], arguments)
         return 0
     comparison = compare(scored, skip=arguments.skip, resamples=arguments.resamples)
     if arguments.json:
-        print(json.dumps(as_json(comparison, paths, results)))
+        say_json(as_json(comparison, paths, results))
     else:
-        print(as_table(comparison, paths, results))
+        say(as_table(comparison, paths, results))
     for each, config in zip(scored, configs, strict=True):
         end_of(each, config, arguments)
     return 0
@@ -175,7 +179,7 @@ def end_of(scored: Scored, config: Config, arguments: argparse.Namespace) -> Non
     unlabelled = bool(np.isnan(scored.labels).any())
     look = label_look(config, arguments) if unlabelled else None
     if note := unread_note(look, config):
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", file=sys.stderr)
     end_with_rejections(scored.tally, len(scored.scores), config, arguments)
     refuse_unlabelled(look, arguments.label, scored.labels)
 
@@ -190,7 +194,7 @@ def end_with_rejections(
     events = accepted + tally.records
     if text := table(tally, events, config):
         beside = getattr(arguments, "json", False)
-        print(f"\n{text}", file=sys.stderr if beside else sys.stdout)
+        say(f"\n{text}", file=sys.stderr if beside else sys.stdout)
     refuse_if_all(tally, events, str(arguments.data))
 
 

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from stream_detector.cli.common import add_command
 from stream_detector.cli.evaluate import file_source
 from stream_detector.cli.init_render import Sample, render
-from stream_detector.cli.init_summary import printable_line, summary
+from stream_detector.cli.init_summary import summary
+from stream_detector.cli.terminal import say
 from stream_detector.config import Config, FieldPlan
-from stream_detector.config.loading.diagnostics import printable
 from stream_detector.config.loading.load import parse
 from stream_detector.config.models.config import FilesConfig, KafkaConfig
 from stream_detector.connectors.files import FileSource
@@ -39,6 +39,7 @@ from stream_detector.inference import Proposal, infer
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.rejections import RejectionTally
 from stream_detector.report.rejected_text import refuse_if_all, table
+from stream_detector.visible import shown, visible
 
 SAMPLE_EVENTS = 5000
 _NOT_FINITE = re.compile(rb"NaN|Infinity")
@@ -91,17 +92,17 @@ def run(arguments: argparse.Namespace) -> int:
     people = sys.stdout if output is not None else sys.stderr
     _tell(proposal, sample, people)
     if rejected := table(tally, records, config):
-        print(f"\nunder this configuration of the sample\n{rejected}", file=people)
+        say(f"\nunder this configuration of the sample\n{rejected}", file=people)
     refuse_if_all(tally, records, sample.origin)
     if output is None:
-        print(text, end="")
+        say(text, end="")
         return 0
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"cannot write {output}: {error.strerror}") from error
-    print(f"\nwrote {output} from {len(sample.events):,} events of {sample.origin}")
-    print(f"next: stream-detector evaluate {output} --data {arguments.data or 'FILE'}")
+    say(f"\nwrote {output} from {len(sample.events):,} events of {sample.origin}")
+    say(f"next: stream-detector evaluate {output} --data {arguments.data or 'FILE'}")
     return 0
 
 
@@ -115,18 +116,18 @@ def _refuse_nothing(proposal: Proposal, sample: Sample) -> None:
         if profile.distinct == 1 and name not in dict(proposal.left_out)
     ]
     given = [*proposal.left_out, *constant]
-    reasons = "; ".join(f"{printable(name)} {reason}" for name, reason in given[:10])
+    reasons = "; ".join(f"{shown(name)} {reason}" for name, reason in given[:10])
     raise ConfigurationError(f"{sample.origin}: no field is fit to be a feature: {reasons}")
 
 
 def _tell(proposal: Proposal, sample: Sample, people: TextIO) -> None:
     """Say on the screen what was read, and what was taken for what."""
-    print(f"read {len(sample.events):,} events of {printable(sample.origin)}", file=people)
+    say(f"read {len(sample.events):,} events of {shown(sample.origin)}", file=people)
     for note in sample.notes:
-        print(f"{'file':<12}{printable_line(note)}", file=people)
+        say(f"{'file':<12}{visible(note)}", file=people)
     if sample.unreadable:
-        print(f"{'unread':<12}{sample.unreadable:,} records are no events", file=people)
-    print(summary(proposal), file=people)
+        say(f"{'unread':<12}{sample.unreadable:,} records are no events", file=people)
+    say(summary(proposal), file=people)
 
 
 def _tried(

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from stream_detector.inference import Entry, Proposal
+from stream_detector.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,8 @@ def _scalar(text: str) -> str:
             return text
     # JSON's double quotes are YAML's, but YAML wants all that is not printable escaped.
     quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
+    return visible(quoted)
 
 
 def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return visible(text)

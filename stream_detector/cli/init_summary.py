@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from stream_detector.config.loading.diagnostics import printable
 from stream_detector.inference import Proposal
+from stream_detector.visible import visible
 
 _WIDTH = 100
 _INDENT = 12
@@ -45,18 +45,13 @@ def summary(proposal: Proposal) -> str:
 
 def _wrapped(role: str, text: str) -> list[str]:
     return textwrap.wrap(
-        printable_line(text),
+        visible(text),
         _WIDTH,
         initial_indent=f"{role:<{_INDENT}}",
         subsequent_indent=" " * _INDENT,
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def printable_line(text: str) -> str:
-    """``text`` without control characters, however long it is."""
-    return "".join(printable(part) for part in textwrap.wrap(text, 60, drop_whitespace=False))
 
 
 def _time(proposal: Proposal) -> str:

@@ -14,6 +14,7 @@ from stream_detector.cli.common import (
     configuration,
     kafka_section,
 )
+from stream_detector.cli.terminal import say
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.reading.lookup import find_value, read_at
@@ -22,6 +23,7 @@ from stream_detector.decoding import Decoder
 from stream_detector.decoding.label_words import label_for
 from stream_detector.errors import ConfigurationError, InputMissingError
 from stream_detector.events import TopicPartition
+from stream_detector.visible import shown
 
 _SEARCH_SECONDS = 60.0
 
@@ -79,7 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
         shards=config.processing.shards,
         time_text=when,
     )
-    print(f"event {event_id} is labelled {word} ({kafka.labels}, partition {written}, at {offset})")
+    say(
+        f"event {shown(event_id)} is labelled {shown(word)} "
+        f"({kafka.labels}, partition {written}, at {offset})"
+    )
     return 0
 
 
@@ -103,7 +108,7 @@ def event_of(config: Config, kafka: KafkaConfig, alert_id: str) -> tuple[str, in
         rejection = batch.rejection[0]
         if rejection is not None:
             raise ConfigurationError(
-                f"{alert_id} is a bad record and never was an alert: {rejection.message}"
+                f"{alert_id} is a bad record and never was an alert: {shown(rejection.message)}"
             )
         return str(batch.event_id[0]), source.partition
     return _from_alert(kafka, alert_id), source.partition

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO, cast
 
-from stream_detector.report.alert_text import plain
+from stream_detector.cli.terminal import say
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.status.figures import Figures, figures
 from stream_detector.telemetry.status.layout import duration, number, share
 from stream_detector.telemetry.status.recent import STEP_SECONDS, Recent, RecentAlert
+from stream_detector.visible import shown, visible
 
 _REFRESHES_A_SECOND = 2
 _LINE_SECONDS = 5.0
@@ -90,9 +91,9 @@ class LiveView:
     def _print(self) -> None:
         while not self._ended.wait(_LINE_SECONDS):
             for line in self.lines():
-                print(line, flush=True)
+                say(line)
         for line in self.lines():
-            print(line, flush=True)
+            say(line)
 
     def lines(self) -> Iterator[str]:
         """A line of figures, then the newest alerts that were not there the last time."""
@@ -118,10 +119,12 @@ class LiveView:
         """Render for rich within so many columns and lines."""
         from rich.console import Group  # noqa: PLC0415 - an extra
         from rich.panel import Panel  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
 
         now, shifts = figures(self._metrics), self._recent.shifts()[:_SHIFTS]
         ready, reasons = self._health.ready()
-        title = f"{plain(self._name)} - {'ready' if ready else '; '.join(reasons)}"
+        state = "ready" if ready else "; ".join(reasons)
+        title = Text(shown(f"{self._name} - {state}"))
         top = Panel(
             self._figures(now, width), title=title, title_align="left", border_style=_border(ready)
         )
@@ -147,9 +150,9 @@ class LiveView:
                 table.add_column(style=style, no_wrap=True)
         half = -(-len(cells) // beside)
         for row in range(half):
-            shown = [cell for each in cells[row::half] for cell in each]
+            row_cells = [cell for each in cells[row::half] for cell in each]
             # Text, not a string: what comes from outside must not be read as markup.
-            table.add_row(*(Text(plain(cell)) for cell in shown))
+            table.add_row(*(Text(shown(cell)) for cell in row_cells))
         return table
 
     def _cells(self, now: Figures) -> Iterator[tuple[str, str, str]]:
@@ -185,14 +188,14 @@ class LiveView:
 
 def alert_lines(alert: RecentAlert) -> list[str]:
     """An alert and its first reasons, a line each; nothing in it can steer a terminal."""
-    event = "" if alert.event_id is None else f"  event {plain(alert.event_id)}"
-    level = plain(alert.severity).upper()
+    event = "" if alert.event_id is None else f"  event {shown(alert.event_id)}"
+    level = shown(alert.severity).upper()
     score = f"score {alert.score:.2f} ({alert.threshold:.2f})  1 in {alert.rarity:,.0f}"
-    lines = [f"{plain(alert.event_time)}  {level:<8}  {plain(alert.id)}{event}  {score}"]
+    lines = [f"{shown(alert.event_time)}  {level:<8}  {shown(alert.id)}{event}  {score}"]
     for reason in alert.reasons[:_REASONS]:
-        beside = f"  usual {reason.usual}" if reason.usual else ""
-        value = plain(reason.value)
-        lines.append(f"  {reason.share:>4.0%}  {plain(reason.feature)} = {value}{beside}")
+        beside = f"  usual {shown(reason.usual)}" if reason.usual else ""
+        value = shown(reason.value)
+        lines.append(f"  {reason.share:>4.0%}  {shown(reason.feature)} = {value}{beside}")
     return lines
 
 
@@ -204,7 +207,7 @@ def _shifts(shifts: Sequence[Any]) -> Any:
     for shift in shifts:
         colour = "red" if abs(shift.deviations) > 1 else ""
         table.add_row(
-            Text(plain(shift.feature)),
+            Text(shown(shift.feature)),
             Text(f"{shift.deviations:+.2f} deviations", style=colour, justify="right"),
             Text(f"mean {number(shift.now, 4)}, was {number(shift.before, 4)}", style="dim"),
         )
@@ -222,7 +225,7 @@ class _LinesAbove:
 
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(Text(visible(line)), soft_wrap=True)
         return len(text)
 
     def flush(self) -> None:

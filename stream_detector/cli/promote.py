@@ -16,6 +16,7 @@ from stream_detector.cli.common import (
     write_whole,
 )
 from stream_detector.cli.state_store import inspect, shards
+from stream_detector.cli.terminal import say
 from stream_detector.config import Config
 from stream_detector.config.derived.fingerprint import state_shape
 from stream_detector.config.derived.promotion import before_promotion
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     text = _promoted_text(config, path, drop=arguments.drop)
     for number in shards(config, None):
         for line in _verdict(config, number):
-            print(line)
+            say(line)
     target = Path(arguments.output) if arguments.output else path
     if arguments.output and target.exists():
         raise ConfigurationError(f"--output {target} exists already")
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.yes and not agreed(f"promote {challenger} in place of {detector}?"):
         return 0
     write_whole(target, text.encode())
-    print(f"{target}: {challenger} alerts from the next start of the workers on")
+    say(f"{target}: {challenger} alerts from the next start of the workers on")
     return 0
 
 

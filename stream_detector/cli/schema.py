@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
 from stream_detector.cli.common import add_command
+from stream_detector.cli.terminal import say, say_json
 from stream_detector.config import json_schema
 from stream_detector.detectors.registry import BUILT_IN, find_detector, kinds
 from stream_detector.errors import ConfigurationError
@@ -41,6 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             others.append(find_detector(kind).kind)
         except ConfigurationError as error:  # no reason to go without the schema of the others
-            print(f"left out: {error}", file=sys.stderr)
-    print(json.dumps(json_schema([*others, *arguments.detector]), indent=2))
+            say(f"left out: {error}", file=sys.stderr)
+    say_json(json_schema([*others, *arguments.detector]), indent=2)
     return 0

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stream_detector.cli.terminal import say
 from stream_detector.cli.traffic_targets import open_target
 from stream_detector.config.models.units import parse_duration
 from stream_detector.errors import ConfigurationError
@@ -106,13 +107,13 @@ def run(arguments: argparse.Namespace) -> int:
                 target.write(batch)
                 written += len(batch)
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            say("interrupted", file=sys.stderr)
     if arguments.plan:
         lines = [json.dumps(asdict(attack)) + "\n" for attack in traffic.attacks]
         Path(arguments.plan).write_text("".join(lines), encoding="utf-8")
     kinds = [attack.kind for attack in traffic.attacks]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    print(f"{written:,} events with {len(kinds)} planted attacks: {counts}", file=sys.stderr)
+    say(f"{written:,} events with {len(kinds)} planted attacks: {counts}", file=sys.stderr)
     return 0
 
 

@@ -14,6 +14,7 @@ from stream_detector.cli.common import (
     write_whole,
 )
 from stream_detector.cli.state_store import add_shard, judge, one_shard, sound
+from stream_detector.cli.terminal import say
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.connection.groups import active_members
 from stream_detector.daemon.stores import snapshot_stores
@@ -93,7 +94,7 @@ def revert(arguments: argparse.Namespace) -> int:
             + "; ".join(found.differences)
         )
     if _make_newest(config, store, arguments.position, yes=arguments.yes):
-        print(f"shard {number} begins at position {arguments.position} at the next start")
+        say(f"shard {number} begins at position {arguments.position} at the next start")
     return 0
 
 
@@ -107,7 +108,7 @@ def export(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"--to {target} exists already")
     data = sound(config, store, number, arguments.position).data
     write_whole(target, data)
-    print(f"{target}: {len(data):,} bytes")
+    say(f"{target}: {len(data):,} bytes")
     return 0
 
 
@@ -132,7 +133,7 @@ def import_(arguments: argparse.Namespace) -> int:
     store = snapshot_stores(config, config.kafka)(number)
     if _make_newest(config, store, position, yes=arguments.yes):
         store.write(position, data)
-        print(f"shard {number} begins at position {position} at the next start")
+        say(f"shard {number} begins at position {position} at the next start")
     return 0
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from stream_detector.cli.common import add_command, add_configuration, configuration
-from stream_detector.cli.state_store import Found, add_shard, inspect, plain, shards
+from stream_detector.cli.state_store import Found, add_shard, inspect, shards
+from stream_detector.cli.terminal import say, say_json
 from stream_detector.config import Config
 from stream_detector.daemon.stores import snapshot_stores
+from stream_detector.visible import shown
 
 
 def add_parser(actions: Any) -> None:
@@ -33,19 +34,19 @@ def run(arguments: argparse.Namespace) -> int:
     config = configuration(arguments)
     rows = list(_rows(config, shards(config, arguments.shard)))
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        say_json(rows, indent=2)
         return 0
     if not rows:
-        print("no snapshots")
+        say("no snapshots")
         return 0
-    print(f"{'shard':>5}  {'position':>14}  {'written at (UTC)':<19}  {'size':>12}  state")
+    say(f"{'shard':>5}  {'position':>14}  {'written at (UTC)':<19}  {'size':>12}  state")
     for row in rows:
-        print(
+        say(
             f"{row['shard']:>5}  {row['position']:>14}  {row['written_at'] or '':<19.19}  "
             f"{row['size_bytes'] if row['size_bytes'] is not None else '':>12}  {_verdict(row)}"
         )
         for difference in row["differences"]:
-            print(f"{'':>9}{plain(difference)}")
+            say(f"{'':>9}{shown(difference)}")
     return 0
 
 
@@ -73,5 +74,5 @@ def _about(found: Found) -> dict[str, Any]:
 
 def _verdict(row: dict[str, Any]) -> str:
     if not row["sound"]:
-        return f"DAMAGED: {plain(row['damage'])}"
+        return f"DAMAGED: {shown(row['damage'])}"
     return "sound" if row["fits"] else "sound, of another configuration:"

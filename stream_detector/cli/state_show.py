@@ -13,10 +13,12 @@ import numpy as np
 
 from stream_detector.alerts import iso_time
 from stream_detector.cli.common import add_command, add_configuration, configuration
-from stream_detector.cli.state_store import Found, add_shard, one_shard, plain, sound
+from stream_detector.cli.state_store import Found, add_shard, one_shard, sound
+from stream_detector.cli.terminal import say, say_json
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.decoding.times import LATEST_TIME_MS
 from stream_detector.errors import StateError
+from stream_detector.visible import shown
 
 _SHOWN_DEPTH = 2
 
@@ -49,10 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         position = kept[0]
     about = contents(position, sound(config, store, number, position))
     if arguments.json:
-        print(json.dumps(about, indent=2))
+        say_json(about, indent=2)
         return 0
     for line in _lines(about):
-        print(line)
+        say(line)
     return 0
 
 
@@ -133,13 +135,17 @@ def _size(value: Any) -> int:
 
 def _lines(about: dict[str, Any]) -> Iterator[str]:
     for name in ("shard", "position", "events", "written_at", "size_bytes", "name", "trained"):
-        yield f"{name:<14} {plain(about[name])}"
-    yield f"{'fingerprint':<14} {plain(about['fingerprint'])}"
+        yield f"{name:<14} {shown(about[name])}"
+    yield f"{'fingerprint':<14} {shown(about['fingerprint'])}"
     fits = "fits" if not about["differences"] else "is of another configuration:"
-    yield f"{'configuration':<14} {plain(about['configuration'])}, {fits}"
-    yield from (f"{'':<14} {plain(difference)}" for difference in about["differences"])
+    yield f"{'configuration':<14} {shown(about['configuration'])}, {fits}"
+    yield from (f"{'':<14} {shown(difference)}" for difference in about["differences"])
     journal = about["journal"]
-    place = f"record {journal['number']}, offset {journal['offset']}" if journal else "none"
+    place = (
+        f"record {shown(journal['number'])}, offset {shown(journal['offset'])}"
+        if journal
+        else "none"
+    )
     yield f"{'journal':<14} {place}"
     yield f"{'watermark':<14} {about['watermark'] or 'not known yet'}"
     threshold = about["threshold"]
@@ -147,5 +153,5 @@ def _lines(about: dict[str, Any]) -> Iterator[str]:
     for title, unit in (("offsets", ""), ("texts", ""), ("sizes", " B")):
         yield f"{title}"
         yield from (
-            f"  {plain(name):<40} {count:>14,}{unit}" for name, count in about[title].items()
+            f"  {shown(name):<40} {count:>14,}{unit}" for name, count in about[title].items()
         )

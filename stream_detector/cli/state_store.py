@@ -84,8 +84,3 @@ def sound(config: Config, store: SnapshotStore, shard: int, position: int) -> Fo
     if found.snapshot is None:
         raise StateError(f"the snapshot at position {position} is damaged: {found.damage}")
     return found
-
-
-def plain(text: object) -> str:
-    """Text that cannot move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(text))

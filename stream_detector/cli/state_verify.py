@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +16,7 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.state_store import add_shard, shards
+from stream_detector.cli.terminal import say, say_json
 from stream_detector.connectors.kafka.reading.log import KafkaJournal, KafkaLog
 from stream_detector.daemon.output_comparison import Findings
 from stream_detector.daemon.stores import snapshot_stores
@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
             findings = verify(config, kafka, number, stores(number), journal, log, update)
         found.append(findings)
         if not arguments.json:
-            print(_text(number, findings))
+            say(_text(number, findings))
     if arguments.json:
         plain = [asdict(findings) for findings in found]
-        print(json.dumps(plain[0] if arguments.shard is not None else plain))
+        say_json(plain[0] if arguments.shard is not None else plain)
     return 0 if all(findings.sound for findings in found) else 1
 
 

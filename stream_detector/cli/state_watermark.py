@@ -12,6 +12,7 @@ from stream_detector.alerts import iso_time
 from stream_detector.cli.common import add_command, add_configuration, agreed, configuration
 from stream_detector.cli.state_change import refuse_while_active
 from stream_detector.cli.state_store import add_shard, one_shard, sound
+from stream_detector.cli.terminal import say
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.reading.log import KafkaJournal
 from stream_detector.daemon.journal_chain import Chain
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     for position in reversed(positions[1:]):
         store.set_aside(position)
     store.write(positions[0], encode(changed))
-    print(change)
+    say(change)
     return 0
 
 

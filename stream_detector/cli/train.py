@@ -17,6 +17,7 @@ from stream_detector.cli.evaluate import (
 )
 from stream_detector.cli.label_check import refuse_absent, refuse_unlabelled
 from stream_detector.cli.progress import progress_bar
+from stream_detector.cli.terminal import say
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.labelling import with_label
@@ -87,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
         data = encode(snapshot_of(pipeline, configured, number, extra))
         stores(number).write(pipeline.sequence, data)
     learned, events = pipeline.rows_learned, len(trained.labels)
-    print(f"learnt {learned:,} of {events:,} events; snapshot in {place}")
+    say(f"learnt {learned:,} of {events:,} events; snapshot in {place}")
     if arguments.normal_only:
         others = trained.accepted - pipeline.sequence
-        print(f"{others:,} events were left out, whose label does not say normal")
+        say(f"{others:,} events were left out, whose label does not say normal")
     end_with_rejections(trained.tally, trained.accepted, config, arguments)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -28,6 +27,7 @@ from stream_detector.cli.evaluate import (
 )
 from stream_detector.cli.label_check import refuse_absent
 from stream_detector.cli.progress import progress_bar
+from stream_detector.cli.terminal import say, say_json
 from stream_detector.config import Config
 from stream_detector.config.derived.rewrite import NotRewritableError, rewrite_detector
 from stream_detector.config.loading.load import parse
@@ -131,11 +131,11 @@ def run(arguments: argparse.Namespace) -> int:
         names = set(changes(config.detector, result.detector))
         _write(output, _rewritten(text, result.detector, names, notes, arguments))
     if arguments.json:
-        print(json.dumps(as_json(result, data, arguments.seed)))
+        say_json(as_json(result, data, arguments.seed))
     else:
-        print(summary(result, data))
+        say(summary(result, data))
         if output is not None:
-            print(f"\nwrote {output}")
+            say(f"\nwrote {output}")
     end_of(recording.scored, config, arguments)
     return 0
 

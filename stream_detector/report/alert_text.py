@@ -6,31 +6,44 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from stream_detector.visible import shown, visible, visible_json
+
+_REASONS = 16  # an alert of ours has five
+
 
 def readable(value: bytes) -> str:
-    """An alert's JSON as a few lines of text; control characters of its event are escaped."""
+    """An alert's JSON as a few lines of text; whatever others wrote there steers no terminal."""
     try:
         return "\n".join(alert_lines(json.loads(value)))
-    except (ValueError, KeyError, TypeError, IndexError):
-        return f"not an alert: {value[:200]!r}"
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return f"not an alert: {shown(value[:200])}"
+
+
+def as_it_is(value: bytes) -> str:
+    """An alert's JSON on one line; what nobody sees is written as JSON writes it in ASCII."""
+    try:
+        json.loads(value)
+        text = value.decode()
+    except (ValueError, RecursionError):
+        return json.dumps({"not_an_alert": visible(value[:200].decode("utf-8", "replace"))})
+    if any(
+        character in text for character in "\n\r\t"
+    ):  # between two values, where no escape may be
+        text = json.dumps(json.loads(value))
+    return visible_json(text)
 
 
 def alert_lines(alert: Mapping[str, Any]) -> list[str]:
     """An alert as lines: time, severity, score and rarity first, then a line for each reason."""
     score = f"score {alert['score']:.2f} (threshold {alert['threshold']:.2f})"
-    level = alert["severity"].upper()
-    head = f"{alert['event_time']}  {level:<8}  {plain(alert['id'])}  {score}"
+    level = shown(alert["severity"]).upper()
+    head = f"{shown(alert['event_time'])}  {level:<8}  {shown(alert['id'])}  {score}"
     lines = [f"{head}  1 in {alert['rarity']:,.0f}"]
-    for reason in alert["reasons"]:
+    for reason in alert["reasons"][:_REASONS]:
         usual = reason.get("usual")
         beside = f"  usual {usual[0]:g} to {usual[1]:g}" if usual else ""
         lines.append(
-            f"    {reason['share']:>4.0%}  {plain(reason['feature'])} = "
-            f"{plain(reason['value'])}{beside}"
+            f"    {reason['share']:>4.0%}  {shown(reason['feature'])} = "
+            f"{shown(reason['value'])}{beside}"
         )
     return lines
-
-
-def plain(value: Any) -> str:
-    """Text that cannot move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))

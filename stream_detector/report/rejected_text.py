@@ -8,6 +8,7 @@ from stream_detector.config.loading.diagnostics import printable
 from stream_detector.config.models.config import Config
 from stream_detector.errors import ConfigurationError
 from stream_detector.rejections import RejectionTally, Remedies
+from stream_detector.visible import visible
 
 _SHOWN = 12
 _LONGEST_FIELD = 28
@@ -28,8 +29,8 @@ def table(tally: RejectionTally, events: int, config: Config) -> str:
             kind.reason,
             _short(kind.field or "-"),
             f"{kind.records:,}",
-            kind.first,
-            remedies.of(kind.reason, kind.field),
+            visible(kind.first),
+            visible(remedies.of(kind.reason, kind.field)),
         )
         for kind in kinds[:_SHOWN]
     ]

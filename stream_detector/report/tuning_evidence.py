@@ -22,6 +22,7 @@ from stream_detector.report.comparison_table import (
     estimates,
     how_resampled,
 )
+from stream_detector.visible import visible
 
 _SHOWN = 5
 _LABEL_WIDTH = 30
@@ -68,7 +69,7 @@ def comments(result: Tuning, data: Data, how: str) -> str:
         *_lines(result, data),
     ]
     lines.append(_LAST_LINE)
-    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    return "".join(f"# {visible(line)}".rstrip() + "\n" for line in lines)
 
 
 def without_evidence(text: str) -> str:

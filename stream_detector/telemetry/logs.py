@@ -20,6 +20,7 @@ from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
 from stream_detector.log_fields import ACTION, FIELDS, fields
+from stream_detector.visible import visible
 
 __all__ = ["Secrets", "configure_logging", "fields", "logs_json", "redact", "register_secret"]
 
@@ -34,11 +35,6 @@ PAYLOAD_LOGGERS = ("kafka.protocol", "kafka.net", "kafka.producer", "kafka.admin
 """Loggers whose DEBUG shows requests as they are: records, and the SASL exchange."""
 
 _BARE = re.compile(r"[^\s\"'=]+")
-# C0, DEL, C1, Unicode's line separators, direction overrides (they reorder what a terminal shows)
-# and lone surrogates (which no stream can encode).
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -125,18 +121,6 @@ def _moment(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _escaped(text: str) -> str:
-    return _CONTROL.sub(_escape_character, text)
-
-
-def _escape_character(match: re.Match[str]) -> str:
-    character = match[0]
-    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    one_byte = character <= "\xff"
-    form = f"\\x{ord(character):02x}" if one_byte else f"\\u{ord(character):04x}"
-    return named.get(character, form)
-
-
 class TextFormatter(_PiecesFormatter):
     """``2026-11-23T10:00:00.123Z INFO  stage message key=value``; tracebacks below, behind a bar.
 
@@ -146,14 +130,14 @@ class TextFormatter(_PiecesFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and for an exception further ones that begin with four blanks and a bar."""
         action, labels = self.split_fields(record)
-        stage = _escaped(self.shown(action or record.name.removeprefix(PACKAGE + ".")))
-        words = [_moment(record), f"{record.levelname:5}", stage, _escaped(self.message(record))]
-        words += [f"{_escaped(name)}={self._value(value)}" for name, value in labels.items()]
-        stack = [f"\n    | {_escaped(line)}" for line in self.stack(record).split("\n") if line]
+        stage = visible(self.shown(action or record.name.removeprefix(PACKAGE + ".")))
+        words = [_moment(record), f"{record.levelname:5}", stage, visible(self.message(record))]
+        words += [f"{visible(name)}={self._value(value)}" for name, value in labels.items()]
+        stack = [f"\n    | {visible(line)}" for line in self.stack(record).split("\n") if line]
         return " ".join(words) + "".join(stack)
 
     def _value(self, value: Any) -> str:
-        text = _escaped(self.shown(value))
+        text = visible(self.shown(value))
         return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from stream_detector.errors import ConfigurationError
+from stream_detector.visible import visible
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where a value stands in the configuration: keys of mappings and indices of lists."""
@@ -80,7 +81,7 @@ def printable(text: str) -> str:
     """``text`` without line breaks and control characters, shortened where it is long."""
     if len(text) > _SHOWN_CHARACTERS:
         text = text[: _SHOWN_CHARACTERS - 3] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return visible(text)
 
 
 def nearest(word: str, choices: Sequence[str]) -> str | None:
