@@ -10,7 +10,7 @@ MINUTES ?= 10
 SEEDS ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo site release test test-fast test-weather lint format chaos replay-seeds soak bench bench-stages latency scale quality labelled peers lock clean
+.PHONY: dashboards help demo site release test test-fast test-weather lint format chaos replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ scale: $(VENV)/.runtime .cache/rivals/.installed  ## Measure growth: keys, featu
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+attacks: $(VENV)/.runtime  ## Attack what is learnt, beside River's trees (docs/security.md; ARGS="--only copies --seed 1")
+	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
 	@$(PIP) install -r requirements.lock -r requirements-peers.txt

@@ -1,0 +1,1 @@
+"""Attacks on what the detector learns, run through the real pipeline, beside River's trees."""
