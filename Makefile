@@ -103,7 +103,7 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 
 lock:  ## Resolve pyproject.toml anew into requirements.lock and requirements-dev.lock
 	@rm -rf .cache/lock && mkdir -p .cache/lock && $(PYTHON) -m venv .cache/lock/venv
-	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install 'setuptools>=77' '.[progress]'
+	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install 'setuptools>=77' '.[progress,formats]'
 	@.cache/lock/venv/bin/python -m pip --disable-pip-version-check freeze --all \
 		--exclude pip --exclude stream-detector > .cache/lock/runtime
 	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install \

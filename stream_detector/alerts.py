@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from stream_detector.config.models.config import SuppressionConfig
 from stream_detector.events import Record, Rejection, State, TopicPartition
 from stream_detector.foreign import json_of
+from stream_detector.formats.errors import PayloadError
 from stream_detector.messages import (
     DEAD_LETTER,
     ORIGINAL_TIMESTAMP,
@@ -55,7 +56,12 @@ SEVERITIES = ("low", "medium", "high", "critical")
 
 
 def alert_message(
-    body: dict[str, Any], source: TopicPartition, record: Record, time_ms: int, detector: str
+    body: dict[str, Any],
+    source: TopicPartition,
+    record: Record,
+    time_ms: int,
+    detector: str,
+    read: Callable[[Record], Any] | None = None,
 ) -> Outgoing:
     """An alert as JSON, with the original event inside, and CloudEvents' binary headers.
 
@@ -65,8 +71,9 @@ def alert_message(
         record: the original record; its key becomes the alert's, so that one key stays in order.
         time_ms: event time.
         detector: name of the detector, the ``ce_source``.
+        read: reads a record of a format other than JSON; raises ``PayloadError``.
     """
-    full = {**body, "event": _original(record)}
+    full = {**body, "event": _original(record, read)}
     value = msgspec.json.encode(full)
     headers: Headers = [
         ("ce_specversion", b"1.0"),
@@ -88,13 +95,18 @@ def alert_message(
     return fitted(Outgoing(source, record.offset, record.key, value, headers, None))
 
 
-def _original(record: Record) -> Any:
+def _original(record: Record, read: Callable[[Record], Any] | None) -> Any:
     value = record.value or b""
     if len(value) > _MAX_EVENT_BYTES:
         return {"truncated": True, "size_bytes": len(value)}
     try:
-        return msgspec.json.decode(json_of(value))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if read is None:
+            return msgspec.json.decode(json_of(value))
+        event = msgspec.json.encode(read(record))
+        if len(event) > _MAX_EVENT_BYTES:
+            return {"truncated": True, "size_bytes": len(event)}
+        return msgspec.Raw(event)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, PayloadError, TypeError):
         # The fields that are read were sound; something else in the record is not.
         return {"undecodable": True, "size_bytes": len(value)}
 

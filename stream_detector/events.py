@@ -7,7 +7,7 @@ object an event would cost more than scoring it does.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -173,6 +173,7 @@ class EventBatch:
         mark_ms: int64, the stream's watermark after each event; None until it was decided.
         is_label: bool, rows that are no events but labels of earlier ones (``event_id``,
             ``time_ms`` and ``label``, or a ``rejection``); None where all rows are events.
+        original: reads a record of a format other than JSON as JSON's values; None for JSON.
     """
 
     source: Objects
@@ -186,6 +187,7 @@ class EventBatch:
     label: Float64
     mark_ms: Int64 | None = None
     is_label: NDArray[np.bool_] | None = None
+    original: Callable[[Record], Any] | None = None
 
     @property
     def counted_ms(self) -> Int64:
@@ -209,6 +211,7 @@ class EventBatch:
             label=self.label[rows],
             mark_ms=None if self.mark_ms is None else self.mark_ms[rows],
             is_label=None if self.is_label is None else self.is_label[rows],
+            original=self.original,
         )
 
     @staticmethod
@@ -229,6 +232,7 @@ class EventBatch:
             ),
             label=np.concatenate([b.label for b in batches]),
             is_label=_label_rows(batches),
+            original=next((b.original for b in batches if b.original is not None), None),
         )
 
 

@@ -13,6 +13,10 @@ A step's ranges (topic, partition, from, up to and without) are merged with one 
 time; the steps follow one after the other. Over all records the ranges of a partition join without
 a gap, but for those in ``lost``, which retention had deleted.
 
+A record may hold ``schemas`` (key, and the schema packed as text) and ``refused`` (topic,
+partition, from, up to and without, why): what a registry said, which the input does not determine
+either.
+
 ``group``, ``previous`` (the digest of the record before) and ``seal`` (a digest of all the rest)
 tell our records from those of others on the topic (``daemon.chain``). Earlier versions wrote none
 of the three, and their records are read as well.
@@ -29,6 +33,7 @@ import msgspec
 
 from stream_detector.errors import StateError
 from stream_detector.events import TopicPartition
+from stream_detector.formats.schemas import Refusal, plain_refusals, refusals_of
 
 _VERSION = 1
 
@@ -56,6 +61,8 @@ class JournalRecord:
         group: the consumer group; empty in records of earlier versions, which are not sealed.
         previous: link of the record before; ``@`` and an offset where the state began there in
             the journal; empty where it was not known.
+        schemas: that this commit is the first to rest on, each key with what is stored of it.
+        refused: records that no schema could be had for.
     """
 
     shard: int
@@ -67,6 +74,8 @@ class JournalRecord:
     configuration: str
     group: str = ""
     previous: str = ""
+    schemas: tuple[tuple[str, str], ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
     def ranges(self) -> Iterator[Range]:
         """The ranges of all steps, in order."""
@@ -87,6 +96,8 @@ class _Written(msgspec.Struct, frozen=True, omit_defaults=True):
     configuration: str
     group: str = ""
     previous: str = ""
+    schemas: list[tuple[str, str]] = []
+    refused: list[tuple[str, int, int, int, str]] = []
     seal: str = ""
 
 
@@ -106,6 +117,8 @@ def encode(record: JournalRecord) -> bytes:
         record.configuration,
         record.group,
         record.previous,
+        list(record.schemas),
+        plain_refusals(record.refused),
     )
     if record.group:
         written = msgspec.structs.replace(written, seal=_seal(written))
@@ -139,6 +152,8 @@ def decode(data: bytes) -> JournalRecord:
         written.configuration,
         written.group,
         written.previous,
+        tuple(written.schemas),
+        tuple(refusals_of(written.refused)),
     )
     if written.seal != (_seal(written) if written.group else ""):
         raise StateError(f"journal record {record.number} was changed after it was written")

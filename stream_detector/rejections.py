@@ -120,6 +120,7 @@ _PLAIN = {
     "empty": "nothing: a value of no bytes is no event",
     "too_large": "event.max_bytes",
     "malformed": "let the producer write one JSON object a record",
+    "schema_unknown": "registry: see docs/runbook.md#a-schema-cannot-be-had",
     "too_deep": "let the producer nest less deeply",
     "out_of_range": "`range` of the feature",
     "text_too_long": "event.max_text_length",

@@ -34,6 +34,7 @@ FLOORS = {
     "labels": 0.75,  # features count them
     "stream_time": 0.75,  # what it is, everything else asks
     "messages": 0.75,  # alerts are made of them
+    "formats": 0.75,  # beside JSON, which decoding reads itself
     **dict.fromkeys(("decoding", "features", "rejections", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "testing": 1.0,

@@ -98,6 +98,8 @@ def loaded_configuration(arguments: argparse.Namespace, path: str | None = None)
     secrets = [config.metrics.password, config.metrics.label_token]
     if config.kafka is not None:
         secrets += [config.kafka.security.password, config.kafka.security.key_password]
+    if config.registry is not None:
+        secrets += [config.registry.password, config.registry.token]
     for secret in secrets:
         if secret is not None:
             register_secret(secret.get_secret_value())

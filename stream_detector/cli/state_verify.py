@@ -18,6 +18,8 @@ from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.state_store import add_shard, shards
 from stream_detector.cli.terminal import say, say_json
 from stream_detector.connectors.kafka.reading.log import KafkaJournal, KafkaLog
+from stream_detector.connectors.registry.local import local_schemas
+from stream_detector.connectors.registry.source import RegistrySchemas
 from stream_detector.daemon.output_comparison import Findings
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.daemon.verification import verify
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if kafka.delivery != "exactly_once":
         raise ConfigurationError("state verify needs kafka.delivery: exactly_once and its journal")
     stores = snapshot_stores(config, kafka, make=False)
+    schemas = RegistrySchemas(None, local_schemas(config))
     found: list[Findings] = []
     for number in shards(config, arguments.shard):
         with (
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress_bar(f"shard {number}", lambda: None) as update,
         ):
             log = partial(KafkaLog, kafka, of_input=True)
-            findings = verify(config, kafka, number, stores(number), journal, log, update)
+            findings = verify(config, kafka, number, stores(number), journal, log, update, schemas)
         found.append(findings)
         if not arguments.json:
             say(_text(number, findings))

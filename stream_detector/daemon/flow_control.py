@@ -65,6 +65,8 @@ class FlowControl:
                 self._blocked_since.pop(source, None)
                 self._stuck.discard(source)
         for source in blocking:
+            if shard.input.holds(source):
+                continue  # it waits for a schema, and so does what comes after it
             since = self._blocked_since.setdefault(source, now)
             if source not in self._stuck and now - since >= self._processing.stuck_partition_wait:
                 self._look_at(source)
@@ -97,10 +99,11 @@ class FlowControl:
         for shard in shards:
             for source in shard.sources:
                 waiting, needed = shard.waiting(source), shard.needs(source)
-                if source not in self._paused and waiting >= limit and not needed:
+                held = shard.input.holds(source)
+                if source not in self._paused and (held or (waiting >= limit and not needed)):
                     self._source.pause(source)
                     self._paused.add(source)
-                elif source in self._paused and (waiting < limit // 2 or needed):
+                elif source in self._paused and not held and (waiting < limit // 2 or needed):
                     self._source.resume(source)
                     self._paused.discard(source)
         self._metrics.set_paused_partitions(len(self._paused))

@@ -20,6 +20,7 @@ from stream_detector.connectors.base import GroupSource, Rebalance
 from stream_detector.daemon.availability import Availability
 from stream_detector.daemon.flow_control import FlowControl
 from stream_detector.daemon.open_transactions import Stability
+from stream_detector.daemon.schema_waits import wait_for_schemas
 from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.shard_assignment import ShardAssignment, ShardFactories, ShardHandle
 from stream_detector.daemon.shard_reporter import ShardReporter
@@ -134,6 +135,7 @@ class Daemon:
             # Records of the poll in which the assignment changed may be of before the seek.
             if shard is not None and shard.input.expects(one):
                 shard.take_in(one)
+        wait_for_schemas(self.shards.values(), self._conditions)
         for owned in self._assignment.owned.values():
             self._work(owned)
         self._flow.pause_and_resume(self.shards.values())
@@ -256,9 +258,8 @@ class Daemon:
         if self._assignment.recovering():
             return 0.01
         now = time.monotonic()
-        owned = self._assignment.owned.values()
-        waits = [one.pacer.wait(one.shard, one.committer, now) for one in owned]
-        return min([_LONGEST_POLL_SECONDS, *waits])
+        waits = (o.pacer.wait(o.shard, o.committer, now) for o in self._assignment.owned.values())
+        return min((_LONGEST_POLL_SECONDS, *waits))
 
     def _commit(self, owned: ShardHandle) -> bool:
         """Step 2; whether everything processed is committed. A shard in replay has nothing new."""

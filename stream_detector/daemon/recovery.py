@@ -17,6 +17,7 @@ from stream_detector.daemon.journal_history import WAYS_OUT, History
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import ConnectorError, PlacesDifferError, StateError
 from stream_detector.events import TopicPartition
+from stream_detector.formats.schemas import SchemaSource
 from stream_detector.journal import JournalRecord
 from stream_detector.snapshots import SnapshotStore, newest_sound
 from stream_detector.telemetry.logs import fields
@@ -40,13 +41,19 @@ class Place:
     lost_from: int = -1
 
 
-def open_shard(number: int, config: Config, store: SnapshotStore, metrics: Metrics) -> Shard:
+def open_shard(
+    number: int,
+    config: Config,
+    store: SnapshotStore,
+    metrics: Metrics,
+    schemas: SchemaSource | None = None,
+) -> Shard:
     """A shard with its newest sound snapshot restored, or untrained where there is none.
 
     Raises ``StateError`` where snapshots exist and none is sound, ``StateMismatchError`` where
     the newest sound one does not fit the configuration: bad state always stops the daemon.
     """
-    shard = Shard(number, config, metrics)
+    shard = Shard(number, config, metrics, schemas)
     damaged = 0
     for position, found in newest_sound(store):
         if isinstance(found, StateError):

@@ -23,12 +23,13 @@ from stream_detector.connectors.kafka.state_topics.internal_topics import (
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import ensure_snapshot_topic
 from stream_detector.connectors.kafka.writing.sink import AtLeastOnceOutput
 from stream_detector.connectors.kafka.writing.transactions import TransactionalOutput
+from stream_detector.connectors.registry.source import open_schemas, wait_for_registry
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
 from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import BrokerLimitError, StateError
 from stream_detector.snapshots import SnapshotStore
-from stream_detector.telemetry.logs import fields
+from stream_detector.telemetry.logs import fields, register_secret
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.server import HealthState
 from stream_detector.telemetry.status.recent import Recent
@@ -94,6 +95,10 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
     log.info("reading %s", ", ".join(f"{t} ({counts[t]} partitions)" for t in kafka.input_topics))
     processing = config.processing
     exactly_once = kafka.delivery == "exactly_once"
+    wait_for_registry(config, waiting=waiting, stopping=stop)
+    metrics.set_waiting_for_input(False)
+    if stop():
+        return
     if exactly_once:
         ensure_topic(kafka, kafka.journal_topic, processing.shards, JOURNAL_SETTINGS)
     stores = snapshot_stores(config, kafka, on_foreign=metrics.add_foreign_records)
@@ -110,6 +115,8 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
             )
         )
         journal = stack.enter_context(closing(KafkaJournal(kafka))) if exactly_once else None
+        schemas = stack.enter_context(closing(open_schemas(config)))
+        register_secret(schemas.secret)
 
         def output(shard: int) -> Output:
             if exactly_once:
@@ -120,6 +127,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
             store=stores,
             output=output,
             journal=journal,
+            schemas=schemas,
             accept_untrained=reset,
         )
         daemon = Daemon(

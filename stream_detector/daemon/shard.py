@@ -23,6 +23,7 @@ from stream_detector.daemon.slices import Slice
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
+from stream_detector.formats.schemas import SchemaSource, schema_of
 from stream_detector.journal import JournalRecord
 from stream_detector.lanes import lanes_of, lanes_state
 from stream_detector.pipeline import BatchResult, PipelineCore, promoted
@@ -70,15 +71,21 @@ class Shard:
         journal_link: of the record with that number; empty where the snapshot does not say.
     """
 
-    def __init__(self, number: int, config: Config, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        number: int,
+        config: Config,
+        metrics: Metrics,
+        schemas: SchemaSource | None = None,
+    ) -> None:
         self.number = number
         self._config = config
         self._stage = metrics.stage
         self.configuration = state_fingerprint(config)
-        self.input = ShardInput(config, metrics.stage)
+        self.input = ShardInput(config, metrics.stage, schemas)
         self.replay = JournalReplay()
         self.pipeline = PipelineCore(config, self.configuration, metrics.stage)
-        self.output = ShardOutput(number, self.configuration)
+        self.output = ShardOutput(number, self.configuration, self.input.book)
         self.known = False
         self.journal_place: tuple[int, int] | None = None
         self.journal_link = ""
@@ -177,6 +184,10 @@ class Shard:
 
     def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
         """Begin to repeat what the journal holds after the restored snapshot; it may be nothing."""
+        records = list(records)
+        for record in records:
+            schemas = {key: schema_of(stored) for key, stored in record.schemas}
+            self.input.book.take_in(schemas, record.refused)
         self.replay.begin(records)
         if not self.replaying:
             self._take_over()
@@ -290,7 +301,10 @@ class Shard:
             **extra,
         }
         lanes = lanes_state([times[source] for source, _ in places])
-        return Snapshot(meta, {**self.pipeline.state(), "lanes": lanes})
+        state = {**self.pipeline.state(), "lanes": lanes}
+        if known := self.input.book.state():
+            state["schemas"] = known
+        return Snapshot(meta, state)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot.
@@ -320,6 +334,7 @@ class Shard:
             self.pipeline.restore(snapshot.state)
             marks = [mark_ms for *_, mark_ms in meta["positions"]]
             lanes = lanes_of(marks, snapshot.state.get("lanes"))
+            self.input.book.restore(snapshot.state.get("schemas"))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
         self.known = True

@@ -22,6 +22,7 @@ from stream_detector.errors import (
     StreamDetectorError,
 )
 from stream_detector.events import TopicPartition
+from stream_detector.formats.schemas import SchemaSource
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
@@ -39,12 +40,14 @@ class ShardFactories:
         store: the snapshot store of a shard.
         output: a new output for a shard, not yet open.
         journal: of all shards; None where commits leave no trace (no broker, or at least once).
+        schemas: where shards ask for the schemas of events; None where these need none.
         accept_untrained: go on from committed offsets even where their state is lost.
     """
 
     store: Callable[[int], SnapshotStore]
     output: Callable[[int], Output]
     journal: Journal | None = None
+    schemas: SchemaSource | None = None
     accept_untrained: bool = False
 
 
@@ -243,7 +246,9 @@ class ShardAssignment:
         try:
             # First of all: nobody else writes for this shard after this.
             committer.open()
-            shard = open_shard(number, self._config, parts.store(number), self._metrics)
+            shard = open_shard(
+                number, self._config, parts.store(number), self._metrics, parts.schemas
+            )
             untrained = parts.accept_untrained
             history = None
             if parts.journal is not None:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
+from stream_detector.daemon.held_records import HeldRecords, Wait
 from stream_detector.decoding import TopicDecoder
-from stream_detector.events import EventBatch, TopicPartition
+from stream_detector.errors import StateError
+from stream_detector.events import EventBatch, Record, TopicPartition
+from stream_detector.formats.schemas import SchemaBook, SchemaSource
 from stream_detector.journal import Range
 from stream_detector.lanes import LaneTime
 from stream_detector.merge import Merger
@@ -18,19 +21,24 @@ from stream_detector.pipeline.stage import Stage
 class ShardInput:
     """Takes records in and gives events out in their merged order.
 
-    State: the merge's, the next offset to fetch of each partition. Fetching stops at
-    ``max_buffered_records``.
+    State: the merge's, the next offset to fetch of each partition, records that wait for a schema.
+    Fetching stops at ``max_buffered_records``, and while a schema is waited for.
 
     Attributes:
         merger: the events that wait.
         fetch_positions: offset after the last record taken in, of each partition.
         topic_ids: of the input topics, as the broker gave them when the state was begun.
+        book: schemas of records, and records that none could be had for.
         restored: by partition, where the restored snapshot stands and what it knows of its time.
     """
 
-    def __init__(self, config: Config, stage: Stage) -> None:
-        """``stage``: times decoding and merging."""
-        self._decoder = TopicDecoder(config, FieldPlan.of(config))
+    def __init__(self, config: Config, stage: Stage, schemas: SchemaSource | None = None) -> None:
+        """``stage``: times decoding and merging; ``schemas``: where to ask for them."""
+        self.book = SchemaBook()
+        self._schemas = schemas
+        local = schemas.local() if schemas is not None else {}
+        self._decoder = TopicDecoder(config, FieldPlan.of(config), self.book, local)
+        self._held = HeldRecords(config.registry)
         self._stage = stage
         self.merger = Merger(record_steps=True, max_step_ms=int(config.event.max_step * 1000))
         self.fetch_positions: dict[TopicPartition, int] = {}
@@ -49,8 +57,12 @@ class ShardInput:
         return self.merger.sources
 
     def waiting(self, source: TopicPartition) -> int:
-        """Events of a partition that wait for their turn."""
-        return self.merger.waiting(source)
+        """Events of a partition that wait for their turn, or for their schema."""
+        return self.merger.waiting(source) + self._held.count(source)
+
+    def holds(self, source: TopicPartition) -> bool:
+        """Tell whether records of a partition wait for a schema: what follows must wait, too."""
+        return self._held.count(source) > 0
 
     def expects(self, fetched: Fetched) -> bool:
         """Tell whether records go on where the last ones ended, maybe after a gap."""
@@ -59,7 +71,7 @@ class ShardInput:
     @property
     def anything_waits(self) -> bool:
         """Tell whether an event of any partition waits for its turn."""
-        return any(map(self.merger.waiting, self.merger.sources))
+        return any(map(self.waiting, self.merger.sources))
 
     def blocking(self, at_end: Collection[TopicPartition]) -> list[TopicPartition]:
         """Partitions that hold others back: nothing waits and they are not at their end."""
@@ -70,11 +82,76 @@ class ShardInput:
         return self.merger.take_released_counts()
 
     def take_in(self, fetched: Fetched) -> None:
-        """Decode records and let them wait for their turn."""
+        """Decode records and let them wait for their turn.
+
+        From the first on that lacks its schema they are held back, in their order.
+        """
+        source, records = fetched.source, fetched.records
+        if self.holds(source):
+            self._held.add(source, records)
+            return
         with self._stage("decode"):
-            batch = self._decoder.decode(fetched.source, fetched.records)
-        self.fetch_positions[fetched.source] = int(batch.offset[-1]) + 1
+            count, _ = self._decoder.readable(source, records)
+        self._decode(source, records, count)
+
+    def _decode(self, source: TopicPartition, records: Sequence[Record], count: int) -> None:
+        """Decode the first ``count`` records, and hold back the others."""
+        if count < len(records):
+            self._held.add(source, records[count:])
+            records = records[:count]
+        if not records:
+            return
+        with self._stage("decode"):
+            batch = self._decoder.decode(source, records)
+        self.fetch_positions[source] = int(batch.offset[-1]) + 1
         self.merger.push(batch)
+
+    def ask_for_schemas(self, now: float) -> list[Wait]:
+        """Take in what was held back, as far as its schemas are there by now.
+
+        Args:
+            now: a monotonic time.
+
+        Returns:
+            What still waits, and why.
+
+        Raises:
+            ConnectorError: something has waited for too long, and that stops the daemon.
+        """
+        waits: list[Wait] = []
+        for source in self._held.sources():
+            records = self._held.take(source)
+            count = 0
+            while True:
+                count, key = self._decoder.readable(source, records, count)
+                if count == len(records):
+                    break
+                wait = self._settle(source, records[count].offset, key, now)
+                if wait is not None:
+                    waits.append(wait)
+                    break
+            self._decode(source, records, count)
+        return waits
+
+    def _settle(self, source: TopicPartition, offset: int, key: str, now: float) -> Wait | None:
+        """Find the schema of a record, or refuse the record; a wait where neither can be yet."""
+        answer = None
+        if self._schemas is not None:
+            answer = self._schemas.answer(key, self._decoder.kind(source.topic))
+        if answer is not None and answer.schema is not None:
+            self._held.answered()
+            why = self.book.add(key, answer.schema)
+        elif answer is not None and answer.final:
+            self._held.answered()
+            why = answer.why
+        else:
+            wait = Wait(source, offset, key, answer.why if answer is not None else "asked for")
+            if not self._held.too_long(wait, now):
+                return wait
+            why = "no schema registry answered for it"
+        if why:
+            self.book.refuse(source, offset, why)
+        return None
 
     def release(
         self, at_end: Collection[TopicPartition], most_events: int, most_bytes: int
@@ -96,6 +173,11 @@ class ShardInput:
             Whether all of it has been read, and its events (None for only gaps, or not yet).
         """
         for source, _, end in step:
+            if self.fetch_positions[source] < end and self.holds(source):
+                raise StateError(
+                    f"{source}: a record before offset {end} names a schema that neither the "
+                    "journal nor the snapshot holds; it cannot be processed again as it was"
+                )
             if self.fetch_positions[source] < end <= position(source):
                 self.fetch_positions[source] = end  # a gap: nothing more will come of it
             if self.fetch_positions[source] < end:
@@ -107,7 +189,7 @@ class ShardInput:
         positions: dict[TopicPartition, int] = {}
         for source in self.merger.sources:
             offset = max(self.merger.next_offset(source), journaled[source])
-            if not self.merger.waiting(source):
+            if not self.waiting(source):
                 offset = max(offset, self.fetch_positions[source])
             positions[source] = offset
         return positions

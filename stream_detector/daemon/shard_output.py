@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from stream_detector.daemon import slices as cuts
 from stream_detector.events import TopicPartition
+from stream_detector.formats.schemas import SchemaBook
 from stream_detector.journal import JournalRecord, Range
 from stream_detector.merge import Step
 from stream_detector.messages import Outgoing
@@ -21,8 +22,9 @@ class ShardOutput:
         journaled: of each partition, the offset after the last step that a slice holds.
     """
 
-    def __init__(self, number: int, configuration: str) -> None:
-        """``number`` of the shard and fingerprint of its configuration, for the journal."""
+    def __init__(self, number: int, configuration: str, book: SchemaBook) -> None:
+        """``number`` of the shard, fingerprint of its configuration, its schemas: the journal's."""
+        self._book = book
         self._number, self._configuration = number, configuration
         self._backlog = cuts.Backlog()
         self._lost: list[Range] = []
@@ -76,18 +78,24 @@ class ShardOutput:
             sequence: events of the pipeline so far.
             fingerprint: the pipeline's.
         """
+        taken = cuts.journal_ranges(steps, self.journaled)
+        if not taken and not self._lost:
+            return
+        schemas, refused = self._book.take_new(self.journaled)
         record = JournalRecord(
             shard=self._number,
             number=0,
-            steps=cuts.journal_ranges(steps, self.journaled),
+            steps=taken,
             lost=tuple(self._lost),
             sequence=sequence,
             fingerprint=fingerprint,
             configuration=self._configuration,
+            schemas=tuple((key, schema.stored()) for key, schema in schemas.items()),
+            refused=tuple(refused),
         )
-        if record.steps or record.lost:
-            self._backlog.close(record, dict(self.journaled))
-            self._lost = []
+        self._backlog.close(record, dict(self.journaled))
+        self._book.forget_before(self.journaled)
+        self._lost = []
 
     def steps_without_events(self, positions: Mapping[TopicPartition, int]) -> Iterable[Step]:
         """Offsets that hold no event are steps of their own: as many ranges as partitions."""

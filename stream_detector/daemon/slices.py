@@ -21,6 +21,7 @@ SLICE_BYTES = 256 * 1024
 COMMIT_BYTES = 8 * 1024 * 1024
 """More of what waits than this is not committed at once, nor does the shard go on working."""
 
+RANGE_BYTES = 300
 SLICE_RANGES = 500
 COMMIT_RANGES = 2000
 """A commit's journal record stays well below the 1 MiB that brokers take: a range takes less than
@@ -55,8 +56,10 @@ class Slice:
 
     @property
     def ranges(self) -> int:
-        """Number of ranges that the journal's record holds."""
-        return sum(map(len, self.record.steps)) + len(self.record.lost)
+        """Number of ranges in the journal's record; what else it holds counts by its length."""
+        schemas = sum(len(stored) for _, stored in self.record.schemas) // RANGE_BYTES
+        ranges = sum(map(len, self.record.steps)) + len(self.record.lost)
+        return ranges + schemas + len(self.record.refused)
 
 
 def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int, int]:
@@ -172,6 +175,8 @@ def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> C
         number=number,
         steps=tuple(step for one in slices for step in one.record.steps),
         lost=tuple(lost for one in slices for lost in one.record.lost),
+        schemas=tuple(schema for one in slices for schema in one.record.schemas),
+        refused=tuple(refusal for one in slices for refusal in one.record.refused),
     )
     alerts = [message for one in slices for message in one.alerts]
     dead_letters = [message for one in slices for message in one.dead_letters]

@@ -17,6 +17,7 @@ from stream_detector.daemon.recovery import first_starts
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import Record, TopicPartition
+from stream_detector.formats.schemas import SchemaSource
 from stream_detector.journal import JournalRecord, last_beginning
 from stream_detector.pipeline import BatchResult
 from stream_detector.snapshots import SnapshotStore
@@ -48,6 +49,7 @@ def verify(
     journal: Journal,
     open_log: Callable[[], LogReader],
     progress: Callable[[int], None] = lambda _events: None,
+    schemas: SchemaSource | None = None,
 ) -> Findings:
     """Follow a shard's journal and compare what comes out with what stands on the topics.
 
@@ -59,6 +61,7 @@ def verify(
         journal: its journal.
         open_log: a new reader of logs; one is opened for each input partition.
         progress: told the number of events so far.
+        schemas: those that files give; no registry is asked.
 
     Raises:
         StateError: nothing can be verified, since input or journal reach back to no known state.
@@ -70,7 +73,7 @@ def verify(
         return findings
     log = open_log()
     try:
-        shard, kept = _basis(config, number, store, records, log)
+        shard, kept = _basis(config, number, store, records, log, schemas)
         _check_joins(shard, kept, findings)
         alerts = Comparison(kafka.alerts, findings)
         letters = Comparison(kafka.dead_letters, findings)
@@ -121,12 +124,13 @@ def _basis(
     store: SnapshotStore,
     records: list[tuple[int, JournalRecord]],
     log: LogReader,
+    schemas: SchemaSource | None,
 ) -> tuple[Shard, list[JournalRecord]]:
     """The oldest state from which input and journal can be followed, and the records from there."""
     beginning = last_beginning(records)
     if beginning is not None:
         kept = [record for _, record in records[beginning:]]
-        shard = Shard(number, config, Metrics())
+        shard = Shard(number, config, Metrics(), schemas)
         begun_so = kept[0].configuration == state_fingerprint(config)
         if begun_so and _reaches(log, first_starts(kept)) and not _was_given(store):
             return shard, kept
@@ -134,7 +138,7 @@ def _basis(
     for position in reversed(store.positions()):
         try:
             snapshot = decode_snapshot(store.read(position))
-            shard = Shard(number, config, Metrics())
+            shard = Shard(number, config, Metrics(), schemas)
             shard.restore(snapshot)
         except StateError:
             continue  # damaged, or of another configuration

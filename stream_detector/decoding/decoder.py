@@ -6,7 +6,7 @@ columns, by the spelling of each, and what cannot be used is said.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import Any
@@ -22,6 +22,7 @@ from stream_detector.cells.times import LATEST_TIME_MS, TimeFormat
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config, EventConfig, LabelsConfig
 from stream_detector.decoding.columns import boolean_column, holds_text, number_column
+from stream_detector.decoding.format_events import FormatEvents
 from stream_detector.decoding.json_reader import FieldReader, JsonReader, Values
 from stream_detector.decoding.label_values import read_label, text_of
 from stream_detector.decoding.spellings import missing_values, number_spellings
@@ -38,6 +39,8 @@ from stream_detector.events import (
     TopicPartition,
     object_column,
 )
+from stream_detector.formats.reader import FormatReader
+from stream_detector.formats.wanted import Wanted
 
 REASONS = (
     "unreadable",
@@ -50,6 +53,7 @@ REASONS = (
     "missing_field",
     "out_of_range",
     "text_too_long",
+    "schema_unknown",
     "time_invalid",
     "time_ahead",
     "time_behind",
@@ -68,7 +72,13 @@ _TEXT = str | int | float | bool | None
 class Decoder:
     """Decodes the records of one source at a time into an ``EventBatch``. Holds no state."""
 
-    def __init__(self, config: Config, plan: FieldPlan) -> None:
+    def __init__(
+        self,
+        config: Config,
+        plan: FieldPlan,
+        make_reader: Callable[[Wanted], FormatReader] | None = None,
+    ) -> None:
+        """``make_reader``: of a format other than JSON, for the fields that are wanted."""
         self._plan = plan
         self._event: EventConfig = config.event
         self._labels: LabelsConfig | None = config.labels
@@ -76,7 +86,11 @@ class Decoder:
         self._missing = missing_values(config)
         self._time_names = config.event.time.names if config.event.time is not None else ()
         self._label_field = config.labels.field if config.labels else None
-        self._reader = JsonReader(self._event, self._fields())
+        self._reader: JsonReader | FormatEvents = JsonReader(self._event, self._fields())
+        self._original: Callable[[Record], Any] | None = None
+        if make_reader is not None:
+            self._reader = FormatEvents(self._event, self._fields(), make_reader)
+            self._original = self._reader.original
         self._kinds = self._column_kinds()
 
     def _fields(self) -> dict[str, tuple[Any, Any]]:
@@ -113,7 +127,7 @@ class Decoder:
         if (found := self._from_columns(records)) is not None:
             read, long = found.__getitem__, list[int]()
         else:
-            read, long = self._reader.read(records, rejection)
+            read, long = self._reader.read(source, records, rejection)
         numeric = self._numeric(read, rejection)
         text = tuple(self._text(read, name, rejection, long) for name in self._plan.text)
         event_id = (
@@ -136,6 +150,7 @@ class Decoder:
             numeric=numeric,
             text=text,
             label=self._label(read, len(records)),
+            original=self._original,
         )
 
     def _from_columns(self, records: Sequence[Record]) -> Mapping[str, Values] | None:
@@ -149,6 +164,8 @@ class Decoder:
         columns = np.empty((len(rejection), len(self._plan.numeric)))
         for index, name in enumerate(self._plan.numeric):
             column = self._number_column(read(name), name, rejection)
+            if self._original is not None:
+                column[np.isinf(column)] = np.nan  # as in JSON, where there is no such number
             columns[:, index] = column
             if name in self._plan.required:
                 for row in np.flatnonzero(np.isnan(column)):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream_detector.config.models.config import EventConfig
 from stream_detector.decoding.envelopes import EnvelopeError, open_envelope
 from stream_detector.decoding.structs import struct_of
-from stream_detector.events import Objects, Record, Rejection, UnreadableRecord
+from stream_detector.events import Objects, Record, Rejection, TopicPartition, UnreadableRecord
 from stream_detector.foreign import json_of, looks_like
 
 Values: TypeAlias = Sequence[Any] | NDArray[Any]
@@ -49,7 +49,12 @@ class JsonReader:
         self._decode_wide: Callable[[bytes], Any] = msgspec.json.Decoder(wide).decode
         self._blank = struct()
 
-    def read(self, records: Sequence[Record], rejection: Objects) -> tuple[FieldReader, list[int]]:
+    def read(
+        self,
+        _source: TopicPartition,
+        records: Sequence[Record],
+        rejection: Objects,
+    ) -> tuple[FieldReader, list[int]]:
         """What gives the values of a field, and the rows that may hold a text too long.
 
         Where a record cannot be read, ``rejection`` says why, and all its fields are None.
@@ -60,6 +65,8 @@ class JsonReader:
             message = f"{sizes[row]} bytes, the limit is {self._event.max_bytes}"
             rejection[row] = Rejection("decode", "too_large", message)
             values[row] = b""
+        if self._event.format == "json_schema":
+            values = list(map(json_of, values))  # each has a registry's prefix
         if self._event.envelope is not None:
             self._open(records, values, rejection)
         events = self._parse(records, values, rejection)
@@ -102,16 +109,9 @@ class JsonReader:
                     rest = map(self._decode_wide, values[row + 1 :])
                     continue
                 events.append(self._blank)
-                if isinstance(record := records[row], UnreadableRecord):
-                    rejection[row] = Rejection("decode", "unreadable", record.problem)
-                if rejection[row] is not None:
-                    continue
-                if values[row]:
-                    rejection[row] = _parse_rejection(found, values[row])
-                elif records[row].value is None:
-                    rejection[row] = Rejection("decode", "tombstone", "the record has no value")
-                else:
-                    rejection[row] = Rejection("decode", "empty", "the value is empty")
+                if rejection[row] is None or isinstance(records[row], UnreadableRecord):
+                    nothing = without_value(records[row])
+                    rejection[row] = nothing or _parse_rejection(found, values[row])
         return events
 
     def _read_again(self, values: list[bytes], row: int, error: Exception) -> tuple[Any, Exception]:
@@ -134,6 +134,17 @@ class JsonReader:
         return None, error
 
 
+def without_value(record: Record) -> Rejection | None:
+    """Why there is nothing to read of a record; None where there is something."""
+    if isinstance(record, UnreadableRecord):
+        return Rejection("decode", "unreadable", record.problem)
+    if record.value:
+        return None
+    if record.value is None:
+        return Rejection("decode", "tombstone", "the record has no value")
+    return Rejection("decode", "empty", "the value is empty")
+
+
 def _parse_rejection(error: Exception, value: bytes) -> Rejection:
     message = str(error)[:300]
     # A field of a wrong type says where it is; an object with one is what was expected.
@@ -142,11 +153,11 @@ def _parse_rejection(error: Exception, value: bytes) -> Rejection:
     if isinstance(error, RecursionError):
         return Rejection("decode", "too_deep", "nested too deeply")
     if isinstance(error, msgspec.ValidationError):
-        return Rejection("decode", "wrong_type", message, _field_at(message))
+        return Rejection("decode", "wrong_type", message, field_at(message))
     return Rejection("decode", "malformed", message)
 
 
-def _field_at(message: str) -> str | None:
+def field_at(message: str) -> str | None:
     """The field that msgspec names: ``Expected `float`, got `str` - at `$.a.b` ``."""
     found = _AT_FIELD.search(message)
     return found[1] if found is not None else None

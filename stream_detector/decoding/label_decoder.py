@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,9 @@ from stream_detector.events import (
     object_column,
 )
 from stream_detector.foreign import json_of, looks_like
+from stream_detector.formats.errors import PayloadError
+from stream_detector.formats.reader import FormatReader
+from stream_detector.formats.wanted import Wanted
 
 MAX_BYTES = 16_384
 _MAX_ID = 1024
@@ -38,7 +41,16 @@ class _Message(msgspec.Struct):
 class LabelDecoder:
     """Decodes the records of the labels' topic into rows that merge with events. Holds no state."""
 
-    def __init__(self, labels: LabelsConfig, plan: FieldPlan) -> None:
+    def __init__(
+        self,
+        labels: LabelsConfig,
+        plan: FieldPlan,
+        make_reader: Callable[[Wanted], FormatReader] | None = None,
+    ) -> None:
+        """``make_reader``: of a format other than JSON, for the fields that are wanted."""
+        self._reader = None
+        if make_reader is not None:
+            self._reader = make_reader({"event_id": {}, "label": {}, "time": {}})
         self._labels = labels
         self._plan = plan
         self._decode = msgspec.json.Decoder(_Message).decode
@@ -51,7 +63,7 @@ class LabelDecoder:
         labels, times = np.full(count, np.nan), np.full(count, NO_TIMESTAMP, dtype=np.int64)
         for row, record in enumerate(records):
             try:
-                message = self._read(record)
+                message = self._read(source, record)
                 labels[row] = self._label(message.label)
                 times[row] = record.timestamp
                 if message.time is not None:
@@ -85,7 +97,7 @@ class LabelDecoder:
             raise _BadLabelError("wrong_type", f"the label is {value!r:.80}")
         return label
 
-    def _read(self, record: Record) -> _Message:
+    def _read(self, source: TopicPartition, record: Record) -> _Message:
         if isinstance(record, UnreadableRecord):
             raise _BadLabelError("unreadable", record.problem)
         value = record.value
@@ -96,7 +108,12 @@ class LabelDecoder:
         if len(value) > MAX_BYTES:
             raise _BadLabelError("too_large", f"{len(value)} bytes, the limit is {MAX_BYTES}")
         try:
-            message = self._decode(json_of(value))
+            if self._reader is None:
+                message = self._decode(json_of(value))
+            else:
+                message = msgspec.convert(self._reader.read(source, record), _Message)
+        except PayloadError as error:
+            raise _BadLabelError(error.reason, str(error)[:300]) from error
         except msgspec.ValidationError as error:
             raise _BadLabelError("wrong_type", str(error)[:300]) from error
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

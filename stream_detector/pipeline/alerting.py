@@ -104,7 +104,7 @@ class AlertWriter:
             },
         }
         record = events.record[row]
-        message = alert_message(body, source, record, time_ms, self._config.name)
+        message = alert_message(body, source, record, time_ms, self._config.name, events.original)
         return message, level, [reasons[0]["feature"]] if reasons else []
 
     def _reasons(

@@ -26,7 +26,11 @@ BrokerErrorKind: TypeAlias = Literal[
     "ends", "offsets_reset", "open", "partitions_added", "retention_overrun"
 ]
 Condition: TypeAlias = Literal[
-    "input_missing", "input_without_leader", "open_transaction", "journal_foreign"
+    "input_missing",
+    "input_without_leader",
+    "open_transaction",
+    "journal_foreign",
+    "schema_missing",
 ]
 """Names of conditions that last (``telemetry.conditions``)."""
 RequestRefusal: TypeAlias = Literal["malformed", "password", "token", "held"]

@@ -88,6 +88,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("The file", "", ()),
     ("`kafka`", "KafkaConfig", ()),
     ("`kafka.security`", "KafkaSecurityConfig", ()),
+    ("`registry`", "RegistryConfig", ()),
     ("`event`", "EventConfig", ()),
     ("`event.time`", "EventTimeConfig", ()),
     ("`event.numbers`", "NumbersConfig", ()),

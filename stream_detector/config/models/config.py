@@ -33,6 +33,7 @@ from stream_detector.config.models.kafka import (
     KafkaSecurityConfig,
 )
 from stream_detector.config.models.labels import LabelsConfig, RiskConfig
+from stream_detector.config.models.registry import RegistryConfig
 from stream_detector.config.models.units import Budget, Duration
 from stream_detector.detectors.base import Detector, DetectorConfig
 from stream_detector.detectors.ensemble import EnsembleConfig
@@ -60,6 +61,7 @@ __all__ = [
     "NumericFeatureConfig",
     "ProcessingConfig",
     "RatioFeatureConfig",
+    "RegistryConfig",
     "RiskConfig",
     "StateStoreConfig",
     "Statistic",
@@ -240,6 +242,9 @@ class Config(Model):
         description="Name of the detector; appears in alerts and metrics."
     )
     kafka: KafkaConfig | None = Field(None, description="Needed by `run`, not by `evaluate`.")
+    registry: RegistryConfig | None = Field(
+        None, description="The schema registry; needed for Avro and Protobuf without `schema_file`."
+    )
     event: EventConfig = Field(default_factory=EventConfig, description="How to read an event.")
     files: FilesConfig = Field(
         default_factory=FilesConfig, description="How to read a file of text: what is not found."
@@ -288,6 +293,23 @@ class Config(Model):
             raise ValueError("labels need `field`, or a topic in `kafka.labels`")
         if self.metrics.labels_alerts and not on_topic:
             raise ValueError("metrics.label_token needs `kafka.labels`, where labels go")
+        return self
+
+    @model_validator(mode="after")
+    def _schemas_can_be_had(self) -> Config:
+        sections: list[tuple[str, EventConfig | LabelsConfig]] = [("event", self.event)]
+        if self.labels is not None:
+            sections.append(("labels", self.labels))
+        for name, section in sections:
+            described = section.format in ("avro", "protobuf")
+            if described and self.registry is None and section.schema_file is None:
+                raise ValueError(
+                    f"{name}.format {section.format} needs `registry`, or {name}.schema_file"
+                )
+            if not described and section.schema_file is not None:
+                raise ValueError(f"{name}.schema_file is for the formats avro and protobuf")
+            if section.message is not None and section.format != "protobuf":
+                raise ValueError(f"{name}.message is for the format protobuf")
         return self
 
     @model_validator(mode="after")

@@ -94,9 +94,28 @@ class FieldConfig(Model):
     )
 
 
+Format: TypeAlias = Literal["json", "json_schema", "avro", "protobuf"]
+"""``json_schema`` is JSON behind a registry's prefix."""
+
+
 class EventConfig(Model):
     """Reading of an event."""
 
+    format: Format = Field(
+        "json",
+        description="Format of the records: JSON, or one that a schema describes, which `registry` "
+        "has or `schema_file`. Files are read as what they are.",
+    )
+    schema_file: Name | None = Field(
+        None,
+        description="A file with the schema: of Avro its JSON, of Protobuf the text (`.proto`) or "
+        "what `protoc --include_imports --descriptor_set_out` writes. With a `registry`, of Avro: "
+        "the reader's schema, whose aliases and defaults count.",
+    )
+    message: Name | None = Field(
+        None,
+        description="Protobuf message in `schema_file`, by its full name. Default: the first.",
+    )
     id: Name | None = Field(None, description="Field that identifies an event, for alert readers.")
     time: EventTimeConfig | None = Field(
         None, description="The event's own time; without it the record's timestamp counts."

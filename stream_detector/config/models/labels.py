@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from stream_detector.config.models.base import Model, Name, human, positive
+from stream_detector.config.models.event import Format
 from stream_detector.config.models.units import Duration
 
 
@@ -39,6 +40,9 @@ class LabelsConfig(Model):
         description="Field of the event: 1/true is anomalous, 0/false normal, absent unknown. "
         "Not looked at before `delay` has passed.",
     )
+    format: Format = Field("json", description="Of `kafka.labels`, as `event.format`.")
+    schema_file: Name | None = Field(None, description="As `event.schema_file`.")
+    message: Name | None = Field(None, description="As `event.message`.")
     positive: list[str] | None = Field(
         None, description="Values that mean anomalous, for labels that are names."
     )

@@ -1,0 +1,1 @@
+"""Schemas from outside: a registry's, or a file's."""

@@ -1,0 +1,193 @@
+"""Requests to a registry: bounded in time and size, without redirects, secrets in no message."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from stream_detector.config.models.config import RegistryConfig
+from stream_detector.errors import ConfigurationError
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""A schema of a MiB in JSON's escapes, and room."""
+
+_PIECE = 64 * 1024
+_OK, _NOT_FOUND, _UNAUTHORIZED, _FORBIDDEN = 200, 404, 401, 403
+_TYPES = "application/vnd.schemaregistry.v1+json, application/json, */*;q=0.1"
+
+
+class UnavailableError(Exception):
+    """No answer that counts: the registry is down, slow, refuses us, or something else answers."""
+
+
+class NotFoundError(Exception):
+    """The registry itself says that there is no such thing."""
+
+
+class Connection:
+    """Asks a registry. A connection is made for each request: there are a few in a daemon's life.
+
+    State: the token, which may be read again.
+    """
+
+    def __init__(self, config: RegistryConfig) -> None:
+        """Raises ``ConfigurationError`` where a file cannot be used."""
+        self._config = config
+        parts = urlsplit(config.url)
+        self._host, self._port = parts.hostname or "", parts.port
+        self._path = parts.path.rstrip("/")
+        self._context = _context(config) if parts.scheme == "https" else None
+        self.secret = ""
+        self._authorization: str | None = None
+        self._read_secret()
+
+    def get_json(self, path: str) -> Any:
+        """Return what the registry answers, which is JSON. Raises as ``get`` does."""
+        body = self.get(path)
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise UnavailableError(f"{self._shown(path)} answers with what is no JSON") from error
+
+    def get(self, path: str) -> bytes:
+        """Return the body of an answer.
+
+        Raises ``NotFoundError`` where the registry says so, else ``UnavailableError``.
+        """
+        status, body = self._request("GET", path, None)
+        if status == _UNAUTHORIZED and self._config.token_file is not None:
+            self._read_secret()  # tokens expire, and whoever renews them writes the file anew
+            status, body = self._request("GET", path, None)
+        return self._checked(path, status, body)
+
+    def post_json(self, path: str, content: Any) -> Any:
+        """Return the answer to JSON that is sent. Raises as ``get`` does."""
+        status, body = self._request("POST", path, msgspec.json.encode(content))
+        try:
+            return msgspec.json.decode(self._checked(path, status, body))
+        except msgspec.MsgspecError as error:
+            raise UnavailableError(f"{self._shown(path)} answers with what is no JSON") from error
+
+    def _checked(self, path: str, status: int, body: bytes) -> bytes:
+        if status == _OK:
+            return body
+        said = _said(body)
+        if status == _NOT_FOUND and said is not None:
+            raise NotFoundError(said)
+        if status in (_UNAUTHORIZED, _FORBIDDEN):
+            given = "the login" if self._authorization is not None else "a request without login"
+            raise UnavailableError(f"{self._shown(path)} refuses {given} ({status})")
+        what = f": {said[:200]}" if said else ""
+        raise UnavailableError(f"{self._shown(path)} answers with status {status}{what}")
+
+    def _request(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
+        timeout = self._config.request_timeout
+        connection: http.client.HTTPConnection
+        if self._context is not None:
+            connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=timeout, context=self._context
+            )
+        else:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        # The timeout is each read's own: a byte a second would never end.
+        watch = threading.Timer(timeout, _cut, (connection,))
+        watch.daemon = True
+        watch.start()
+        headers = {"Accept": _TYPES, "Connection": "close"}
+        if content is not None:
+            headers["Content-Type"] = "application/vnd.schemaregistry.v1+json"
+        if self._authorization is not None:
+            headers["Authorization"] = self._authorization
+        try:
+            connection.request(method, self._path + path, body=content, headers=headers)
+            answer = connection.getresponse()
+            body = b""
+            while piece := answer.read(_PIECE):
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise UnavailableError(
+                        f"{self._shown(path)} answers with more than {MAX_ANSWER_BYTES} bytes"
+                    )
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            why = str(error) or type(error).__name__
+            if not watch.is_alive():
+                why = f"no whole answer within {timeout:g} s"
+            raise UnavailableError(f"{self._shown(path)}: {why[:200]}") from error
+        else:
+            return answer.status, body
+        finally:
+            watch.cancel()
+            connection.close()
+
+    def _shown(self, path: str) -> str:
+        return f"the schema registry at {self._config.url.rstrip('/')}{path}"
+
+    def _read_secret(self) -> None:
+        config = self._config
+        if config.username is not None:
+            secret = _secret("password", config.password, config.password_file)
+            pair = b64encode(f"{config.username}:{secret}".encode()).decode("ascii")
+            self._authorization = f"Basic {pair}"
+        elif config.token is not None or config.token_file is not None:
+            secret = _secret("token", config.token, config.token_file)
+            self._authorization = f"Bearer {secret}"
+        else:
+            secret = ""
+        self.secret = secret
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    """End a request whose time is over, from outside."""
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _said(body: bytes) -> str | None:
+    """Return what an error's body says; None where it is no registry's."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not {"error_code", "status"} & found.keys():
+        return None
+    return str(found.get("message") or found.get("title") or "no such schema")
+
+
+def _secret(name: str, value: Any, file: str | None) -> str:
+    if value is not None:
+        return str(value.get_secret_value())
+    try:
+        secret = Path(str(file)).read_text(encoding="utf-8").strip("\r\n")
+    except UnicodeDecodeError:
+        # Not the error itself: it carries the bytes.
+        raise ConfigurationError(f"registry.{name}_file: {file} is not UTF-8") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"registry.{name}_file: {file}: {why}") from error
+    if not secret or not secret.isprintable():
+        raise ConfigurationError(f"registry.{name}_file: {file} holds no {name}")
+    return secret
+
+
+def _context(config: RegistryConfig) -> ssl.SSLContext:
+    files = [config.ca_file, config.certificate_file, config.key_file]
+    try:
+        context = ssl.create_default_context(cafile=config.ca_file)
+        if config.certificate_file is not None:
+            # Without a password OpenSSL would ask on the terminal.
+            context.load_cert_chain(config.certificate_file, config.key_file, "")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        named = ", ".join(each for each in files if each is not None)
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"registry: {named} cannot be used: {why}") from error
+    return context

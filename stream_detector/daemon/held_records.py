@@ -1,0 +1,72 @@
+"""Records that wait for their schema: in their order, as long as the configuration lets them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stream_detector.config.models.config import RegistryConfig
+from stream_detector.errors import ConnectorError
+from stream_detector.events import Record, TopicPartition
+
+
+class Wait(NamedTuple):
+    """What a partition waits for: the record's offset, the key of its schema, and why."""
+
+    source: TopicPartition
+    offset: int
+    key: str
+    why: str
+
+
+class HeldRecords:
+    """Holds back records of partitions.
+
+    State: they, of each partition as many as were fetched before it was paused; since when no
+    registry has answered.
+    """
+
+    def __init__(self, config: RegistryConfig | None) -> None:
+        self._config = config
+        self._records: dict[TopicPartition, list[Record]] = {}
+        self._silent_since: float | None = None
+
+    def add(self, source: TopicPartition, records: Sequence[Record]) -> None:
+        """Hold back further records of a partition."""
+        self._records.setdefault(source, []).extend(records)
+
+    def take(self, source: TopicPartition) -> Sequence[Record]:
+        """Give back all that is held of a partition."""
+        return self._records.pop(source)
+
+    def count(self, source: TopicPartition) -> int:
+        """Return the number of records held of a partition."""
+        held = self._records.get(source)
+        return len(held) if held is not None else 0
+
+    def sources(self) -> list[TopicPartition]:
+        """Return the partitions that wait."""
+        return sorted(self._records)
+
+    def answered(self) -> None:
+        """Note that a registry has answered: the next wait begins anew."""
+        self._silent_since = None
+
+    def too_long(self, wait: Wait, now: float) -> bool:
+        """Tell whether a record has waited long enough to be refused.
+
+        Raises ``ConnectorError`` where the configuration says to stop then.
+        """
+        if self._config is None:
+            return True
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since < self._config.give_up_after:
+            return False
+        if self._config.unavailable == "stop":
+            raise ConnectorError(
+                f"{wait.source}, offset {wait.offset}: its schema {wait.key} could not be had for "
+                f"{self._config.give_up_after:g} s: {wait.why}; "
+                "see docs/runbook.md#a-schema-cannot-be-had"
+            )
+        return True

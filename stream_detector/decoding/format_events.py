@@ -1,0 +1,133 @@
+"""Fields out of the bytes of records that are not JSON: Avro or Protobuf.
+
+Their libraries make JSON's values of a record, and msgspec takes these into the very types that it
+reads JSON into. So a field's type, path and absence mean the same in every format, and a value that
+does not fit is refused in the same words, with its field named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from stream_detector.config.models.config import EventConfig
+from stream_detector.decoding.json_reader import FieldReader, JsonReader, field_at, without_value
+from stream_detector.decoding.structs import routes_of, struct_of
+from stream_detector.events import Objects, PlainRecord, Record, Rejection, TopicPartition
+from stream_detector.formats.errors import PayloadError
+from stream_detector.formats.reader import FormatReader
+from stream_detector.formats.wanted import Wanted, wanted_tree
+
+_ERRORS = (msgspec.MsgspecError, RecursionError)
+
+
+def wanted_of(names: Sequence[str]) -> Wanted:
+    """Return the tree of the fields of these names."""
+    return wanted_tree(route for name in names for route in routes_of(name))
+
+
+class FormatEvents:
+    """Reads fields out of a format's records. State: what the format's reader made of schemas."""
+
+    def __init__(
+        self,
+        event: EventConfig,
+        fields: Mapping[str, tuple[Any, Any]],
+        make_reader: Callable[[Wanted], FormatReader],
+    ) -> None:
+        """``fields`` as of ``JsonReader``; ``make_reader`` makes the format's for those wanted.
+
+        Raises ``ValueError`` where two fields contradict (one inside the other).
+        """
+        self._event = event
+        struct, self._columns = struct_of({name: own for name, (own, _) in fields.items()})
+        wide = struct_of({name: any_kind for name, (_, any_kind) in fields.items()})[0]
+        self._convert: Callable[[Any], Any] = partial(msgspec.convert, type=struct)
+        self._convert_wide: Callable[[Any], Any] = partial(msgspec.convert, type=wide)
+        self._blank = struct()
+        # What is inside of an envelope stands nowhere in the names: all of it is read.
+        enveloped = event.envelope is not None
+        self._json = JsonReader(event, fields) if enveloped else None
+        self._reader = make_reader({} if enveloped else wanted_of(list(fields)))
+
+    def original(self, record: Record) -> Any:
+        """Return the whole event of a record. Raises ``PayloadError``."""
+        return self._reader.whole(record)
+
+    def read(
+        self, source: TopicPartition, records: Sequence[Record], rejection: Objects
+    ) -> tuple[FieldReader, list[int]]:
+        """As ``JsonReader.read``."""
+        sizes = np.fromiter((len(each.value or b"") for each in records), np.int64, len(records))
+        # Bytes are a third longer as base64.
+        long: list[int] = np.flatnonzero(sizes * 2 > self._event.max_text_length).tolist()
+        objects = self._objects(source, records, rejection)
+        if self._json is not None:
+            inside = [_as_json(record, one) for record, one in zip(records, objects, strict=True)]
+            said = rejection.copy()
+            read, _ = self._json.read(source, inside, rejection)
+            rejection[:] = [own or found for own, found in zip(said, rejection, strict=True)]
+            return read, long
+        events = self._events(objects, rejection)
+        return lambda name: self._columns[name](events), long
+
+    def _objects(
+        self, source: TopicPartition, records: Sequence[Record], rejection: Objects
+    ) -> list[Any]:
+        """JSON's values of each record; None, with its rejection, where it cannot be read."""
+        objects: list[Any] = []
+        most = self._event.max_bytes
+        whole = self._json is not None
+        read = self._reader.read
+        for row, record in enumerate(records):
+            event = None
+            if (nothing := without_value(record)) is not None:
+                rejection[row] = nothing
+            elif len(record.value or b"") > most:
+                size = len(record.value or b"")
+                message = f"{size} bytes, the limit is {most}"
+                rejection[row] = Rejection("decode", "too_large", message)
+            else:
+                try:
+                    event = read(source, record, whole=whole)
+                except PayloadError as error:
+                    rejection[row] = Rejection("decode", error.reason, str(error)[:300])
+            objects.append(event)
+        return objects
+
+    def _events(self, objects: list[Any], rejection: Objects) -> list[Any]:
+        """An event of each object; a blank one, with its rejection, where it does not fit."""
+        events: list[Any] = []
+        rest = map(self._convert, objects)
+        while len(events) < len(objects):
+            try:
+                events.extend(rest)  # as far as the next one that does not fit
+            except _ERRORS:
+                row = len(events)
+                event, message = self._again(objects[row])
+                events.append(event)
+                if not message:
+                    rest = map(self._convert_wide, objects[row + 1 :])
+                elif rejection[row] is None:
+                    rejection[row] = Rejection("decode", "wrong_type", message, field_at(message))
+        return events
+
+    def _again(self, found: Any) -> tuple[Any, str]:
+        """The event that texts may stand for numbers in; else a blank one, and why."""
+        try:
+            return self._convert(found), ""
+        except _ERRORS as error:
+            message = str(error)[:300]
+        try:
+            return self._convert_wide(found), ""
+        except _ERRORS:
+            return self._blank, message
+
+
+def _as_json(record: Record, event: Any) -> PlainRecord:
+    value = None if event is None else msgspec.json.encode(event)
+    return PlainRecord(record.offset, record.timestamp, record.key, value, record.headers or ())
