@@ -23,7 +23,7 @@ from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config, EventConfig, LabelsConfig
 from stream_detector.decoding.columns import boolean_column, holds_text, number_column
 from stream_detector.decoding.format_events import FormatEvents
-from stream_detector.decoding.json_reader import FieldReader, JsonReader, Values
+from stream_detector.decoding.json_reader import FieldReader, FieldValues, JsonReader, Values
 from stream_detector.decoding.label_values import read_label, text_of
 from stream_detector.decoding.spellings import missing_values, number_spellings
 from stream_detector.events import (
@@ -124,19 +124,21 @@ class Decoder:
     def decode(self, source: TopicPartition, records: Sequence[Record]) -> EventBatch:
         """Columns of ``records``; a bad one has its ``rejection`` set and is all missing."""
         rejection = np.full(len(records), None, dtype=object)
-        if (found := self._from_columns(records)) is not None:
-            read, long = found.__getitem__, list[int]()
-        else:
-            read, long = self._reader.read(source, records, rejection)
-        numeric = self._numeric(read, rejection)
-        text = tuple(self._text(read, name, rejection, long) for name in self._plan.text)
+        columns = self._from_columns(records)
+        fields = (
+            FieldValues(columns.__getitem__)
+            if columns is not None
+            else self._reader.read(source, records, rejection)
+        )
+        numeric = self._numeric(fields, rejection)
+        text = tuple(self._text(fields, name, rejection) for name in self._plan.text)
         event_id = (
-            self._text(read, self._event.id, rejection, long)
+            self._text(fields, self._event.id, rejection)
             if self._event.id is not None
             else np.full(len(records), None, dtype=object)
         )
         offset, stamps = _places(records)
-        time_ms = self._time(read, stamps, offset, rejection)
+        time_ms = self._time(fields.of, stamps, offset, rejection)
         time_ms[rejection != None] = NO_TIMESTAMP  # noqa: E711 - elementwise on an object array
         source_column = np.empty(len(records), dtype=object)
         source_column.fill(source)
@@ -149,7 +151,7 @@ class Decoder:
             event_id=event_id,
             numeric=numeric,
             text=text,
-            label=self._label(read, len(records)),
+            label=self._label(fields.of, len(records)),
             original=self._original,
         )
 
@@ -160,10 +162,10 @@ class Decoder:
         event = self._event
         return records.columns(self._kinds, event.max_bytes, event.max_text_length)
 
-    def _numeric(self, read: FieldReader, rejection: Objects) -> Float64:
+    def _numeric(self, fields: FieldValues, rejection: Objects) -> Float64:
         columns = np.empty((len(rejection), len(self._plan.numeric)))
         for index, name in enumerate(self._plan.numeric):
-            column = self._number_column(read(name), name, rejection)
+            column = self._number_column(fields, name, rejection)
             if self._original is not None:
                 column[np.isinf(column)] = np.nan  # as in JSON, where there is no such number
             columns[:, index] = column
@@ -179,11 +181,13 @@ class Decoder:
                     _reject(rejection, row, "wrong_type", f"{name} is neither true nor false", name)
         return columns
 
-    def _number_column(self, values: Values, name: str, rejection: Objects) -> Float64:
+    def _number_column(self, fields: FieldValues, name: str, rejection: Objects) -> Float64:
         missing = self._missing.get(name, self._missing[""])
+        values = fields.of(name)
         if isinstance(values, np.ndarray):
             return values
-        if not missing and not holds_text(values):
+        typed = fields.as_typed and name not in self._spellings
+        if not missing and (typed or not holds_text(values)):
             try:
                 column: Float64 = np.array(values, dtype=np.float64)
             except (ValueError, TypeError, OverflowError):  # an integer of 400 digits
@@ -198,14 +202,8 @@ class Decoder:
             _reject(rejection, row, "wrong_type", f"{name}: {why}", name)
         return column
 
-    def _text(
-        self,
-        read: FieldReader,
-        name: str,
-        rejection: Objects,
-        long: Sequence[int],
-    ) -> Objects:
-        values = list(read(name))
+    def _text(self, fields: FieldValues, name: str, rejection: Objects) -> Objects:
+        values = list(fields.of(name))
         kinds = set(map(type, values))
         if kinds == {int}:
             values = list(map(str, values))
@@ -218,7 +216,7 @@ class Decoder:
             for row, value in enumerate(values):
                 if value is None:
                     _reject(rejection, row, "missing_field", f"{name} is missing", name)
-        for row in long:
+        for row in fields.long_rows:
             value = values[row]
             if value is not None and len(value) > limit:
                 message = f"{name} has {len(value)} characters, the limit is {limit}"

@@ -8,6 +8,7 @@ does not fit is refused in the same words, with its field named.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 
 from stream_detector.config.models.config import EventConfig
-from stream_detector.decoding.json_reader import FieldReader, JsonReader, field_at, without_value
+from stream_detector.decoding.json_reader import FieldValues, JsonReader, field_at, without_value
 from stream_detector.decoding.structs import routes_of, struct_of
 from stream_detector.events import Objects, PlainRecord, Record, Rejection, TopicPartition
 from stream_detector.formats.errors import PayloadError
@@ -60,7 +61,7 @@ class FormatEvents:
 
     def read(
         self, source: TopicPartition, records: Sequence[Record], rejection: Objects
-    ) -> tuple[FieldReader, list[int]]:
+    ) -> FieldValues:
         """As ``JsonReader.read``."""
         sizes = np.fromiter((len(each.value or b"") for each in records), np.int64, len(records))
         # Bytes are a third longer as base64.
@@ -69,11 +70,12 @@ class FormatEvents:
         if self._json is not None:
             inside = [_as_json(record, one) for record, one in zip(records, objects, strict=True)]
             said = rejection.copy()
-            read, _ = self._json.read(source, inside, rejection)
+            fields = self._json.read(source, inside, rejection)
             rejection[:] = [own or found for own, found in zip(said, rejection, strict=True)]
-            return read, long
+            return replace(fields, long_rows=long)
         events = self._events(objects, rejection)
-        return lambda name: self._columns[name](events), long
+        as_typed = set(map(type, events)) <= {type(self._blank)}
+        return FieldValues(lambda name: self._columns[name](events), long, as_typed)
 
     def _objects(
         self, source: TopicPartition, records: Sequence[Record], rejection: Objects

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgspec
@@ -33,6 +34,21 @@ _RUNBOOK = "docs/runbook.md#streamdetectorrejectingevents"
 _ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
+@dataclass(frozen=True, slots=True)
+class FieldValues:
+    """What was read out of records.
+
+    Attributes:
+        of: gives the values of a field.
+        long_rows: rows that may hold a text that is too long.
+        as_typed: whether no value is of another type than its field should have.
+    """
+
+    of: FieldReader
+    long_rows: Sequence[int] = ()
+    as_typed: bool = True
+
+
 class JsonReader:
     """Reads fields out of JSON. Holds no state."""
 
@@ -50,12 +66,9 @@ class JsonReader:
         self._blank = struct()
 
     def read(
-        self,
-        _source: TopicPartition,
-        records: Sequence[Record],
-        rejection: Objects,
-    ) -> tuple[FieldReader, list[int]]:
-        """What gives the values of a field, and the rows that may hold a text too long.
+        self, _source: TopicPartition, records: Sequence[Record], rejection: Objects
+    ) -> FieldValues:
+        """Fields of records.
 
         Where a record cannot be read, ``rejection`` says why, and all its fields are None.
         """
@@ -72,7 +85,8 @@ class JsonReader:
         events = self._parse(records, values, rejection)
         # A record shorter than the limit cannot hold a longer text.
         long: list[int] = np.flatnonzero(sizes > self._event.max_text_length).tolist()
-        return lambda name: self._columns[name](events), long
+        as_typed = set(map(type, events)) <= {type(self._blank)}
+        return FieldValues(lambda name: self._columns[name](events), long, as_typed)
 
     def _open(self, records: Sequence[Record], values: list[bytes], rejection: Objects) -> None:
         """Put the event inside of its envelope in the place of each value."""

@@ -112,9 +112,9 @@ class AlertWriter:
     ) -> list[dict[str, Any]]:
         groups = self._features.groups
         parts = explanation.contributions(detector, groups, event.rows, scaler.mean)
-        for index, group in enumerate(groups):
-            if event.neutral[list(group.columns)].any():
-                parts[index] = 0.0
+        if event.neutral.any():
+            silent = {*np.flatnonzero(event.neutral).tolist()}
+            parts[[not silent.isdisjoint(group.columns) for group in groups]] = 0.0
         reasons: list[dict[str, Any]] = []
         for reason in explanation.rank_reasons(parts, groups, event.rows):
             group = groups[reason.group]
