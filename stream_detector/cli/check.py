@@ -16,6 +16,7 @@ from stream_detector.cli.common import (
 from stream_detector.cli.terminal import say
 from stream_detector.config import FieldPlan
 from stream_detector.config.derived.fingerprint import models_of, state_fingerprint
+from stream_detector.config.derived.memory import memory_notes
 from stream_detector.config.derived.time_limits import notes_on_limits
 from stream_detector.connectors.kafka.inspection import inspect
 from stream_detector.connectors.kafka.inspection.findings import Finding
@@ -26,6 +27,7 @@ from stream_detector.drift import DriftWatch
 from stream_detector.errors import ConnectorError
 from stream_detector.features import FeatureExtractor
 from stream_detector.telemetry.access import Access
+from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.visible import shown, visible
 
 
@@ -65,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{shown(arguments.config)}: sound")
     say(f"  detector    {config.detector.kind}, {len(names)} features")
     say(f"  state       {state_fingerprint(config)}")
-    for note in (*loaded.notes, *notes_on_limits(config.event)):
+    memory = memory_notes(config, len(names), memory_limit_bytes())
+    for note in (*loaded.notes, *notes_on_limits(config.event), *memory):
         say(f"  note: {visible(note)}")
     if not arguments.connect:
         return 0

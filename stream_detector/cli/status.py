@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 
 from stream_detector.config import Config
-from stream_detector.config.models.config import LEAST_TOKEN_CHARACTERS, KafkaConfig, MetricsConfig
+from stream_detector.config.models.config import KafkaConfig
+from stream_detector.config.models.metrics import LEAST_TOKEN_CHARACTERS, MetricsConfig
 from stream_detector.connectors.kafka.writing.labels import write_label
 from stream_detector.decoding.label_words import label_words
 from stream_detector.errors import ConfigurationError

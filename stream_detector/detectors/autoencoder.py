@@ -25,6 +25,7 @@ from stream_detector.detectors.search_space import (
 )
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
+from stream_detector.parameters import Clip
 
 REFUSE_AFTER_ROWS = 1024
 """Rows from which on the strangest are refused; before, the model cannot tell which they are."""
@@ -37,11 +38,11 @@ class AutoencoderConfig(DetectorConfig):
     """MLPRegressor learnt from X to X; the score is the log of the reconstruction error."""
 
     kind: Literal["autoencoder"] = "autoencoder"
-    hidden: list[Annotated[int, Field(ge=1, le=4096)]] | None = Field(
-        None, description="Hidden layer sizes; default d/2, d/3, d/2 of d features."
+    hidden: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(max_length=8)] | None = (
+        Field(None, description="Hidden layer sizes; default d/2, d/3, d/2 of d features.")
     )
     learning_rate: float = Field(0.001, gt=0, le=1, description="Adam's step size.")
-    alpha: float = Field(0.0001, ge=0, description="L2 penalty on the weights.")
+    alpha: float = Field(0.0001, ge=0, le=1e6, description="L2 penalty on the weights.")
     passes: int = Field(1, ge=1, le=100, description="Steps of learning over each chunk.")
     input_dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of the inputs hidden while it learns (denoising)."
@@ -49,7 +50,7 @@ class AutoencoderConfig(DetectorConfig):
     refuse_share: float = Field(
         0.05, ge=0, lt=0.5, description="Share of highest-scoring rows that are not learnt."
     )
-    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+    clip: Clip = Field(10.0, description="Standardised inputs are clipped at ± this.")
 
 
 class Autoencoder(Detector):

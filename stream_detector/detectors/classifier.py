@@ -27,6 +27,7 @@ from stream_detector.detectors.moments import RunningMoments
 from stream_detector.detectors.search_space import INPUT_CLIP, SearchSpace, log_uniform, one_of
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, Int64, State
+from stream_detector.parameters import Clip
 
 ASSUMED_LOGIT = math.log(0.01 / 0.99)
 """Of an event as rare as the mean, before labels tell how many are positive."""
@@ -36,11 +37,11 @@ class ClassifierConfig(DetectorConfig):
     """MLPClassifier learnt from labels that arrive late; before them, an unsupervised detector."""
 
     kind: Literal["classifier"] = "classifier"
-    hidden: list[Annotated[int, Field(ge=1, le=4096)]] = Field(
-        default=[32, 16], description="Hidden layer sizes."
-    )
+    hidden: Annotated[
+        list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)
+    ] = Field(default=[32, 16], description="Hidden layer sizes.")
     learning_rate: float = Field(0.002, gt=0, le=1, description="Adam's step size.")
-    alpha: float = Field(0.01, ge=0, description="L2 penalty on the weights.")
+    alpha: float = Field(0.01, ge=0, le=1e6, description="L2 penalty on the weights.")
     replay: int = Field(
         25, ge=1, le=1000, description="Rows drawn from those kept to learn for each new one."
     )
@@ -65,9 +66,12 @@ class ClassifierConfig(DetectorConfig):
         "score is corrected for it. `none`: they are learnt as they come.",
     )
     min_positives: int = Field(
-        20, ge=1, description="Positives to have seen before the classifier takes over."
+        20,
+        ge=1,
+        le=1_000_000,
+        description="Positives to have seen before the classifier takes over.",
     )
-    clip: float = Field(20.0, gt=0, description="Standardised inputs are clipped at ± this.")
+    clip: Clip = Field(20.0, description="Standardised inputs are clipped at ± this.")
 
 
 class Classifier(Detector):

@@ -23,6 +23,7 @@ from stream_detector.detectors.random_fourier import RandomFourier
 from stream_detector.detectors.search_space import HALF_LIFE, REFUSED_SHARE, SearchSpace, one_of
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, State
+from stream_detector.parameters import Events
 
 LODA_WEIGHT = 2.0
 """Weight beside the forest's 1. Both are in nats, so they need no scale of their own."""
@@ -38,8 +39,8 @@ class EnsembleConfig(DetectorConfig):
     """The default: half-space forest, LODA, neighbours, Fourier features and the autoencoder."""
 
     kind: Literal["ensemble"] = "ensemble"
-    half_life: float = Field(
-        100_000, gt=0, description="Events after which a count counts half, in the members."
+    half_life: Events = Field(
+        100_000, description="Events after which a count counts half, in the members."
     )
     autoencoder: bool = Field(True, description="Whether the autoencoder is a member.")
     neighbours: bool = Field(True, description="Whether the nearest neighbours are a member.")

@@ -19,6 +19,7 @@ from stream_detector.detectors.moments import decay_of
 from stream_detector.detectors.search_space import HALF_LIFE, SearchSpace, one_of
 from stream_detector.detectors.stored import read_array, read_float
 from stream_detector.events import Float64, State
+from stream_detector.parameters import Events
 
 RARE_SHARE = 0.01
 """A cell with at most this share of all rows is not cut further: below it, counts are noise."""
@@ -42,7 +43,7 @@ class HalfSpaceForestConfig(DetectorConfig):
     kind: Literal["half_space_forest"] = "half_space_forest"
     trees: int = Field(100, ge=1, le=10_000, description="Number of grids.")
     depth: int = Field(8, ge=1, le=16, description="Cuts of a grid.")
-    half_life: float = Field(100_000, gt=0, description="Events after which a count counts half.")
+    half_life: Events = Field(100_000, description="Events after which a count counts half.")
 
 
 class HalfSpaceForest(Detector):

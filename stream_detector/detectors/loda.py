@@ -23,6 +23,7 @@ from stream_detector.detectors.moments import decay_of
 from stream_detector.detectors.search_space import HALF_LIFE, INPUT_CLIP, SearchSpace, one_of
 from stream_detector.detectors.stored import read_array, read_float
 from stream_detector.events import Float64, State
+from stream_detector.parameters import Clip, Events
 
 REACH = 8.0
 """Histograms cover ±8 deviations; what lies outside counts in the outermost bin."""
@@ -37,8 +38,8 @@ class LodaConfig(DetectorConfig):
     kind: Literal["loda"] = "loda"
     projections: int = Field(100, ge=1, le=10_000, description="Number of projections.")
     bins: int = Field(32, ge=4, le=1024, description="Bins of a histogram, over ±8.")
-    half_life: float = Field(100_000, gt=0, description="Events after which a count counts half.")
-    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+    half_life: Events = Field(100_000, description="Events after which a count counts half.")
+    clip: Clip = Field(10.0, description="Standardised inputs are clipped at ± this.")
 
 
 class Loda(Detector):

@@ -19,6 +19,7 @@ from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.search_space import HALF_LIFE, INPUT_CLIP, SearchSpace, one_of
 from stream_detector.detectors.stored import read_array, read_count
 from stream_detector.events import Float32, Float64, Int64, State
+from stream_detector.parameters import Clip, Events
 
 SOFTENING = 1e-3
 """Deviations added to a distance, so that the logarithm of a row met before is finite."""
@@ -36,13 +37,12 @@ class NearestNeighboursConfig(DetectorConfig):
     kind: Literal["nearest_neighbours"] = "nearest_neighbours"
     samples: int = Field(16, ge=1, le=1024, description="Number of samples.")
     sample_rows: int = Field(24, ge=1, le=1024, description="Rows of a sample.")
-    half_life: float = Field(
+    half_life: Events = Field(
         100_000,
-        gt=0,
         description="Events after which half of the rows have been replaced; a memory of n rows "
         "takes at least .69 n for that.",
     )
-    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+    clip: Clip = Field(10.0, description="Standardised inputs are clipped at ± this.")
 
 
 class NearestNeighbours(Detector):

@@ -29,6 +29,7 @@ from stream_detector.detectors.search_space import (
 )
 from stream_detector.detectors.stored import read_array, read_float
 from stream_detector.events import Float32, Float64, State
+from stream_detector.parameters import Clip, Events
 
 SMALLEST_RIDGE = 1e-9
 """Keeps the covariance of constant data invertible. The features are cosines, so variances are
@@ -52,9 +53,9 @@ class RandomFourierConfig(DetectorConfig):
 
     kind: Literal["random_fourier"] = "random_fourier"
     components: int = Field(100, ge=1, le=2000, description="Number of random features.")
-    half_life: float = Field(100_000, gt=0, description="Events after which a moment counts half.")
-    ridge: float = Field(0.1, gt=0, description="Ridge, as a share of the mean variance.")
-    clip: float = Field(10.0, gt=0, description="Standardised inputs are clipped at ± this.")
+    half_life: Events = Field(100_000, description="Events after which a moment counts half.")
+    ridge: float = Field(0.1, gt=0, le=1e12, description="Ridge, as a share of the mean variance.")
+    clip: Clip = Field(10.0, description="Standardised inputs are clipped at ± this.")
 
 
 class RandomFourier(Detector):

@@ -17,6 +17,7 @@ from pydantic import Discriminator, TypeAdapter
 
 from stream_detector.detectors import foreign
 from stream_detector.detectors.base import Detector, DetectorConfig
+from stream_detector.detectors.bounded import bounded
 from stream_detector.detectors.search_space import SearchSpace
 from stream_detector.errors import ConfigurationError
 
@@ -149,14 +150,14 @@ def build_detector(config: DetectorConfig, features: int) -> Detector:
             model.
     """
     found = find_detector(config.kind)
-    with foreign.constructing(config.kind):
+    with bounded(f"detector {config.kind}"), foreign.constructing(config.kind):
         return found.detector(features, **_parameters(config))
 
 
 def check_parameters(config: DetectorConfig, features: int) -> None:
     """Raise ``ConfigurationError`` where ``build_detector`` would; mostly without building one."""
     found = find_detector(config.kind)
-    with foreign.constructing(config.kind):
+    with bounded(f"detector {config.kind}"), foreign.constructing(config.kind):
         found.detector.check_parameters(features, **_parameters(config))
 
 

@@ -6,10 +6,10 @@ import importlib
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stream_detector.detectors.base import (
     LARGEST_LOSS,
@@ -22,7 +22,7 @@ from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, lo
 from stream_detector.detectors.stored import read_array
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
 from stream_detector.events import Float64, State
-from stream_detector.parameters import Name
+from stream_detector.parameters import Name, Parameters
 
 Scaling: TypeAlias = Literal["standard", "minmax", "none"]
 
@@ -36,12 +36,35 @@ REHEARSAL_ROWS = 64
 """Made-up rows that a twin of the model learns at the start, to see that it can be stored."""
 
 
+_COUNTS = ("n_trees", "n_models", "n_estimators")
+_MOST_MODELS = 10_000
+_MOST_NODES = 5_000_000
+
+
+def _buildable(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Refuse, nested ones too, what can be seen to be too large before anything is built."""
+    models = 1
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            _buildable(value)
+        elif name in _COUNTS and isinstance(value, int):
+            models = max(models, value)
+            if value > _MOST_MODELS:
+                raise ValueError(f"{name} is at most {_MOST_MODELS:,}")
+    height = parameters.get("height", 0)  # of half-space trees, whose nodes are all made at once
+    if isinstance(height, int) and models * 2.0 ** min(height, 1000) > _MOST_NODES:
+        raise ValueError(f"trees of height {height} have more than {_MOST_NODES:,} nodes together")
+    return parameters
+
+
 class RiverConfig(DetectorConfig):
     """Any River anomaly detector or binary classifier, one event at a time."""
 
     kind: Literal["river"] = "river"
     model: Name = Field(description="Class path, for example `river.anomaly.HalfSpaceTrees`.")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="Its parameters.")
+    parameters: Annotated[Parameters, AfterValidator(_buildable)] = Field(
+        default_factory=dict, description="Its parameters."
+    )
     scaling: Literal["standard", "minmax", "none"] = Field(
         "standard", description="What the model is given: z-scores, 0..1 by running range, or raw."
     )

@@ -16,6 +16,7 @@ from stream_detector.inference.judgements import (
     readable_duration,
 )
 from stream_detector.inference.profiles import Profile
+from stream_detector.parameters import UNREADABLE
 
 FEW_VALUES = 16
 """Values of a category that may each have a column."""
@@ -39,7 +40,7 @@ def unusable_reason(profile: Profile, fields: Collection[str]) -> str | None:
     return _KINDS.get(profile.kind)
 
 
-_UNUSABLE_NAME = re.compile(r"\$\{|[\ud800-\udfff\x00-\x1f\x7f\"\\]|.{201}", re.DOTALL)
+_UNUSABLE_NAME = re.compile(r"\$\{|[\ud800-\udfff]|.{201}|" + UNREADABLE.pattern, re.DOTALL)
 """A reference to the environment, half a surrogate pair, what no struct may be called, more than
 the model takes."""
 

@@ -6,9 +6,32 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stream_detector.parameters import Model, Name
+from stream_detector.parameters import (
+    LARGEST_NUMBER,
+    MANY_EVENTS,
+    MANY_ROWS,
+    FieldName,
+    Model,
+    Name,
+    Parameters,
+    PathName,
+    Text,
+)
 
-__all__ = ["Model", "Name", "Topic", "human", "positive"]
+__all__ = [
+    "LARGEST_NUMBER",
+    "MANY_EVENTS",
+    "MANY_ROWS",
+    "FieldName",
+    "Model",
+    "Name",
+    "Parameters",
+    "PathName",
+    "Text",
+    "Topic",
+    "human",
+    "positive",
+]
 
 
 def human(text: str) -> Any:

@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from stream_detector.config.models.base import Model, Name, Topic, human
+from stream_detector.config.models.base import (
+    LARGEST_NUMBER,
+    MANY_EVENTS,
+    MANY_ROWS,
+    FieldName,
+    Model,
+    PathName,
+    Topic,
+    human,
+)
 from stream_detector.config.models.challenger import ChallengerConfig
 from stream_detector.config.models.detector import AnyDetector
 from stream_detector.config.models.drift import DriftConfig
@@ -33,6 +42,7 @@ from stream_detector.config.models.kafka import (
     KafkaSecurityConfig,
 )
 from stream_detector.config.models.labels import LabelsConfig, RiskConfig
+from stream_detector.config.models.metrics import MetricsConfig
 from stream_detector.config.models.registry import RegistryConfig
 from stream_detector.config.models.units import Budget, Duration
 from stream_detector.detectors.base import Detector, DetectorConfig
@@ -77,7 +87,9 @@ class ThresholdConfig(Model):
     """Threshold above which scores become alerts: a budget (default) or a fixed score."""
 
     budget: Budget | None = Field(None, description="`0.1 %` of the events or `100 per day`.")
-    score: float | None = Field(None, description="A fixed score instead.")
+    score: float | None = Field(
+        None, ge=-LARGEST_NUMBER, le=LARGEST_NUMBER, description="A fixed score instead."
+    )
     burn_in: int = Field(
         1000, ge=0, le=10_000_000, description="First events of a stream, scored but never alerted."
     )
@@ -92,9 +104,11 @@ class ThresholdConfig(Model):
 class SuppressionConfig(Model):
     """Suppression of repeated alerts: one a key and period; the next counts those held back."""
 
-    key: Name = Field(description="Field whose value the alerts are grouped by.")
+    key: FieldName = Field(description="Field whose value the alerts are grouped by.")
     period: Duration = Field(description="Event time during which further alerts are held back.")
-    max_keys: int = Field(10_000, ge=1, description="Keys remembered; the oldest go first.")
+    max_keys: int = Field(
+        10_000, ge=1, le=MANY_ROWS, description="Keys remembered; the oldest go first."
+    )
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -106,7 +120,7 @@ class StateStoreConfig(Model):
     store: Literal["directory", "topic"] = Field(
         "directory", description="Keep snapshots as files, or on a compacted topic."
     )
-    directory: Name = Field("state", description="Directory, shared by the workers of a group.")
+    directory: PathName = Field("state", description="Directory, shared by the workers of a group.")
     topic: Topic | None = Field(
         None,
         description="Topic for `store: topic`; made where it is missing. Default: the group's name "
@@ -114,72 +128,6 @@ class StateStoreConfig(Model):
     )
     interval: Duration = Field(human("60s"), description="Time between two snapshots.")
     keep: int = Field(3, ge=1, le=1000, description="Snapshots kept a shard.")
-
-
-LEAST_TOKEN_CHARACTERS = 16
-
-
-class MetricsConfig(Model):
-    """The HTTP server with /metrics, /healthz, /readyz and the status page."""
-
-    host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 for all.")
-    port: int = Field(9108, ge=0, le=65535, description="Port; 0 takes a free one.")
-    enabled: bool = Field(True, description="Whether to serve at all.")
-    certificate_file: str | None = Field(
-        None, description="PEM certificate of the server, with those between it and the authority."
-    )
-    key_file: str | None = Field(None, description="PEM private key of it, not encrypted.")
-    client_ca_file: str | None = Field(
-        None, description="PEM file of the authorities whose client certificates are let in."
-    )
-    username: str | None = Field(
-        None,
-        description="User for basic authentication; /healthz and /readyz need none.",
-        min_length=1,
-        pattern="^[^:]*$",
-    )
-    password: SecretStr | None = Field(None, description="Password for it; use `${NAME}`.")
-    password_file: str | None = Field(None, description="A file that holds the password.")
-    trusted_proxies: Annotated[list[IPvAnyNetwork], Field(max_length=64)] = Field(
-        default_factory=list,
-        description="Addresses or networks of proxies in front, whose `X-Forwarded-For` says who "
-        "asks: for holding back who guesses. Default: who connects, asks.",
-    )
-    show_alerts: bool | None = Field(
-        None,
-        description="Whether the status page at / shows alerts, which quote events. Default: with "
-        "a login or client certificates, or where `host` is this machine's own and so is the "
-        "address that was asked for.",
-    )
-    label_token: SecretStr | None = Field(
-        None,
-        description="Lets who knows it label alerts on the status page (at least 16 characters; "
-        "use `${NAME}`). Default: nobody can.",
-    )
-    label_token_file: str | None = Field(None, description="A file that holds the token.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> MetricsConfig:
-        if self.label_token is not None and self.label_token_file is not None:
-            raise ValueError("give one of label_token and label_token_file")
-        token = self.label_token
-        if token is not None and len(token.get_secret_value()) < LEAST_TOKEN_CHARACTERS:
-            raise ValueError(f"label_token is shorter than {LEAST_TOKEN_CHARACTERS} characters")
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("TLS needs both certificate_file and key_file")
-        if self.client_ca_file is not None and self.certificate_file is None:
-            raise ValueError("client_ca_file needs certificate_file and key_file")
-        given = sum(value is not None for value in (self.password, self.password_file))
-        if given != (0 if self.username is None else 1):
-            raise ValueError("a login needs username and one of password and password_file")
-        if self.password is not None and not self.password.get_secret_value():
-            raise ValueError("password is empty")
-        return self
-
-    @property
-    def labels_alerts(self) -> bool:
-        """Tell whether alerts can be labelled on the status page."""
-        return self.label_token is not None or self.label_token_file is not None
 
 
 class ProcessingConfig(Model):
@@ -194,13 +142,19 @@ class ProcessingConfig(Model):
     freeze_after: int | None = Field(
         None,
         ge=1,
+        le=MANY_EVENTS,
         description="Events after which scaler and detector learn no more without labels, for a "
         "clean history (`train --normal-only`) before a stream where anomalies may be the crowd. "
         "Default: they always learn.",
     )
-    max_poll_records: int = Field(5000, ge=1, description="Records taken from the client at once.")
+    max_poll_records: int = Field(
+        5000, ge=1, le=1_000_000, description="Records taken from the client at once."
+    )
     max_buffered_records: int = Field(
-        20_000, ge=1, description="Records of a partition held back by the merge before it pauses."
+        20_000,
+        ge=1,
+        le=10_000_000,
+        description="Records of a partition held back by the merge before it pauses.",
     )
     stuck_partition_wait: Duration = Field(
         human("1s"), description="How long the merge waits for a partition stuck below its end."

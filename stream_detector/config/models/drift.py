@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from stream_detector.config.models.base import Model, Name
+from stream_detector.config.models.base import MANY_EVENTS, Model, Name, Text
+
+_Moderate = Field(ge=-1e9, le=1e9)
+_REMEMBERED = ("window_size", "stat_size", "max_buckets")
+_LONGEST_MEMORY = 10_000
+
+
+def _short_memory(parameters: dict[str, Any]) -> dict[str, Any]:
+    for name in _REMEMBERED:
+        if isinstance(value := parameters.get(name), int | float) and value > _LONGEST_MEMORY:
+            raise ValueError(f"{name} is at most {_LONGEST_MEMORY:,}: each watched column has one")
+    return parameters
 
 
 class DriftConfig(Model):
@@ -19,7 +30,11 @@ class DriftConfig(Model):
     method: Literal["adwin", "page_hinkley", "kswin"] = Field(
         "adwin", description="Detector of `river.drift`."
     )
-    parameters: dict[str, float | int | str] = Field(
+    parameters: Annotated[
+        dict[Name, Annotated[float, _Moderate] | Annotated[int, _Moderate] | Text],
+        Field(max_length=20),
+        AfterValidator(_short_memory),
+    ] = Field(
         default_factory=dict,
         description="Its parameters. Default: `delta: 0.002` for `adwin` and `alpha: 1e-5` "
         "for `kswin`, shared among the features watched; `delta: 0.5, threshold: 50` for "
@@ -28,6 +43,7 @@ class DriftConfig(Model):
     begin: int = Field(
         10_000,
         ge=0,
+        le=MANY_EVENTS,
         description="First events of a stream (for `error`: first labels) that it does not see: a "
         "young model changes by itself.",
     )
@@ -38,7 +54,7 @@ class DriftConfig(Model):
         "model, or its `member`, begins anew, and the scaler keeps one chunk's weight.",
     )
     times: int = Field(3, ge=2, le=20, description="How often `faster` learns each chunk.")
-    events: int = Field(10_000, ge=1, description="How long `faster` lasts.")
+    events: int = Field(10_000, ge=1, le=1_000_000_000, description="How long `faster` lasts.")
     member: Name | None = Field(
         None,
         description="What `reset` resets, of an ensemble `forest`, `loda`, `neighbours`, `fourier` "

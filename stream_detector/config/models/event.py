@@ -9,27 +9,43 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from stream_detector.cells import NumberFormat
 from stream_detector.cells.zones import zone_of
-from stream_detector.config.models.base import Model, Name, human, positive
+from stream_detector.config.models.base import (
+    LARGEST_NUMBER,
+    FieldName,
+    Model,
+    Name,
+    PathName,
+    Text,
+    human,
+    positive,
+)
 from stream_detector.config.models.units import Duration, Size
+
+MOST_COLUMNS = 16_384
+"""Columns of a table, as many as a spreadsheet has."""
+
+LARGEST_RECORD_BYTES = 2**30
+
+_Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
 
 
 class EventTimeConfig(Model):
     """Field of the event's own time, and its format."""
 
-    field: Name | None = Field(None, description="Field that holds the time.")
-    fields: Annotated[list[Name], Field(min_length=2, max_length=7)] | None = Field(
+    field: FieldName | None = Field(None, description="Field that holds the time.")
+    fields: Annotated[list[FieldName], Field(min_length=2, max_length=7)] | None = Field(
         None,
         description="Instead of `field`: fields that are read together, with a blank between them: "
         "`[Date, Time]`, `[Year, Month, Day, Time]`.",
     )
-    format: str = Field(
+    format: Text = Field(
         "auto",
         description="`auto` (ISO 8601, the year in front, a month by its name, numbers by size: "
         "seconds, ms, µs or ns since 1970), `day_first` or `month_first` (`4/3/2024 8:05 PM`), "
         "`iso8601`, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, `unix_days`, `excel` (days since "
         "1899-12-30), `filetime` (Windows), or a strptime pattern.",
     )
-    zone: str | None = Field(
+    zone: Annotated[str, Field(max_length=100)] | None = Field(
         None,
         description="Zone of times that name none, such as `Europe/Berlin`; default UTC. Of an "
         "hour that comes twice the first is meant.",
@@ -56,7 +72,7 @@ class NumbersConfig(Model):
     thousands: Literal["", ".", ",", " ", "'", "_"] = Field(
         "", description="Sign between groups of digits; a blank stands for all kinds of blanks."
     )
-    units: dict[Annotated[str, Field(min_length=1, max_length=20)], float] = Field(
+    units: dict[Annotated[str, Field(min_length=1, max_length=20)], _Number] = Field(
         default_factory=dict,
         max_length=50,
         description="Texts before or after a number, and the factor of each: `{K: 1000, M: "
@@ -89,13 +105,19 @@ class FieldConfig(Model):
     """Spelling of one field, where it differs from the others."""
 
     numbers: NumbersConfig | None = Field(None, description="Instead of `event.numbers`.")
-    missing_values: list[str] | None = Field(
+    missing_values: list[Text] | None = Field(
         None, max_length=100, description="Instead of `event.missing_values`."
     )
 
 
 Format: TypeAlias = Literal["json", "json_schema", "avro", "protobuf"]
 """``json_schema`` is JSON behind a registry's prefix."""
+
+
+def _decodable(size_bytes: int) -> int:
+    if not 1 <= size_bytes <= LARGEST_RECORD_BYTES:
+        raise ValueError("a record is decoded up to 1 GiB")
+    return size_bytes
 
 
 class EventConfig(Model):
@@ -106,7 +128,7 @@ class EventConfig(Model):
         description="Format of the records: JSON, or one that a schema describes, which `registry` "
         "has or `schema_file`. Files are read as what they are.",
     )
-    schema_file: Name | None = Field(
+    schema_file: PathName | None = Field(
         None,
         description="A file with the schema: of Avro its JSON, of Protobuf the text (`.proto`) or "
         "what `protoc --include_imports --descriptor_set_out` writes. With a `registry`, of Avro: "
@@ -116,7 +138,9 @@ class EventConfig(Model):
         None,
         description="Protobuf message in `schema_file`, by its full name. Default: the first.",
     )
-    id: Name | None = Field(None, description="Field that identifies an event, for alert readers.")
+    id: FieldName | None = Field(
+        None, description="Field that identifies an event, for alert readers."
+    )
     time: EventTimeConfig | None = Field(
         None, description="The event's own time; without it the record's timestamp counts."
     )
@@ -125,14 +149,14 @@ class EventConfig(Model):
         description="How numbers are written. Default: plainly (`-1234.5`, `1e3`), in quotes or "
         "not; `1,234.56`, `$5` and `(5)` are understood besides, since they mean one number only.",
     )
-    missing_values: list[str] = Field(
+    missing_values: list[Text] = Field(
         default_factory=list,
         max_length=100,
         description="Further texts that mean a missing value, in any field. For numbers, booleans "
         "and times these always do: nothing, `-`, `?`, `NA`, `N/A`, `NULL`, `None`, `\\N`, "
         "`(empty)`, `NaN`, `Infinity` and the like.",
     )
-    fields: dict[Name, FieldConfig] = Field(
+    fields: dict[FieldName, FieldConfig] = Field(
         default_factory=dict, max_length=1000, description="Fields that are written differently."
     )
     envelope: Literal["debezium", "connect", "cloudevents"] | None = Field(
@@ -141,10 +165,10 @@ class EventConfig(Model):
         "event), the schema and payload of Kafka Connect, or a CloudEvent (in structured or binary "
         "mode). What the envelope itself says is read as `@op`, `@source.table`, `@time`.",
     )
-    columns: list[Name] | None = Field(
-        None, description="Names of a CSV file's columns where it has no header (files only)."
+    columns: Annotated[list[Name], Field(max_length=MOST_COLUMNS)] | None = Field(
+        None, description="FieldNames of a CSV file's columns where it has no header (files only)."
     )
-    max_bytes: Size = Field(
+    max_bytes: Annotated[Size, AfterValidator(_decodable)] = Field(
         human("256 KiB"), description="A longer record goes to the dead letters undecoded."
     )
     max_text_length: int = Field(
@@ -182,11 +206,11 @@ class _Fields(Model):
 class NumericFeatureConfig(_Fields):
     """A number of the event."""
 
-    numeric: Name = Field(description="The field.")
+    numeric: FieldName = Field(description="The field.")
     transform: Literal["none", "log", "sqrt"] = Field(
         "none", description="`log` is sign(x) log(1 + |x|), `sqrt` is sign(x) sqrt(|x|)."
     )
-    range: tuple[float, float] | None = Field(
+    range: tuple[_Number, _Number] | None = Field(
         None, description="Values outside [low, high] make the record bad."
     )
 
@@ -194,13 +218,13 @@ class NumericFeatureConfig(_Fields):
 class BooleanFeatureConfig(_Fields):
     """A true or false of the event (0 and 1 are taken too)."""
 
-    boolean: Name = Field(description="The field.")
+    boolean: FieldName = Field(description="The field.")
 
 
 class CategoricalFeatureConfig(Model):
     """A text (or integer code) with few values."""
 
-    categorical: Name = Field(description="The field.")
+    categorical: FieldName = Field(description="The field.")
     encoding: Literal["one_hot", "hash", "rarity"] = Field(
         "one_hot",
         description="`one_hot`: a column for each of the first `size` values seen, and one for "
@@ -225,13 +249,13 @@ class TimeFeatureConfig(Model):
 class DifferenceFeatureConfig(_Fields):
     """First field minus second."""
 
-    difference: tuple[Name, Name] = Field(description="Two numeric fields.")
+    difference: tuple[FieldName, FieldName] = Field(description="Two numeric fields.")
 
 
 class RatioFeatureConfig(_Fields):
     """First field over second; 0 where the second is 0."""
 
-    ratio: tuple[Name, Name] = Field(description="Two numeric fields.")
+    ratio: tuple[FieldName, FieldName] = Field(description="Two numeric fields.")
 
 
 def _feature_kind(value: Any) -> str | None:
@@ -267,17 +291,17 @@ class WindowConfig(Model):
     All are as of just before the event: an event is never part of its own history.
     """
 
-    key: Name = Field(description="Field whose value tells whose history it is.")
+    key: FieldName = Field(description="Field whose value tells whose history it is.")
     half_lives: Annotated[
         list[Annotated[Duration, AfterValidator(positive)]], Field(min_length=1, max_length=8)
     ] = Field(
         description="Event time after which an event counts half; a set of features for each."
     )
-    value: Name | None = Field(None, description="Numeric field for sum, mean and deviation.")
-    distinct_of: Name | None = Field(
+    value: FieldName | None = Field(None, description="Numeric field for sum, mean and deviation.")
+    distinct_of: FieldName | None = Field(
         None, description="Field whose different values `distinct` counts (decayed estimate)."
     )
-    compute: Annotated[list[Statistic], Field(min_length=1)] = Field(
+    compute: Annotated[list[Statistic], Field(min_length=1, max_length=16)] = Field(
         description="`count`, `sum`, `mean`; `deviation`: the value minus the key's own mean, in "
         "the key's own standard deviations; `ratio`: the value over the key's own mean; `burst`: a "
         "fading sum of how far values exceeded it; `time_since_last`; `distinct`."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from stream_detector.config.models.base import Model
+from stream_detector.config.models.base import Model, Name
 
 
 def known_encoding(name: str) -> str:
@@ -37,7 +37,7 @@ def usable_delimiter(name: str) -> str:
 class FilesConfig(Model):
     """Reading of text files by `evaluate`, `train` and `tune`; what is absent is found."""
 
-    encoding: Annotated[str, AfterValidator(known_encoding)] | None = Field(
+    encoding: Annotated[Name, AfterValidator(known_encoding)] | None = Field(
         None, description="Encoding of the text, e.g. `windows-1252`, `utf-16`, `shift_jis`."
     )
     delimiter: Annotated[str, AfterValidator(usable_delimiter), Field(max_length=9)] | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from stream_detector.config.models.base import Model, Name, Topic, human
+from stream_detector.config.models.base import Model, Name, PathName, Text, Topic, human
 from stream_detector.config.models.units import Duration
 
 
@@ -19,13 +19,21 @@ class KafkaSecurityConfig(Model):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
         None, description="SASL mechanism; needed with SASL_PLAINTEXT and SASL_SSL."
     )
-    username: str | None = Field(None, description="SASL user name.")
-    password: SecretStr | None = Field(None, description="SASL password; use `${NAME}`.")
-    password_file: str | None = Field(None, description="A file that holds the SASL password.")
-    ca_file: str | None = Field(None, description="PEM file of the authorities to trust.")
-    certificate_file: str | None = Field(None, description="PEM client certificate (mutual TLS).")
-    key_file: str | None = Field(None, description="PEM private key of the client certificate.")
-    key_password: SecretStr | None = Field(None, description="Password of the private key.")
+    username: Text | None = Field(None, description="SASL user name.")
+    password: Annotated[SecretStr, Field(max_length=4096)] | None = Field(
+        None, description="SASL password; use `${NAME}`."
+    )
+    password_file: PathName | None = Field(None, description="A file that holds the SASL password.")
+    ca_file: PathName | None = Field(None, description="PEM file of the authorities to trust.")
+    certificate_file: PathName | None = Field(
+        None, description="PEM client certificate (mutual TLS)."
+    )
+    key_file: PathName | None = Field(
+        None, description="PEM private key of the client certificate."
+    )
+    key_password: Annotated[SecretStr, Field(max_length=4096)] | None = Field(
+        None, description="Password of the private key."
+    )
     check_hostname: bool = Field(True, description="Whether the certificate must name the host.")
 
     @model_validator(mode="after")
@@ -43,8 +51,12 @@ class KafkaSecurityConfig(Model):
 class KafkaConfig(Model):
     """The broker and the topics."""
 
-    bootstrap_servers: str = Field(description="Brokers to ask first, `host:port,host:port`.")
-    topics: Annotated[list[Topic], Field(min_length=1)] = Field(description="Topics to read.")
+    bootstrap_servers: Annotated[str, Field(min_length=1, max_length=10_000)] = Field(
+        description="Brokers to ask first, `host:port,host:port`."
+    )
+    topics: Annotated[list[Topic], Field(min_length=1, max_length=1000)] = Field(
+        description="Topics to read."
+    )
     group: Name = Field(description="Consumer group; also names the stored state.")
     alerts: Topic = Field(description="Topic that alerts are written to.")
     dead_letters: Topic = Field(description="Topic that records which cannot be used go to, whole.")
@@ -96,17 +108,17 @@ class KafkaConfig(Model):
         "decompression bomb): stop with exit code 3 once everything before it is committed, or "
         "write a dead letter with its place and its first bytes and go on after it.",
     )
-    instance_id: str | None = Field(
+    instance_id: Name | None = Field(
         None,
         description="Static membership: a name for this worker, its own in the group, under which "
         "it may restart within the session timeout without a rebalance.",
     )
-    consumer: dict[str, Any] = Field(
+    consumer: Annotated[dict[Name, Any], Field(max_length=200)] = Field(
         default_factory=dict,
         description="Any setting of kafka-python's KafkaConsumer; wins over ours, but for "
         "those that the delivery promises depend on.",
     )
-    producer: dict[str, Any] = Field(
+    producer: Annotated[dict[Name, Any], Field(max_length=200)] = Field(
         default_factory=dict, description="Any setting of kafka-python's KafkaProducer, likewise."
     )
 

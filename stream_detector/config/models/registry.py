@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from stream_detector.config.models.base import Model, human, positive
+from stream_detector.config.models.base import Model, PathName, Text, human, positive
 from stream_detector.config.models.units import Duration
 
 
 class RegistryConfig(Model):
     """The schema registry."""
 
-    url: str = Field(
+    url: Text = Field(
         description="Address: of Confluent's, or of Apicurio's Confluent-compatible API "
         "(`http://registry:8080/apis/ccompat/v7`); with `framing: apicurio` of its own "
         "(`http://registry:8080/apis/registry/v3`)."
@@ -30,16 +30,22 @@ class RegistryConfig(Model):
     ids: Literal["content", "global"] = Field(
         "content", description="Ids with `framing: apicurio`: `global` up to its version 2."
     )
-    username: str | None = Field(None, min_length=1, description="User for basic authentication.")
-    password: SecretStr | None = Field(None, description="Password for it; use `${NAME}`.")
-    password_file: str | None = Field(None, description="A file that holds the password.")
-    token: SecretStr | None = Field(None, description="Bearer token instead; use `${NAME}`.")
-    token_file: str | None = Field(
+    username: Text | None = Field(None, min_length=1, description="User for basic authentication.")
+    password: Annotated[SecretStr, Field(max_length=4096)] | None = Field(
+        None, description="Password for it; use `${NAME}`."
+    )
+    password_file: PathName | None = Field(None, description="A file that holds the password.")
+    token: Annotated[SecretStr, Field(max_length=4096)] | None = Field(
+        None, description="Bearer token instead; use `${NAME}`."
+    )
+    token_file: PathName | None = Field(
         None, description="A file that holds the token; read again where it is refused."
     )
-    ca_file: str | None = Field(None, description="PEM file of the authorities to trust.")
-    certificate_file: str | None = Field(None, description="PEM client certificate (mutual TLS).")
-    key_file: str | None = Field(None, description="PEM private key of it, not encrypted.")
+    ca_file: PathName | None = Field(None, description="PEM file of the authorities to trust.")
+    certificate_file: PathName | None = Field(
+        None, description="PEM client certificate (mutual TLS)."
+    )
+    key_file: PathName | None = Field(None, description="PEM private key of it, not encrypted.")
     request_timeout: Annotated[Duration, AfterValidator(positive)] = Field(
         human("5s"), description="Deadline of a request, from its beginning to its last byte."
     )
