@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from stream_detector.config.models.config import SuppressionConfig
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Record, Rejection, State, TopicPartition
 from stream_detector.foreign import json_of
 from stream_detector.formats.errors import PayloadError
@@ -191,6 +192,10 @@ class Suppressor:
         return {"until": [[key, until, held] for key, (until, held) in self._until.items()]}
 
     def restore(self, state: State) -> None:
-        """Take ``state`` in."""
+        """Take ``state`` in. Raises ``StateMismatchError`` where it is of another kind."""
         entries: Sequence[Any] = state["until"]
-        self._until = {str(key): (int(until), int(held)) for key, until, held in entries}
+        for key, until, held in entries:
+            whole = type(until) is int and type(held) is int
+            if not isinstance(key, str) or not whole or min(until, held) < 0:
+                raise StateMismatchError(f"no suppressed key: {[key, until, held]!r:.80}")
+        self._until = {key: (until, held) for key, until, held in entries}

@@ -179,12 +179,12 @@ class DriftWatch:
         River, ``StateError`` where the stored bytes are no detectors.
         """
         width = len(self._names)
-        rest = np.array(state["rest"], dtype=np.float64)
+        rest = read_array(state, "rest", (-1, width), low=-_LARGEST, high=_LARGEST)
         content = read_array(state, "detectors", (-1,), np.uint8)
         stored = load_model(content, str(state.get("river_version")), list)
         fresh = [self._build() for _ in self._names]
         kind = _class_of(self._config.method)
-        if len(stored) != width or rest.shape[1:] != (width,) or len(rest) >= BLOCK_EVENTS:
+        if len(stored) != width or len(rest) >= BLOCK_EVENTS:
             raise StateMismatchError(f"drift: the state is not of {width} columns")
         for one, twin in zip(stored, fresh, strict=True):
             if type(one) is not kind:
@@ -192,10 +192,11 @@ class DriftWatch:
             if not {*vars(twin)} >= {*vars(one)}:
                 raise StateError("drift: a stored detector has more to it than it should")
             vars(twin).update(vars(one))
-        self._reference = read_array(state, "reference", (REFERENCE_BLOCKS, width))
-        self._filled = read_array(state, "filled", (width,), np.int64)
-        self._mean = read_array(state, "mean", (width,))
-        self._deviation = read_array(state, "deviation", (width,))
+        size: dict[str, Any] = {"low": -_LARGEST, "high": _LARGEST}
+        self._reference = read_array(state, "reference", (REFERENCE_BLOCKS, width), **size)
+        self._filled = read_array(state, "filled", (width,), np.int64, low=0, high=REFERENCE_BLOCKS)
+        self._mean = read_array(state, "mean", (width,), **size)
+        self._deviation = read_array(state, "deviation", (width,), low=0.0, high=_LARGEST)
         self._seen = read_count(state, "seen")
         self._rest, self._detectors = rest, fresh
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from stream_detector.detectors.stored import read_array
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, EventBatch, Int64, State, record_sizes
 from stream_detector.stream_time import HELD, StreamTime, carried
 
@@ -137,7 +139,7 @@ def lanes_state(lanes: Sequence[LaneTime]) -> State:
 
 
 def lanes_of(marks_ms: Sequence[int], state: State | None) -> list[LaneTime]:
-    """``lanes_state`` undone. Raises ``ValueError`` where it is of other partitions.
+    """``lanes_state`` undone. Raises ``StateMismatchError`` where it is of other partitions.
 
     Args:
         marks_ms: watermark of each.
@@ -145,9 +147,9 @@ def lanes_of(marks_ms: Sequence[int], state: State | None) -> list[LaneTime]:
     """
     if state is None:
         return [LaneTime(mark_ms) for mark_ms in marks_ms]
-    counts = np.asarray(state["counts"], dtype=np.int64)
-    claims = np.asarray(state["claims"], dtype=np.int64)
-    if len(counts) != len(marks_ms) or counts.min(initial=0) < 0 or counts.sum() != len(claims):
-        raise ValueError("the event times of partitions are not those of the positions")
+    claims = read_array(state, "claims", (-1,), np.int64, low=0)
+    counts = read_array(state, "counts", (len(marks_ms),), np.int64, low=0, high=HELD)
+    if counts.sum() != len(claims):
+        raise StateMismatchError("the event times of partitions are not those of the positions")
     parts = np.split(claims, np.cumsum(counts)[:-1]) if len(counts) else []
     return [LaneTime(mark_ms, part) for mark_ms, part in zip(marks_ms, parts, strict=True)]

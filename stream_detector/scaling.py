@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stream_detector.detectors.stored import LARGEST_COUNT, read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, State
 
@@ -143,17 +144,22 @@ class RunningScaler:
         """Take the state in.
 
         Raises:
-            StateMismatchError: it is of another number of features.
+            StateMismatchError: it is of another number of features, or moments of no numbers.
         """
-        arrays = {
-            name: np.array(state[name], dtype=np.float64)
-            for name in ("count", "mean", "variance", "low", "high")
-        }
-        for name, array in arrays.items():
-            if array.shape != self.mean.shape:
-                raise StateMismatchError(
-                    f"{name} has shape {array.shape}, expected {self.mean.shape}"
-                )
-        self.count, self.mean, self._variance = arrays["count"], arrays["mean"], arrays["variance"]
-        self.low, self.high = arrays["low"], arrays["high"]
+        shape = self.mean.shape
+        count = read_array(state, "count", shape, low=0.0, high=LARGEST_COUNT)
+        mean, low, high = (
+            read_array(state, name, shape, low=-LARGEST, high=LARGEST)
+            for name in ("mean", "low", "high")
+        )
+        variance = read_array(state, "variance", shape, low=0.0)
+        # Within its range, and no further spread than over its ends (Popoviciu 1935); but for
+        # rounding, which a mean of equal numbers has too.
+        rounding = 1e-9 * np.maximum(np.abs(low), np.abs(high))
+        reach = (high - low) / 2 + rounding
+        inside = (low - rounding <= mean) & (mean <= high + rounding)
+        if not (inside & (low <= high) & (variance <= 1.001 * reach * reach)).all():
+            raise StateMismatchError("mean, deviation and range of a feature contradict each other")
+        self.count, self.mean, self._variance = count, mean, variance
+        self.low, self.high = low, high
         self._derive()

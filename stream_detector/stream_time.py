@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detectors.stored import read_array, read_time
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Int64, State
 
 HELD = 64
@@ -209,12 +211,15 @@ class StreamTime:
         """The watermark and the last claims."""
         return {"mark_ms": self.mark_ms, "claims": self._claims.copy()}
 
-    def restore(self, state: State) -> None:
-        """Take ``state`` in. Raises ``ValueError`` where it holds more claims than it may."""
-        claims = np.array(state["claims"], dtype=np.int64)
-        if claims.ndim != 1 or len(claims) > HELD:
-            raise ValueError(f"{claims.shape} claims of time, at most {HELD} are kept")
-        self.mark_ms, self._claims = int(state["mark_ms"]), claims
+    def restore(self, state: State, latest_ms: int | None = None) -> None:
+        """Take ``state`` in, whose claims lie up to ``latest_ms``.
+
+        Raises ``StateMismatchError`` where it holds more than it may.
+        """
+        claims = read_array(state, "claims", (-1,), np.int64, low=0, high=latest_ms)
+        if len(claims) > HELD:
+            raise StateMismatchError(f"{len(claims)} claims of time, at most {HELD} are kept")
+        self.mark_ms, self._claims = read_time(state, "mark_ms"), claims
 
 
 def carried(marks: Int64, readable: NDArray[np.bool_], before_ms: int) -> Int64:

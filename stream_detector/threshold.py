@@ -14,6 +14,16 @@ import numpy as np
 
 from stream_detector.config.models.config import ThresholdConfig
 from stream_detector.config.models.units import Budget
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    LARGEST_TIME_MS,
+    read_array,
+    read_branch,
+    read_count,
+    read_float,
+    read_time,
+)
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, State
 
 _WINDOW = 50_000
@@ -71,7 +81,7 @@ class RunningTail:
 
     def _refresh(self) -> None:
         self._size = len(self._ring)
-        count = min(self._size, max(32, int(self._size * _TAIL_SHARE)))
+        count = _tail_length(self._size)
         self._tail = np.sort(np.partition(self._ring, self._size - count)[self._size - count :])
 
     @property
@@ -111,6 +121,19 @@ class RunningTail:
         base = float(self._tail[0])
         return base, max(float(np.mean(self._tail)) - base, 1e-9)
 
+    def summary(self) -> tuple[float, ...]:
+        """Least, mean and largest of the scores kept and of their tail; zeros where none are."""
+        kept = [each if len(each) else np.zeros(1) for each in (self._ring, self._tail)]
+        return tuple(float(of(each)) for each in kept for of in (np.min, np.mean, np.max))
+
+    def spans(self, score: float) -> bool:
+        """Tell whether ``quantile`` may give this score, of these scores or the latest before."""
+        if not self._size:
+            return False
+        highest = max(float(self._ring.max()), float(self._tail[-1]), self.quantile(0.0))
+        lowest = min(float(self._ring.min()), float(self._tail[0]))
+        return lowest <= score <= highest
+
     def state(self) -> State:
         """The ring and the tail."""
         return {
@@ -122,11 +145,22 @@ class RunningTail:
         }
 
     def restore(self, state: State) -> None:
-        """Take ``state`` in."""
-        self._ring = np.array(state["ring"], dtype=np.float64)
-        self._tail = np.array(state["tail"], dtype=np.float64)
-        self._next, self._chunks = int(state["next"]), int(state["chunks"])
-        self._size = int(state["size"])
+        """Take ``state`` in. Raises ``StateMismatchError`` where it is no tail of scores."""
+        ring = read_array(state, "ring", (-1,))
+        if len(ring) > self._window:
+            raise StateMismatchError(f"{len(ring)} scores are kept, at most {self._window} may be")
+        place = read_count(state, "next", high=self._window - 1 if len(ring) == self._window else 0)
+        size = read_count(state, "size", high=len(ring))
+        tail = read_array(state, "tail", (_tail_length(size),))
+        if (np.diff(tail) < 0).any():
+            raise StateMismatchError("the tail of the scores is not sorted")
+        self._chunks = read_count(state, "chunks")
+        self._ring, self._next, self._tail, self._size = ring, place, tail, size
+
+
+def _tail_length(size: int) -> int:
+    """Scores of the tail of so many."""
+    return min(size, max(32, int(size * _TAIL_SHARE)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +266,11 @@ class AlertThreshold:
         moved = self._offset + gain * error
         self._offset = min(max(moved, -_LARGEST_OFFSET), _LARGEST_OFFSET)
 
+    def summary(self) -> tuple[float, ...]:
+        """Return a few numbers of the state; no setting has a part in them."""
+        paces = (self._seen, self._events, self._alerts, self._seconds, self._paced, self._offset)
+        return (*self._tail.summary(), *paces)
+
     def reset(self) -> None:
         """Forget the scores: another model gives them from now on."""
         self._tail = RunningTail()
@@ -254,11 +293,22 @@ class AlertThreshold:
         }
 
     def restore(self, state: State) -> None:
-        """Take ``state`` in; a fixed score stays the configuration's."""
-        self._tail.restore(state["tail"])
-        self._seen, self._last_ms = int(state["seen"]), int(state["last_ms"])
-        self._events, self._alerts = float(state["events"]), float(state["alerts"])
-        self._seconds, self._paced = float(state["seconds"]), float(state["paced"])
-        self._offset = float(state.get("offset", 0.0))  # states of older versions have none
+        """Take ``state`` in; a fixed score stays the configuration's.
+
+        Raises ``StateMismatchError`` where numbers contradict each other.
+        """
+        self._tail.restore(read_branch(state, "tail"))
+        self._seen, self._last_ms = read_count(state, "seen"), read_time(state, "last_ms")
+        self._events = read_float(state, "events", low=0.0, high=LARGEST_COUNT)
+        self._alerts = read_float(state, "alerts", low=0.0, high=1.001 * self._events)
+        self._seconds = read_float(state, "seconds", low=0.0, high=LARGEST_TIME_MS)
+        self._paced = read_float(state, "paced", low=0.0, high=LARGEST_COUNT)
+        self._offset = 0.0
+        if "offset" in state:  # states of older versions have none
+            most = _LARGEST_OFFSET
+            self._offset = read_float(state, "offset", low=-most, high=most)
         if self._fixed is None:
-            self._value = float(state["value"])
+            value = float(read_array(state, "value", (), infinite=True))
+            if value != math.inf and not self._tail.spans(value):
+                raise StateMismatchError(f"a threshold of {value:.6g} is none of the scores kept")
+            self._value = value

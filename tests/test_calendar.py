@@ -120,7 +120,7 @@ def test_a_state_of_other_cycles_is_refused() -> None:
     extractor = extractor_of(*ALL_PARTS)
     with pytest.raises(StateMismatchError, match="cycles"):
         extractor.restore({**extractor.state(), "cycles": {}})
-    with pytest.raises(StateMismatchError, match="incomplete"):
+    with pytest.raises(StateMismatchError, match="covered_ms"):
         extractor.restore({**extractor.state(), "cycles": {str(n): {} for n in range(4)}})
 
 

@@ -140,7 +140,7 @@ def test_a_restored_watch_finds_what_the_other_finds(method: str) -> None:
 
 def test_a_state_that_does_not_fit_is_refused() -> None:
     state = watch().state()
-    with pytest.raises(StateMismatchError, match="not of 3 columns"):
+    with pytest.raises(StateMismatchError, match=r"expected float64 of shape \(-1, 3\)"):
         watch(names=["a", "b", "c"]).restore(state)
     with pytest.raises(StateMismatchError, match="expected a KSWIN"):
         watch("kswin").restore(state)

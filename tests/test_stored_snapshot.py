@@ -63,8 +63,10 @@ def continued() -> dict[str, Any]:
     shard.take_slices()
     snapshot = shard.snapshot({"written_at": 1.0})
     features = dict(snapshot.state["features"])
-    del features["cycles"]  # new since
-    whole = Snapshot(snapshot.meta, {**snapshot.state, "features": features})
+    del features["cycles"]  # new since, as the probes are
+    state = {**snapshot.state, "features": features}
+    del state["probe"], state["probe_rows"], state["challenger"]["model"]["probe"]
+    whole = Snapshot(snapshot.meta, state)
     all_scores = [b"".join(scores), b"".join(of_challenger)]  # however the stream is cut
     parts = {"alerts": alerts, "scores": all_scores, "state": [bytes(encode(whole))]}
     digests = {

@@ -337,6 +337,8 @@ class Shard:
             self.input.book.restore(snapshot.state.get("schemas"))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
+        if meta["sequence"] != self.pipeline.sequence:
+            raise StateError("the snapshot's meta and state count different events")
         self.known = True
         self.input.restored = {
             TopicPartition(topic, partition): (offset, known)

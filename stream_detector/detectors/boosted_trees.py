@@ -16,6 +16,9 @@ from stream_detector.events import Float64, Int64, State
 TREES, LEAVES, DEPTH, LEARNING_RATE = 30, 12, 8, 0.2
 """Sixty trees found no more than thirty do, on four streams (docs/performance.md)."""
 
+MOST_TREES = 60
+"""Earlier versions grew so many."""
+
 LEAF_ROWS = 5
 NODES = 2 * LEAVES - 1
 
@@ -143,11 +146,13 @@ class BoostedTrees:
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where it does not fit."""
         value = read_array(state, "value", (-1,))
-        trees = len(value) // NODES  # earlier versions grew 60 of them
+        trees = min(len(value) // NODES, MOST_TREES)
         size = (max(trees, 1) * NODES,)
-        value, threshold = read_array(state, "value", size), read_array(state, "threshold", size)
-        feature = read_array(state, "feature", size, np.int64)
-        first = read_array(state, "first", size, np.int64)
+        value = read_array(state, "value", size)
+        threshold = read_array(state, "threshold", size, infinite=True)
+        width = self._memory.rows.shape[1]
+        feature = read_array(state, "feature", size, np.int64, low=0, high=width - 1)
+        first = read_array(state, "first", size, np.int64, low=0, high=size[0] - 1)
         new, fits = read_count(state, "new"), read_count(state, "fits")
         base = read_float(state, "base")
         leaf_sets = LeafSets(feature, threshold, first, value, trees)

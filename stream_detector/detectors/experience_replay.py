@@ -86,5 +86,5 @@ class ReplayBuffer:
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         self._memory.restore(read_branch(state, "memory"))
-        self._owed = read_count(state, "owed")
+        self._owed = read_count(state, "owed", high=BATCH_ROWS - 1)  # more is drawn at once
         self._draws = read_count(state, "draws")

@@ -17,7 +17,13 @@ from stream_detector.detectors.base import (
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.moments import decay_of
 from stream_detector.detectors.search_space import HALF_LIFE, SearchSpace, one_of
-from stream_detector.detectors.stored import read_array, read_float
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    check_sums,
+    read_array,
+    read_float,
+    read_range,
+)
 from stream_detector.events import Float64, State
 from stream_detector.parameters import Events
 
@@ -190,11 +196,11 @@ class HalfSpaceForest(Detector):
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
-        counts = read_array(state, "counts", self._counts.shape)
-        low = read_array(state, "low", self._low.shape)
-        high = read_array(state, "high", self._high.shape)
-        self._total = read_float(state, "total")
-        self._counts, self._low, self._high = counts, low, high
+        counts = read_array(state, "counts", self._counts.shape, low=0.0, high=LARGEST_COUNT)
+        total = read_float(state, "total", low=0.0, high=LARGEST_COUNT)
+        check_sums("counts", counts.sum(axis=0), total)
+        low, high = read_range(state, len(self._low), learnt=total > 0)
+        self._counts, self._total, self._low, self._high = counts, total, low, high
         self._rarity = None
         self._shares = None
 

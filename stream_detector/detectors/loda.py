@@ -21,7 +21,12 @@ from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.half_space_forest import FORGOTTEN
 from stream_detector.detectors.moments import decay_of
 from stream_detector.detectors.search_space import HALF_LIFE, INPUT_CLIP, SearchSpace, one_of
-from stream_detector.detectors.stored import read_array, read_float
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    check_sums,
+    read_array,
+    read_float,
+)
 from stream_detector.events import Float64, State
 from stream_detector.parameters import Clip, Events
 
@@ -123,9 +128,10 @@ class Loda(Detector):
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
-        counts = read_array(state, "counts", self._counts.shape)
-        self._total = read_float(state, "total")
-        self._counts, self._rarity = counts, None
+        counts = read_array(state, "counts", self._counts.shape, low=0.0, high=LARGEST_COUNT)
+        total = read_float(state, "total", low=0.0, high=LARGEST_COUNT)
+        check_sums("counts", counts.sum(axis=1), total)
+        self._counts, self._total, self._rarity = counts, total, None
 
     def _mean_rarity(self, projected: Float64) -> Float64:
         """(events,) mean over projections of each value's bin; ``projected`` is overwritten."""

@@ -67,7 +67,9 @@ class LabelledMemory:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         added = read_count(state, "added")
         held = min(added, len(self._positive))
-        rows = read_array(state, "rows", (held, self._rows.shape[1]), np.float32)
+        most = 1.001 * LARGEST  # in single precision
+        shape = (held, self._rows.shape[1])
+        rows = read_array(state, "rows", shape, np.float32, low=-most, high=most)
         positive = read_array(state, "positive", (held,), np.bool_)
         ids = read_array(state, "ids", (held,), np.int64)
         self._rows[:held], self._positive[:held], self._ids[:held] = rows, positive, ids

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detectors.base import log_losses
-from stream_detector.detectors.stored import read_array
+from stream_detector.detectors.stored import LARGEST_COUNT, read_array
 from stream_detector.events import Float64, State
 
 SHARES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -49,4 +49,4 @@ class Mixture:
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where it does not fit."""
-        self._losses = read_array(state, "losses", (len(SHARES),))
+        self._losses = read_array(state, "losses", (len(SHARES),), low=0.0, high=LARGEST_COUNT)

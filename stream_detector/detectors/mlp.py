@@ -12,6 +12,7 @@ import numpy as np
 from stream_detector.detectors.base import blocked_matmul
 from stream_detector.detectors.draws import frozen_stream
 from stream_detector.detectors.stored import read_array, read_count
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, State
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ class OnlineNetwork:
         size = len(self._all)
         weights = read_array(state, "weights", (size,))
         moments = read_array(state, "moments", (2 * size,))
+        if moments[size:].min(initial=0.0) < 0:
+            raise StateMismatchError("state 'moments': a mean of squares is negative")
         steps, rows = read_count(state, "steps"), read_count(state, "rows")
         self._all[...] = weights
         self._first_moment[...], self._second_moment[...] = moments[:size], moments[size:]

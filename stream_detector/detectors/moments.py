@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from stream_detector.detectors.stored import read_float
+from stream_detector.detectors.stored import LARGEST_COUNT, read_float
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, State
 
 
@@ -59,6 +60,9 @@ class RunningMoments:
 
     def restore(self, state: State) -> None:
         """Take the numbers in. Raises ``StateMismatchError`` where one is missing."""
-        self._weight = read_float(state, "weight")
-        self._mean = read_float(state, "mean")
-        self._scatter = read_float(state, "scatter")
+        weight = read_float(state, "weight", low=0.0, high=LARGEST_COUNT)
+        mean = read_float(state, "mean")
+        scatter = read_float(state, "scatter", low=0.0)
+        if weight == 0 and (mean or scatter):
+            raise StateMismatchError("state 'mean', 'scatter': they are of no values")
+        self._weight, self._mean, self._scatter = weight, mean, scatter

@@ -149,7 +149,8 @@ class NearestNeighbours(Detector):
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
-        rows = read_array(state, "rows", self._rows.shape, np.float32)
+        most = 1.001 * self._clip
+        rows = read_array(state, "rows", self._rows.shape, np.float32, low=-most, high=most)
         self._rows_learnt = read_count(state, "rows_learnt")
         self._rows, self._product = rows, None
 

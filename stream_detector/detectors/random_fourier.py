@@ -27,7 +27,8 @@ from stream_detector.detectors.search_space import (
     log_uniform,
     one_of,
 )
-from stream_detector.detectors.stored import read_array, read_float
+from stream_detector.detectors.stored import LARGEST_COUNT, read_array, read_float
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float32, Float64, State
 from stream_detector.parameters import Clip, Events
 
@@ -157,10 +158,16 @@ class RandomFourier(Detector):
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
-        mean = read_array(state, "mean", self._mean.shape)
-        scatter = read_array(state, "scatter", self._scatter.shape)
-        self._weight = read_float(state, "weight")
-        self._mean, self._scatter, self._precision = mean, scatter, None
+        weight = read_float(state, "weight", low=0.0, high=LARGEST_COUNT)
+        # Cosines lie within ±1, and so does what is made of them, but for rounding.
+        mean = read_array(state, "mean", self._mean.shape, low=-1.001, high=1.001)
+        most = 1.001 * weight + 1.0
+        scatter = read_array(state, "scatter", self._scatter.shape, low=-most, high=most)
+        symmetric = np.allclose(scatter, scatter.T, rtol=1e-3, atol=1e-3 * most)
+        if not symmetric or scatter.diagonal().min() < 0:
+            raise StateMismatchError("state 'scatter': it is no scatter of anything")
+        self._weight, self._mean = weight, mean
+        self._scatter, self._precision = scatter, None
 
     def _cosines(self, standardised: Float64) -> Float32:
         """(events, components); a fresh array."""

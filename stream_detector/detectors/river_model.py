@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,8 +18,13 @@ from stream_detector.detectors.base import (
     Rows,
     clipped,
 )
-from stream_detector.detectors.river_pickle import RIVER_VERSION, dump_model, load_model
-from stream_detector.detectors.stored import read_array
+from stream_detector.detectors.river_pickle import (
+    RIVER_VERSION,
+    copy_model,
+    dump_model,
+    load_model,
+)
+from stream_detector.detectors.stored import read_array, read_range
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
 from stream_detector.events import Float64, State
 from stream_detector.parameters import Name, Parameters
@@ -171,14 +176,14 @@ class RiverModel(Detector):
             StateMismatchError: Another model, release of River or number of features.
             StateError: The stored bytes are damaged or name what no River model needs.
         """
-        low = read_array(state, "low", self._low.shape)
-        high = read_array(state, "high", self._high.shape)
+        low, high = read_range(state, len(self._low))
         content = read_array(state, "model", (-1,), np.uint8)
         version = state.get("river_version")
         if not isinstance(version, str):
             raise StateMismatchError(f"state 'river_version': expected a text, found {version!r}")
-        self._model = load_model(content, version, type(self._model))
-        self._low, self._high = low, high
+        model = load_model(content, version, type(self._model))
+        self._try_out(model, len(low))
+        self._model, self._low, self._high = model, low, high
 
     def _events(self, rows: Rows) -> list[dict[int, float]]:
         """Yield one dict an event, from column number to scaled value."""
@@ -197,11 +202,28 @@ class RiverModel(Detector):
         columns = range(values.shape[1])
         return [dict(zip(columns, row, strict=True)) for row in values.tolist()]
 
+    def _try_out(self, model: Any, features: int) -> None:
+        """Let a copy of a restored model score and learn: what it holds is River's own affair.
+
+        Raises ``StateError`` where it cannot.
+        """
+        try:
+            twin = copy_model(model)
+            for number, event in enumerate(_made_up(features)):
+                if self._classifies:
+                    twin.predict_proba_one(event)
+                    twin.learn_one(event, number % 2 == 0)
+                else:
+                    twin.score_one(event)
+                    twin.learn_one(event)
+            dump_model(twin)
+        except (*_UNFIT, ArithmeticError, RecursionError, MemoryError) as error:
+            raise StateError(f"the stored River model does not work: {error!r:.200}") from error
+
     def _rehearse(self, twin: Any, path: str, features: int) -> None:
         """Let a twin learn made-up rows and store it: better refused now than at a restart."""
-        values = np.random.RandomState(0).uniform(size=(REHEARSAL_ROWS, features))
         try:
-            for number, event in enumerate(dict(enumerate(row)) for row in values.tolist()):
+            for number, event in enumerate(_made_up(features)):
                 if self._classifies:
                     twin.learn_one(event, number % 2 == 0)
                 else:
@@ -209,6 +231,12 @@ class RiverModel(Detector):
             dump_model(twin)
         except (StateError, *_UNFIT) as error:
             raise ConfigurationError(f"{path} cannot be used: {error!r}") from error
+
+
+def _made_up(features: int) -> Iterator[dict[int, float]]:
+    """Events for a rehearsal."""
+    values = np.random.RandomState(0).uniform(size=(REHEARSAL_ROWS, features))
+    return (dict(enumerate(row)) for row in values.tolist())
 
 
 _UNFIT = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError)

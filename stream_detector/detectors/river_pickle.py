@@ -55,6 +55,15 @@ def dump_model(model: object) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.frombuffer(content, dtype=np.uint8).copy()
 
 
+def copy_model(model: object) -> Any:
+    """A second model with the same state, as it comes out of its bytes.
+
+    Raises:
+        StateError: it cannot be stored.
+    """
+    return _OwnUnpickler(io.BytesIO(dump_model(model).tobytes())).load()
+
+
 def load_model(content: np.ndarray[Any, np.dtype[np.uint8]], version: str, kind: type) -> Any:
     """The model that ``dump_model`` stored.
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.config.models.config import TimeFeatureConfig
-from stream_detector.errors import StateMismatchError
+from stream_detector.detectors.stored import LARGEST_TIME_MS, read_count, read_time
 from stream_detector.events import NO_TIMESTAMP, EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, Transform, untransformed
 
@@ -121,19 +121,17 @@ class TimeEncoder:
         """Covered part of the cycle and the watermark, in milliseconds."""
         return {"covered_ms": self._covered_ms, "mark_ms": self._mark_ms}
 
-    def restore(self, state: State | None) -> None:
+    def restore(self, state: State | None, latest_ms: int = LARGEST_TIME_MS) -> None:
         """Take the state in; None, of an older version, has its features already learnt as known.
 
-        Raises ``StateMismatchError`` where a number is missing.
+        Raises ``StateMismatchError`` where a number is missing, or a time after ``latest_ms``.
         """
         if state is None:
             self._covered_ms = self._period_ms
             return
-        try:
-            self._covered_ms = int(state["covered_ms"])
-            self._mark_ms = int(state["mark_ms"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StateMismatchError(f"the state of {self._part} is incomplete") from error
+        covered_ms = read_count(state, "covered_ms")
+        self._mark_ms = read_time(state, "mark_ms", latest_ms=latest_ms)
+        self._covered_ms = covered_ms
 
 
 class Calendar:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stream_detector.config.models.config import CategoricalFeatureConfig
+from stream_detector.detectors.stored import LARGEST_TIME_MS
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features.columns import FeatureGroup, untransformed
@@ -88,7 +89,7 @@ class OneHotEncoder:
         """The values in the order of their columns."""
         return {"size": self._size, "values": pack_texts(list(self._table))}
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:  # noqa: ARG002 - without times
         """Take the state in. Raises ``StateMismatchError`` where the size differs."""
         values = _values_of(state, self._size)
         self._table = {text: index for index, text in enumerate(values) if text is not None}
@@ -197,7 +198,7 @@ class RarityEncoder:
             "turned_away": self._turned_away,
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:  # noqa: ARG002 - without times
         """Take the state in. Raises ``StateMismatchError`` where the size differs."""
         values = _values_of(state, self._size)
         counts = np.asarray(state["counts"], dtype=np.float64).tolist()

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from stream_detector.detectors.stored import LARGEST_TIME_MS
 from stream_detector.events import EventBatch, Float64, State
 
 Transform: TypeAlias = Literal["none", "log", "sqrt"]
@@ -68,8 +69,11 @@ class Remembers(Protocol):
     def state(self) -> State:
         """Everything remembered, as arrays and JSON values."""
 
-    def restore(self, state: State) -> None:
-        """Take the state in. Raises ``StateMismatchError`` where it does not fit."""
+    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:
+        """Take the state in, which has seen nothing after ``latest_ms``.
+
+        Raises ``StateMismatchError`` where it does not fit.
+        """
 
 
 def apply_transform(values: Float64, transform: Transform) -> Float64:

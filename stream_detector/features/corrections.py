@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detectors.stored import LARGEST_TIME_MS, read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.features.distinct import NEVER
+from stream_detector.features.history import read_times
+from stream_detector.labels.delay_queue import check_labels
 
 _COLUMNS: dict[str, type] = {
     "due": np.int64,
@@ -136,16 +139,23 @@ class CountedEvents:
         rows = {name: column[self._begin : self._end] for name, column in self._columns.items()}
         return {**rows, **with_places(rows, places, owner)}
 
-    def restore(self, state: State | None) -> None:
-        """Take ``state`` in, or hold nothing. Raises ``StateMismatchError`` where it is no such."""
+    def restore(self, state: State | None, latest_ms: int = LARGEST_TIME_MS) -> None:
+        """Take ``state`` in, or hold nothing; no event was counted after ``latest_ms``.
+
+        Raises ``StateMismatchError`` where it is no such state.
+        """
         if state is None:
             self._columns = _empty(0)
         else:
+            count = len(state["id"])
             columns: dict[str, NDArray[Any]] = {
-                name: np.array(state[name], dtype=kind) for name, kind in _COLUMNS.items()
+                name: read_array(state, name, (count,), kind, missing=name == "label")
+                for name, kind in _COLUMNS.items()
             }
-            if len({column.shape for column in columns.values()}) != 1 or columns["id"].ndim != 1:
-                raise StateMismatchError("counted events: columns of different lengths")
+            columns["at"] = read_times(state, "at", (count,), latest_ms)
+            check_labels(columns["label"])
+            if np.abs(columns["due"]).max(initial=0) > LARGEST_TIME_MS:
+                raise StateMismatchError("counted events: a time is none")
             self._columns = columns
         self._begin, self._end, self._indexed = 0, len(self._columns["id"]), 0
         self._ids = self._places = np.empty(0, dtype=np.int64)

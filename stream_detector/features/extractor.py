@@ -17,6 +17,7 @@ from stream_detector.config.models.config import (
     TimeFeatureConfig,
     WindowConfig,
 )
+from stream_detector.detectors.stored import LARGEST_TIME_MS, read_branch
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.calendar import Calendar, TimeEncoder
@@ -195,8 +196,8 @@ class FeatureExtractor:
             "cycles": {name: cycle.state() for name, cycle in self._cycles.items()},
         }
 
-    def restore(self, state: State) -> None:
-        """Take the state in.
+    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:
+        """Take the state in, which has seen nothing after ``latest_ms``.
 
         Raises:
             StateMismatchError: the state makes other columns than this configuration.
@@ -218,12 +219,12 @@ class FeatureExtractor:
             if set(given_part) != set(remembering):
                 raise StateMismatchError(f"the state has other {part} than the configuration")
             for name, each in remembering.items():
-                each.restore(given_part[name])
+                each.restore(read_branch(given_part, name), latest_ms)
         cycles = state.get("cycles")  # what a state of an older version has learnt is known
         if cycles is not None and set(cycles) != set(self._cycles):
             raise StateMismatchError("the state has other cycles than the configuration")
         for name, cycle in self._cycles.items():
-            cycle.restore(None if cycles is None else cycles[name])
+            cycle.restore(None if cycles is None else cycles[name], latest_ms)
 
 
 def _encoder(feature: Feature, plan: FieldPlan, time_field: str | None) -> Encoder:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.events import Float64, Int64
+from stream_detector.detectors.stored import LARGEST_COUNT, read_array
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import Float64, Int64, State
 
 _ROUND_COST, _WALK_COST, _STEP_COST = 10, 6, 1
 """About what a round over all keys costs, to begin a walk along one key, and a step of it."""
@@ -202,6 +204,32 @@ def _step(moments: Float64, decay: Float64, values: Float64) -> Float64:
         np.add(mean, delta / weight, out=after[2])
         np.add(spread * decay, (delta * delta) * (faded / weight), out=after[3])
     return after
+
+
+def check_moments(moments: Float64, largest: float) -> None:
+    """Raise ``StateMismatchError`` where restored moments are none of values within ``largest``."""
+    weights = moments[:2]
+    fits = (weights >= 0).all() and (weights <= LARGEST_COUNT).all()
+    if len(moments) > 1:
+        mean, spread = moments[2], moments[3]
+        most = LARGEST_COUNT * largest * largest
+        fits = fits and (np.abs(mean) <= largest).all() and (spread >= 0).all()
+        fits = fits and (spread <= most).all()
+    if not fits:
+        raise StateMismatchError("moments of keys are no weights, means and sums of squares")
+
+
+def read_times(state: State, name: str, shape: tuple[int, ...], latest_ms: int) -> Float64:
+    """The times ``name`` of a state in ms, up to ``latest_ms``, or minus infinity for never.
+
+    Raises ``StateMismatchError`` where they are none.
+    """
+    times: Float64 = read_array(
+        state, name, shape, low=-_LARGEST_TIME_MS, high=latest_ms, infinite=True
+    )
+    if (times == np.inf).any():
+        raise StateMismatchError(f"state {name!r}: holds a time without end")
+    return times
 
 
 def advance_sketches(

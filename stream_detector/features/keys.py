@@ -8,6 +8,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detectors.stored import read_array, read_branch, read_count
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.features.texts import pack_texts, unpack_texts
@@ -127,18 +128,20 @@ class KeyTable:
         Raises:
             StateMismatchError: more keys than this table may hold, or keys that repeat.
         """
-        keys = [key for key in unpack_texts(state["keys"]) if key is not None]
-        last_used = np.asarray(state["last_used"], dtype=np.int64)
+        keys = [key for key in unpack_texts(read_branch(state, "keys")) if key is not None]
+        events, evicted = read_count(state, "events"), read_count(state, "evicted")
+        last_used = read_array(state, "last_used", (-1,), np.int64, low=0, high=events - 1)
         if len(keys) > self.capacity:
             raise StateMismatchError(f"{len(keys)} keys, but room for {self.capacity}")
         slots = {key: slot for slot, key in enumerate(keys)}
         if not len(slots) == len(keys) == len(last_used):
             raise StateMismatchError("keys repeat, or there is not one last use for each")
+        if (np.diff(last_used) <= 0).any():
+            raise StateMismatchError("keys are not in the order of their last use")
         self._slots, self._keys, self._free = slots, keys, []
         self._last_used = np.full(self.rows_for(len(keys)), _FREE)
         self._last_used[: len(keys)] = last_used
-        self._events = int(state["events"])
-        self.evicted = int(state["evicted"])
+        self._events, self.evicted = events, evicted
         return len(keys)
 
 

@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 from stream_detector.config.models.config import LabelsConfig, RiskConfig
 from stream_detector.config.models.units import format_duration
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    LARGEST_TIME_MS,
+    read_array,
+    read_branch,
+)
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, Transform, undo_transform
 from stream_detector.features.corrections import Correction, CountedEvents, with_places
 from stream_detector.features.distinct import NEVER
-from stream_detector.features.history import Histories, Occurrences
+from stream_detector.features.history import Histories, Occurrences, check_moments, read_times
 from stream_detector.features.keys import KeyTable, grown
 from stream_detector.labels import DelayQueue, identities
 
@@ -253,26 +259,33 @@ class RiskWindow:
             "counted": counted.state(places, self._owner) if counted is not None else None,
         }
 
-    def restore(self, state: State) -> None:
-        """Take the state in. Raises ``StateMismatchError`` where shapes or half-lives differ."""
+    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:
+        """Take the state in; nothing was seen after ``latest_ms``.
+
+        Raises ``StateMismatchError`` where shapes or half-lives differ, or numbers make no sense.
+        """
         if tuple(state["half_lives"]) != self._half_lives:
             raise StateMismatchError(
                 f"risk has half-lives {state['half_lives']}, expected {list(self._half_lives)}"
             )
-        keys = len(state["table"]["last_used"])
-        shapes: dict[str, tuple[int, ...]] = {"marks": (keys, 3), "runs": (keys, 2)}
-        shapes |= dict.fromkeys(("known", "positive"), (1, keys, len(self._half_lives)))
-        arrays = {name: np.array(state[name], dtype=np.float64) for name in shapes}
-        for name, wanted in shapes.items():
-            if arrays[name].shape != wanted:
-                raise StateMismatchError(
-                    f"risk has {name} of shape {arrays[name].shape}, expected {wanted}"
-                )
-        self._table.restore(state["table"])
-        self._known.moments, self._positive.moments = arrays["known"], arrays["positive"]
-        self._marks, self._runs = arrays["marks"], arrays["runs"]
+        table = read_branch(state, "table")
+        keys = len(table["last_used"])
+        shape = (1, keys, len(self._half_lives))
+        known, positive = read_array(state, "known", shape), read_array(state, "positive", shape)
+        check_moments(known, 0.0)
+        check_moments(positive, 0.0)
+        marks = read_times(state, "marks", (keys, 3), latest_ms)
+        runs = read_array(state, "runs", (keys, 2), low=0.0, high=LARGEST_COUNT)
+        queue, counted = read_branch(state, "queue"), state.get("counted")
+        for events in (queue, counted):
+            if events is not None:  # states of older versions have none counted
+                read_array(events, "slot", (-1,), np.int64, low=-1, high=keys - 1)
+                read_array(events, "owner", (-1,), np.int64, low=0, high=0)
+        self._table.restore(table)
+        self._known.moments, self._positive.moments = known, positive
+        self._marks, self._runs = marks, runs
         self._owner = np.zeros(keys, dtype=np.int64)
         self._grow()
-        self._queue.restore(state["queue"])
+        self._queue.restore(queue)
         if self._counted is not None:
-            self._counted.restore(state.get("counted"))  # states of older versions have none
+            self._counted.restore(counted, latest_ms)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stream_detector.detectors.stored import read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Int64, State
 
@@ -34,16 +35,20 @@ def unpack_texts(packed: State) -> list[str | None]:
     Raises:
         StateMismatchError: the lengths do not add up to the bytes.
     """
-    joined = np.asarray(packed["utf8"], dtype=np.uint8).tobytes()
-    lengths = np.asarray(packed["lengths"], dtype=np.int64)
+    joined = read_array(packed, "utf8", (-1,), np.uint8).tobytes()
+    most = len(joined)
+    lengths = read_array(packed, "lengths", (-1,), np.int64, low=_MISSING_LENGTH, high=most)
     ends = np.cumsum(np.maximum(lengths, 0))
     total = int(ends[-1]) if len(ends) else 0
     if total != len(joined):
         raise StateMismatchError(f"packed texts hold {len(joined)} bytes, lengths say {total}")
-    return [
-        None if length < 0 else joined[end - length : end].decode("utf-8", _ERRORS)
-        for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)
-    ]
+    try:
+        return [
+            None if length < 0 else joined[end - length : end].decode("utf-8", _ERRORS)
+            for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)
+        ]
+    except UnicodeDecodeError as error:
+        raise StateMismatchError(f"packed texts are no UTF-8: {error}") from error
 
 
 def hash_texts(texts: Sequence[str | None]) -> Int64:

@@ -12,6 +12,12 @@ import numpy as np
 
 from stream_detector.config.models.config import Statistic, WindowConfig
 from stream_detector.config.models.units import format_duration
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    LARGEST_TIME_MS,
+    read_array,
+    read_branch,
+)
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features.columns import (
@@ -21,7 +27,13 @@ from stream_detector.features.columns import (
     undo_transform,
 )
 from stream_detector.features.distinct import NEVER, SKETCH_SLOTS, estimate, sketch_slots
-from stream_detector.features.history import Histories, Occurrences, advance_sketches
+from stream_detector.features.history import (
+    Histories,
+    Occurrences,
+    advance_sketches,
+    check_moments,
+    read_times,
+)
 from stream_detector.features.keys import KeyTable, grown
 
 LARGEST_VALUE = 1e30
@@ -223,32 +235,30 @@ class KeyedWindow:
             "sketches": self._sketches[slots if self._distinct is not None else slots[:0]],
         }
 
-    def restore(self, state: State) -> None:
-        """Take the state in. Raises ``StateMismatchError`` where shapes or half-lives differ."""
+    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:
+        """Take the state in; no key was seen after ``latest_ms``.
+
+        Raises ``StateMismatchError`` where shapes or half-lives differ, or numbers make no sense.
+        """
         if tuple(state["half_lives"]) != self._half_lives:
             raise StateMismatchError(
                 f"window has half-lives {state['half_lives']}, expected {list(self._half_lives)}"
             )
-        moments = np.asarray(state["moments"], dtype=np.float64)
-        last_time = np.asarray(state["last_time"], dtype=np.float64)
-        sketches = np.asarray(state["sketches"], dtype=np.float64)
-        none = np.empty((0, len(self._half_lives)))
-        bursts = np.asarray(state.get("bursts", none), dtype=np.float64)  # since format 2
-        keys, held = len(last_time), self._histories.moments.shape
-        expected = {
-            "moments": (moments.shape, (held[0], keys, held[2])),
-            "sketches": (sketches.shape, (keys * (self._distinct is not None), SKETCH_SLOTS)),
-            "bursts": (bursts.shape, (keys * self._burst, held[2])),
-            "keys": ((len(state["table"]["last_used"]),), (keys,)),
-        }
-        for name, (given, wanted) in expected.items():
-            if given != wanted:
-                raise StateMismatchError(f"window has {name} of shape {given}, expected {wanted}")
-        self._table.restore(state["table"])
-        self._histories.moments = moments.copy()
-        self._last_time = last_time.copy()
-        self._sketches = sketches.copy()
-        self._bursts.moments = bursts[None].copy()
+        table = read_branch(state, "table")
+        keys, (kinds, _, half_lives) = len(table["last_used"]), self._histories.moments.shape
+        moments = read_array(state, "moments", (kinds, keys, half_lives))
+        check_moments(moments, 2 * LARGEST_VALUE)
+        last_time = read_times(state, "last_time", (keys,), latest_ms)
+        held = keys if self._distinct is not None else 0
+        sketches = read_times(state, "sketches", (held, SKETCH_SLOTS), latest_ms)
+        bursts = np.empty((0, half_lives))
+        if self._burst or "bursts" in state:  # since format 2
+            shape = (keys if self._burst else 0, half_lives)
+            bursts = read_array(state, "bursts", shape, low=0.0, high=LARGEST_COUNT)
+        self._table.restore(table)
+        self._histories.moments = moments
+        self._last_time, self._sketches = last_time, sketches
+        self._bursts.moments = bursts[None]
         self._grow()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.detectors.stored import LARGEST_TIME_MS, read_array, read_count
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 
@@ -102,18 +103,19 @@ class DelayQueue:
 
     def restore(self, state: State) -> None:
         """Take ``state`` in. Raises ``StateMismatchError`` where columns do not fit."""
-        block: dict[str, NDArray[Any]] = {}
         count = len(state["due"])
-        for name, (kind, width) in self._shapes.items():
-            column: NDArray[Any] = np.array(state[name], dtype=kind)
-            wanted = (count, width) if width else (count,)
-            if column.shape != wanted:
-                raise StateMismatchError(
-                    f"rows waiting for labels: {name} has shape {column.shape}, expected {wanted}"
-                )
-            block[name] = column
+        dropped = read_count(state, "dropped")
+        block: dict[str, NDArray[Any]] = {
+            name: read_array(
+                state, name, (count, width) if width else (count,), kind, missing=name == "label"
+            )
+            for name, (kind, width) in self._shapes.items()
+        }
+        check_labels(block["label"])
+        if np.abs(block["due"]).max(initial=0) > LARGEST_TIME_MS + self._delay_ms:
+            raise StateMismatchError("rows waiting for labels: a time is none")
         self._blocks = [block] if count else []
-        self.waiting, self.dropped = count, int(state["dropped"])
+        self.waiting, self.dropped = count, dropped
 
     def _merge(self) -> None:
         """Put the last blocks together, so that there are few and each row is copied seldom."""
@@ -141,3 +143,9 @@ class DelayQueue:
             name: np.empty((0, width) if width else 0, dtype=kind)
             for name, (kind, width) in self._shapes.items()
         }
+
+
+def check_labels(labels: NDArray[Any]) -> None:
+    """Raise ``StateMismatchError`` where restored labels are neither 1, 0 nor NaN."""
+    if not (np.isnan(labels) | (labels == 0) | (labels == 1)).all():
+        raise StateMismatchError("a label is neither 1 nor 0 nor unknown")

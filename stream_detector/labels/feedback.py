@@ -9,6 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.config.models.config import LabelsConfig
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    read_array,
+    read_branch,
+    read_count,
+)
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels.scored_events import ScoredEvents
 from stream_detector.labels.waiting_rows import WaitingRows
@@ -128,11 +135,17 @@ class Feedback:
 
     def restore(self, state: State) -> None:
         """Take ``state`` in. Raises ``StateMismatchError`` where it does not fit."""
-        self._rows.restore(state["waiting"])
-        self._judged = np.array(state["judged"], dtype=np.float64).reshape(-1, 3)
-        self._score_scale = int(state["regime"])
-        sums = np.array(state["cases"], dtype=np.float64).tolist()
-        self.cases = dict(zip(sorted(self.cases), sums, strict=True))
+        judged = read_array(state, "judged", (-1, 3))
+        fits = np.isin(judged[:, 1], (0.0, 1.0)).all() and (judged[:, 2] >= 0).all()
+        if len(judged) > JUDGED_ROWS or not fits:
+            raise StateMismatchError("judged rows are no scores, labels and weights")
+        scale = read_count(state, "regime")
+        sums = read_array(state, "cases", (len(self.cases),), low=0.0)
+        waiting = read_branch(state, "waiting")
+        read_array(waiting, "weight", (-1,), low=0.0, high=LARGEST_COUNT)
+        self._rows.restore(waiting)
+        self._judged, self._score_scale = judged, scale
+        self.cases = dict(zip(sorted(self.cases), sums.tolist(), strict=True))
 
 
 def _precision(hits: Float64, false: Float64, k: int) -> float:

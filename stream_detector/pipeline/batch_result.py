@@ -58,10 +58,17 @@ class BatchResult:
         self.severities.append(severity)
         self.reasons += reasons
 
-    def put_aside(self, batch: EventBatch, rows: NDArray[np.intp], detector: str) -> None:
-        """Make dead letters of the rejected ``rows`` of a batch; ``detector``: its name."""
-        for row in rows:
+    def accepted(self, batch: EventBatch, detector: str) -> tuple[NDArray[np.intp], EventBatch]:
+        """The rows of a batch that are not rejected; dead letters are made of the others.
+
+        ``detector``: its name.
+        """
+        if (accepted := batch.rejection == None).all():  # noqa: E711 - elementwise
+            return np.arange(len(batch)), batch
+        for row in np.flatnonzero(~accepted):
             rejection = batch.rejection[row]
             self.rejections.append(rejection)
             letter = dead_letter(batch.source[row], batch.record[row], rejection, detector)
             self.dead_letters.append(letter)
+        rows = np.flatnonzero(accepted)
+        return rows, batch.take(rows)

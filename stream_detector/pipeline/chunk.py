@@ -2,23 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.detectors.base import Rows
+from stream_detector.detectors.stored import (
+    LARGEST_TIME_MS,
+    read_array,
+    read_branch,
+    read_count,
+)
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import ScoredEvents
+from stream_detector.threshold import AlertThreshold
 
 EARLY_EVENTS = 2048
 EARLY_CHUNK = 32
 """Chunks of 32 until a model has seen 2,048 events: a young one has much to gain from each."""
 
 
+_LARGEST = {"raw": 1e100, "features": 1e100, "standardised": 1e6, "times_ms": LARGEST_TIME_MS}
+"""Bounds that extractor, scaler and decoder keep to."""
+
+
 def chunk_size(age: int, configured: int) -> int:
     """Size of the next chunk of a model that has seen ``age`` events."""
     return EARLY_CHUNK if age < EARLY_EVENTS else configured
+
+
+DIGEST_BYTES = 16
+"""Length of the running hash."""
+
+
+def hash_on(running: bytes, scores: Float64) -> bytes:
+    """The running hash over the scores of all full chunks, with those of one more."""
+    return blake2b(running + scores.tobytes(), digest_size=DIGEST_BYTES).digest()
+
+
+class Scorer(Protocol):
+    """A model, as far as a chunk needs it."""
+
+    began: int
+    threshold: AlertThreshold
+
+    def score(self, rows: Rows, first: int, last: int) -> Float64:
+        """Scores of rows ``first`` to ``last``."""
 
 
 class Chunk:
@@ -55,6 +87,14 @@ class Chunk:
             found[place] = len(rows) > 0
         return found
 
+    def rescore(self, model: Scorer, sequence: int) -> None:
+        """Score the rows filled as ``model`` does; ``sequence``: events with the last of them."""
+        if self.filled:
+            scores = model.score(self.rows, 0, self.filled)
+            first = sequence - self.filled - model.began
+            self.scores[: self.filled] = scores
+            self.raised[: self.filled] = model.threshold.exceeded(scores, first)
+
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""
         np.minimum(self.times_ms, mark_ms, out=self.times_ms)
@@ -78,12 +118,31 @@ class Chunk:
         return {"size": self.size, "filled": filled}
 
     @classmethod
-    def of(cls, state: State, features: int) -> Chunk:
-        """The chunk of ``state``, with so many features."""
-        chunk = cls(int(state["size"]), features)
-        filled = state["filled"]
+    def of(cls, state: State, features: int, sizes: tuple[int, ...], sequence: int) -> Chunk:
+        """The chunk of ``state``, with so many features, after ``sequence`` events.
+
+        Raises ``StateMismatchError`` where it has none of the ``sizes``, is full, or its numbers
+        are none that events have.
+        """
+        size = read_count(state, "size")
+        if size not in sizes:
+            raise StateMismatchError(f"a chunk of {size} events, expected one of {sizes}")
+        chunk = cls(size, features)
+        filled = read_branch(state, "filled")
         chunk.filled = len(filled["scores"])
+        if chunk.filled >= chunk.size or chunk.filled > sequence:
+            raise StateMismatchError(f"{chunk.filled} events in a chunk of {chunk.size}")
         for name, column in chunk.columns().items():
-            if name in filled:  # states of older versions have no ids
-                column[: chunk.filled] = filled[name]
+            if name in filled or name != "ids":  # states of older versions have no ids
+                shape = (chunk.filled, *column.shape[1:])
+                high = _LARGEST.get(name)
+                column[: chunk.filled] = read_array(
+                    filled,
+                    name,
+                    shape,
+                    column.dtype,
+                    low=None if high is None else -high,
+                    high=high,
+                    missing=name in ("raw", "labels"),
+                )
         return chunk

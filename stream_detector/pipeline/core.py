@@ -8,7 +8,6 @@ result does not depend on how polls cut the stream, and no event is learnt befor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +15,20 @@ from numpy.typing import NDArray
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
+from stream_detector.detectors.stored import read_branch, read_bytes, read_count
+from stream_detector.errors import StateError
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels import identities
 from stream_detector.pipeline.alerting import AlertWriter, ScoredEvent
 from stream_detector.pipeline.batch_result import BatchResult
-from stream_detector.pipeline.chunk import EARLY_CHUNK, Chunk, chunk_size
-from stream_detector.pipeline.figures import FeatureFigures, PipelineFigures
+from stream_detector.pipeline.chunk import DIGEST_BYTES, EARLY_CHUNK, Chunk, chunk_size, hash_on
+from stream_detector.pipeline.figures import PipelineFigures
 from stream_detector.pipeline.late_labels import LateLabels
 from stream_detector.pipeline.model import Model
 from stream_detector.pipeline.observer import BeforeScoring, Observer
 from stream_detector.pipeline.order import EventOrder
+from stream_detector.pipeline.probe import probe_rows, stored_rows
 from stream_detector.pipeline.shadow_model import ShadowModel
 from stream_detector.pipeline.stage import Stage, untimed
 from stream_detector.pipeline.stretches import stretches
@@ -96,7 +98,7 @@ class PipelineCore:
         self.rows_learned = 0
         self._order = EventOrder(config.event)
         self._gaps_ms = 0
-        self._running = b"\0" * 16
+        self._running = bytes(DIGEST_BYTES)
         self._chunk = Chunk(EARLY_CHUNK, width)
 
     @property
@@ -134,12 +136,7 @@ class PipelineCore:
         outcome = BatchResult(np.full(count, np.nan), np.zeros(count, dtype=bool))
         shifts = self._order.judge(batch)
         outcome.shifts += shifts
-        if not (accepted := batch.rejection == None).all():  # noqa: E711 - elementwise
-            outcome.put_aside(batch, np.flatnonzero(~accepted), self._config.name)
-            rows = np.flatnonzero(accepted)
-            events = batch.take(rows)
-        else:
-            rows, events = np.arange(count), batch
+        rows, events = outcome.accepted(batch, self._config.name)
         for part in stretches(events, rows, shifts):
             if isinstance(part, Shift):
                 self._shift(part)
@@ -277,29 +274,18 @@ class PipelineCore:
         self.features.end_chunk()
         self.chunks += 1
         outcome.chunks += 1
-        self._running = blake2b(self._running + chunk.scores.tobytes(), digest_size=16).digest()
+        self._running = hash_on(self._running, chunk.scores)
         age = self.sequence - champion.began
         size = chunk_size(age, self._config.processing.chunk_size)
         self._chunk = Chunk(size, chunk.raw.shape[1])
 
     def figures(self) -> PipelineFigures:
         """Return what is looked at from outside, as of now."""
-        champion, waiting = self.champion.figures(), self.labels.waiting
-        return PipelineFigures(
-            sequence=self.sequence,
-            chunks=self.chunks,
-            rows_learned=self.rows_learned,
-            watermark_ms=self.watermark_ms,
-            champion=champion,
-            challenger=self.challenger.figures() if self.challenger is not None else None,
-            features=FeatureFigures.of(self.features, self.scaler),
-            labels_waiting=champion.judged_waiting if waiting is None else waiting,
-            labels_taken=self.labels.taken,
-            labels_unmatched=self.labels.unmatched,
-        )
+        return PipelineFigures.of(self)
 
     def state(self) -> State:
         """Everything that processing has changed, the chunk in hand included."""
+        probe = probe_rows(self.scaler)
         return {
             "sequence": self.sequence,
             "chunks": self.chunks,
@@ -311,40 +297,50 @@ class PipelineCore:
             "chunk": self._chunk.state(),
             "features": self.features.state(),
             "scaler": self.scaler.state(),
-            **self.champion.state(),
+            **self.champion.state(probe),
+            "probe_rows": probe.features,
             "alerts": self._writer.state(),
             "pending": self.labels.state(),
             "feedback": self.champion.feedback_state(),
             "labels_taken": self.labels.taken,
             "labels_unmatched": self.labels.unmatched,
-            "challenger": self.challenger.state() if self.challenger else None,
+            "challenger": self.challenger.state(probe) if self.challenger else None,
         }
 
     def restore(self, state: State) -> None:
-        """Continue from ``state`` with the same bits. Raises ``StateMismatchError``."""
-        self.features.restore(state["features"])
-        self.scaler.restore(state["scaler"])
-        self.champion.restore(state)
-        self._writer.restore(state["alerts"])
+        """Continue from ``state`` with the same bits.
+
+        Not to be used any more where it raises ``StateMismatchError`` or ``StateError``: what was
+        read before stays.
+        """
+        try:
+            self._restore(state)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            raise StateError(f"the state makes no sense: {error!r:.200}") from error
+
+    def _restore(self, state: State) -> None:
+        self.sequence = sequence = read_count(state, "sequence")
+        self.chunks = read_count(state, "chunks", high=sequence)
+        self.rows_learned = read_count(state, "rows_learned", high=sequence)
+        latest_ms = self._order.restore(state)
+        self._gaps_ms = read_count({"gaps_ms": 0, **state}, "gaps_ms")
+        self._running = read_bytes(state, "running", DIGEST_BYTES)
+        self.features.restore(read_branch(state, "features"), latest_ms)
+        self.scaler.restore(read_branch(state, "scaler"))
+        probe = stored_rows(self.scaler, state)
+        self.champion.restore(state, sequence, probe)
+        self._writer.restore(read_branch(state, "alerts"))
         self.labels.restore(state)
-        self.sequence, self.chunks = int(state["sequence"]), int(state["chunks"])
-        self.rows_learned = int(state["rows_learned"])
-        # States of older versions have but a watermark, which one event may have steered.
-        self._order.restore(state.get("time"), int(state["watermark_ms"]))
-        self._gaps_ms = int(state.get("gaps_ms", 0))
-        self._running = bytes.fromhex(state["running"])
-        self._chunk = Chunk.of(state["chunk"], len(self.features.names))
+        sizes = (EARLY_CHUNK, self._config.processing.chunk_size)
+        width = len(self.features.names)
+        self._chunk = Chunk.of(read_branch(state, "chunk"), width, sizes, sequence)
         if self.challenger is not None:
-            self.challenger.restore(state.get("challenger"), self.sequence)
+            self.challenger.restore(state.get("challenger"), sequence, probe)
+        self._go_back(latest_ms)  # nothing waits, or holds back, for longer than from now on
 
     def rescore(self) -> None:
         """Score the chunk in hand anew, as a champion that has just taken over would have.
 
         Its threshold is to learn its own scores, not those of the model before it.
         """
-        chunk, filled = self._chunk, self._chunk.filled
-        if filled:
-            scores = self.champion.score(chunk.rows, 0, filled)
-            first = self.sequence - filled - self.champion.began
-            chunk.scores[:filled] = scores
-            chunk.raised[:filled] = self.threshold.exceeded(scores, first)
+        self._chunk.rescore(self.champion, self.sequence)

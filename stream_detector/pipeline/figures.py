@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stream_detector.events import Float64
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels.feedback import Case, Ranking
 from stream_detector.scaling import RunningScaler
+
+if TYPE_CHECKING:
+    from stream_detector.pipeline.core import PipelineCore
 
 Decision = tuple[bool, bool]
 """Whether the champion raised an event, and whether the challenger would have."""
@@ -106,3 +110,20 @@ class PipelineFigures:
     labels_waiting: int | None
     labels_taken: int
     labels_unmatched: int
+
+    @classmethod
+    def of(cls, core: PipelineCore) -> PipelineFigures:
+        """The figures of a pipeline as of now."""
+        champion, waiting = core.champion.figures(), core.labels.waiting
+        return cls(
+            sequence=core.sequence,
+            chunks=core.chunks,
+            rows_learned=core.rows_learned,
+            watermark_ms=core.watermark_ms,
+            champion=champion,
+            challenger=core.challenger.figures() if core.challenger is not None else None,
+            features=FeatureFigures.of(core.features, core.scaler),
+            labels_waiting=champion.judged_waiting if waiting is None else waiting,
+            labels_taken=core.labels.taken,
+            labels_unmatched=core.labels.unmatched,
+        )

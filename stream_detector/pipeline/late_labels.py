@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream_detector.config.models.config import LabelsConfig
 from stream_detector.detectors.base import Rows
+from stream_detector.detectors.stored import read_count
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import ScoredEvents, WaitingRows
 from stream_detector.scaling import RunningScaler
@@ -107,7 +108,9 @@ class LateLabels:
                 nameless = np.zeros(len(rows["due"]), dtype=np.int64)
                 rows = {**rows, "id": nameless, "label": rows["labels"], "features": rows["rows"]}
             self.pending.restore(rows)
-            self.seen = int(rows.get("seen", 0))
-            self.most_waiting = int(rows.get("most_waiting", self.pending.waiting))
-        self.taken = int(state.get("labels_taken", 0))
-        self.unmatched = int(state.get("labels_unmatched", 0))
+            counts = {"seen": 0, "most_waiting": self.pending.waiting, **rows}
+            self.seen = read_count(counts, "seen")
+            self.most_waiting = read_count(counts, "most_waiting")
+        counts = {"labels_taken": 0, "labels_unmatched": 0, **state}
+        self.taken = read_count(counts, "labels_taken")
+        self.unmatched = read_count(counts, "labels_unmatched")

@@ -18,11 +18,13 @@ from stream_detector.config.models.config import (
 )
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
+from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.drift import DriftEvent, DriftWatch
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import Feedback, ScoredEvents
 from stream_detector.pipeline.figures import ModelFigures
 from stream_detector.pipeline.late_labels import LabelledRows
+from stream_detector.pipeline.probe import check_probe, probe_state
 from stream_detector.threshold import AlertPace, AlertThreshold
 
 
@@ -210,12 +212,16 @@ class Model:
         """Return what labels say of its scores."""
         return self.feedback.state() if self.feedback is not None else None
 
-    def state(self) -> State:
-        """Everything that learning has changed, without ``feedback_state``."""
+    def state(self, probe: Rows) -> State:
+        """Everything that learning has changed, without ``feedback_state``.
+
+        ``probe``: rows to be scored again before the state is taken in.
+        """
         watches = zip(self._drift, self._watches, strict=True)
         return {
             "detector": self.detector.state(),
             "threshold": self.threshold.state(),
+            "probe": probe_state(self.detector, probe, self._numbers()),
             "drift": {
                 "watches": [
                     {"config": config.model_dump(mode="json"), "state": watch.state()}
@@ -227,21 +233,33 @@ class Model:
             },
         }
 
-    def restore(self, state: State) -> None:
-        """Continue from ``state``, ``feedback`` in it. Raises ``StateMismatchError``.
+    def restore(self, state: State, sequence: int, probe: Rows) -> None:
+        """Continue from ``state``, ``feedback`` in it, after ``sequence`` events.
 
         A watch whose entry in the section `drift` is another now begins anew.
+
+        Raises ``StateMismatchError``, and ``StateError`` where it scores the rows ``probe`` in
+        another way than when it was written.
         """
-        self.detector.restore(state["detector"])
-        self.threshold.restore(state["threshold"])
+        self.detector.restore(read_branch(state, "detector"))
+        self.threshold.restore(read_branch(state, "threshold"))
         if self.feedback is not None and state.get("feedback") is not None:
             self.feedback.restore(state["feedback"])  # states of older versions have none
         drift = state.get("drift")
-        if drift is None:  # written before there were any
-            return
-        self._faster_until, self._times = int(drift["faster_until"]), int(drift["times"])
-        self.began = int(drift["began"])
+        if drift is not None:  # there were none in the first version
+            self._restore_drift(drift, sequence)
+        check_probe(self.detector, probe, self._numbers(), state)
+
+    def _restore_drift(self, drift: State, sequence: int) -> None:
+        longest = max((each.events for each in self._drift), default=0)
+        self._faster_until = read_count(drift, "faster_until", high=sequence + longest)
+        self._times = read_count(drift, "times", high=max((1, *(d.times for d in self._drift))))
+        self.began = read_count(drift, "began", high=sequence)
         watches = zip(self._drift, self._watches, drift["watches"], strict=False)
         for config, watch, stored in watches:
             if config.model_dump(mode="json") == stored["config"]:
                 watch.restore(stored["state"])
+
+    def _numbers(self) -> tuple[float, ...]:
+        """Return what decides beside the scores; another number silences a model as well."""
+        return (self.began, self._faster_until, self._times, *self.threshold.summary())

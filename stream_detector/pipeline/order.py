@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from stream_detector.alerts import iso_time
+from stream_detector.cells.times import LATEST_TIME_MS
 from stream_detector.config.models.config import EventConfig
+from stream_detector.detectors.stored import LARGEST_TIME_MS, read_time
+from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Int64, Rejection, State
 from stream_detector.stream_time import HELD, Shift, StreamTime, carried
 
@@ -91,9 +94,22 @@ class EventOrder:
         """The stream's time."""
         return self.time.state()
 
-    def restore(self, state: State | None, watermark_ms: int) -> None:
-        """Take ``state`` in; without it (from older versions) what most events say is not known."""
-        if state is None:
-            self.time.set(watermark_ms)
-        else:
-            self.time.restore(state)
+    def restore(self, state: State) -> int:
+        """Take a pipeline's ``state`` in.
+
+        Returns the time after which nothing else in it may lie. States of older versions have but
+        a watermark, which one event may have steered: what most events say is not known there.
+
+        Raises ``StateMismatchError`` where there are two watermarks.
+        """
+        mark_ms, time = (
+            read_time(state, "watermark_ms", latest_ms=LATEST_TIME_MS),
+            state.get("time"),
+        )
+        if time is None:
+            self.time.set(mark_ms)
+            return LARGEST_TIME_MS
+        self.time.restore(time, LATEST_TIME_MS)
+        if self.time.mark_ms != mark_ms:
+            raise StateMismatchError("the state has two watermarks")
+        return mark_ms

@@ -16,6 +16,7 @@ from stream_detector.config.models.config import (
 )
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import identity
+from stream_detector.detectors.stored import read_count
 from stream_detector.events import Float64, State
 from stream_detector.labels import ScoredEvents
 from stream_detector.pipeline.chunk import Chunk
@@ -85,16 +86,16 @@ class ShadowModel:
         """Return how it stands beside the champion."""
         return ShadowFigures(self.model.figures(), dict(self.decisions))
 
-    def state(self) -> State:
-        """The model and how it did."""
+    def state(self, probe: Rows) -> State:
+        """The model and how it did; ``probe``: see ``Model.state``."""
         return {
             "detector": identity(self._config),
-            "model": self.model.state(),
+            "model": self.model.state(probe),
             "feedback": self.model.feedback_state(),
             "decisions": [self.decisions[decision] for decision in _DECISIONS],
         }
 
-    def restore(self, state: State | None, sequence: int) -> None:
+    def restore(self, state: State | None, sequence: int, probe: Rows) -> None:
         """Continue from ``state``; without one, or with another detector's, begin at ``sequence``.
 
         Raises ``StateMismatchError`` where it is of this detector and does not fit.
@@ -102,8 +103,11 @@ class ShadowModel:
         if state is None or state["detector"] != identity(self._config):
             self.model.began = sequence
             return
-        self.model.restore({**state["model"], "feedback": state["feedback"]})
-        self.decisions = dict(zip(_DECISIONS, map(int, state["decisions"]), strict=True))
+        self.model.restore({**state["model"], "feedback": state["feedback"]}, sequence, probe)
+        counts = dict(zip(map(str, _DECISIONS), state["decisions"], strict=True))
+        self.decisions = {
+            decision: read_count(counts, str(decision), high=sequence) for decision in _DECISIONS
+        }
 
 
 def promoted(state: State, config: Config) -> State:

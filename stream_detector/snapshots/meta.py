@@ -51,6 +51,13 @@ def _journal(value: Any) -> bool:
     )
 
 
+def _topics(value: Any) -> bool:
+    """Topic to its id, or nothing."""
+    return value is None or (
+        isinstance(value, dict) and all(map(_text, value)) and all(map(_text, value.values()))
+    )
+
+
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "name": _text,
     "shard": _count,
@@ -63,6 +70,7 @@ _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "trained": lambda value: isinstance(value, bool),
     "journal": _journal,
     "set_at": _count,
+    "topics": _topics,
 }
 
 _NEEDED = (
