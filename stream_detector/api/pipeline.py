@@ -255,10 +255,7 @@ class Pipeline:
             raise StateMismatchError(
                 "the state was made under another configuration: " + "; ".join(differences)
             )
-        try:
-            pipeline._core.restore(snapshot.state)
-        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
+        pipeline._core.restore(snapshot.state)
         pipeline._shard = meta["shard"]
         pipeline._events.next_offset = position
         return pipeline

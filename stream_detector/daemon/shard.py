@@ -20,6 +20,7 @@ from stream_detector.daemon.journal_replay import JournalReplay
 from stream_detector.daemon.shard_input import ShardInput
 from stream_detector.daemon.shard_output import ShardOutput
 from stream_detector.daemon.slices import Slice
+from stream_detector.detectors.stored import making_sense
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
@@ -330,13 +331,11 @@ class Shard:
                 + "; ".join(differences)
                 + ". Use another kafka.group, or --reset-state to begin with an untrained model"
             )
-        try:
+        with making_sense():
             self.pipeline.restore(snapshot.state)
             marks = [mark_ms for *_, mark_ms in meta["positions"]]
             lanes = lanes_of(marks, snapshot.state.get("lanes"))
             self.input.book.restore(snapshot.state.get("schemas"))
-        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            raise StateError(f"the snapshot's state makes no sense: {error!r:.200}") from error
         if meta["sequence"] != self.pipeline.sequence:
             raise StateError("the snapshot's meta and state count different events")
         self.known = True

@@ -6,12 +6,14 @@ a number that the arithmetic behind it does not expect is found here or, days la
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from stream_detector.errors import StateMismatchError
+from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, State
 
 LARGEST_COUNT = 2**52
@@ -22,6 +24,15 @@ LARGEST_TIME_MS = 2**50
 
 LARGEST_NUMBER = 1e300
 """Bound where nothing closer is known: sums of such numbers stay finite."""
+
+
+@contextmanager
+def making_sense() -> Iterator[None]:
+    """Make a ``StateError`` of what reading a state raises where it is of no known kind."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise StateError(f"the state makes no sense: {error!r:.200}") from error
 
 
 def read_array(

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
-from stream_detector.detectors.stored import read_branch, read_bytes, read_count
-from stream_detector.errors import StateError
+from stream_detector.detectors.stored import making_sense, read_branch, read_bytes, read_count
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features import FeatureExtractor
 from stream_detector.labels import identities
@@ -313,10 +312,8 @@ class PipelineCore:
         Not to be used any more where it raises ``StateMismatchError`` or ``StateError``: what was
         read before stays.
         """
-        try:
+        with making_sense():
             self._restore(state)
-        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-            raise StateError(f"the state makes no sense: {error!r:.200}") from error
 
     def _restore(self, state: State) -> None:
         self.sequence = sequence = read_count(state, "sequence")
