@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402 - see above
 from kafka_broker.broker import Broker, why_unavailable  # noqa: E402 - see above
 from kafka_broker.clients import create_topic, unique_name  # noqa: E402 - see above
 from kafka_broker.cluster import Cluster  # noqa: E402 - see above
+from schema_registry.registry import Registry  # noqa: E402 - see above
 
 pytest_plugins = ["support.limits"]
 
@@ -28,7 +29,7 @@ settings.load_profile("busy")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NO_BROKER = "no Kafka broker: "
-KAFKA_FIXTURES = {"kafka", "broker_factory", "topic_factory", "cluster"}
+KAFKA_FIXTURES = {"kafka", "broker_factory", "topic_factory", "cluster", "registry"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     _require_java()
     with Broker(tmp_path_factory.mktemp("kafka")) as broker:
         yield Kafka(broker.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A schema registry for the session. Tests share it: each has subjects of its own."""
+    _require_java()
+    with Registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -22,13 +22,14 @@ class Wait(NamedTuple):
 class HeldRecords:
     """Holds back records of partitions.
 
-    State: they, of each partition as many as were fetched before it was paused; since when no
-    registry has answered.
+    State: they, of each partition as many as were fetched before it was paused; since when each
+    schema is waited for; since when there has been no answer for any.
     """
 
     def __init__(self, config: RegistryConfig | None) -> None:
         self._config = config
         self._records: dict[TopicPartition, list[Record]] = {}
+        self._waiting: dict[str, float] = {}
         self._silent_since: float | None = None
 
     def add(self, source: TopicPartition, records: Sequence[Record]) -> None:
@@ -48,21 +49,31 @@ class HeldRecords:
         """Return the partitions that wait."""
         return sorted(self._records)
 
-    def answered(self) -> None:
-        """Note that a registry has answered: the next wait begins anew."""
-        self._silent_since = None
+    def answered(self, key: str) -> None:
+        """Note the answer for a schema: where it was waited for, the next wait begins anew.
 
-    def too_long(self, wait: Wait, now: float) -> bool:
+        An answer from before, for a schema that is known to be missing, says nothing.
+        """
+        if key in self._waiting:
+            self._waiting.clear()
+            self._silent_since = None
+
+    def too_long(self, wait: Wait, now: float, *, asked: bool) -> bool:
         """Tell whether a record has waited long enough to be refused.
+
+        Where no registry answers at all, what comes later does not wait as long once more; what has
+        only just been ``asked`` for does.
 
         Raises ``ConnectorError`` where the configuration says to stop then.
         """
         if self._config is None:
             return True
-        if self._silent_since is None:
-            self._silent_since = now
-        if now - self._silent_since < self._config.give_up_after:
+        since = self._waiting.setdefault(wait.key, now)
+        if not asked:
+            since = self._silent_since = min(self._silent_since or since, since)
+        if now - since < self._config.give_up_after:
             return False
+        del self._waiting[wait.key]
         if self._config.unavailable == "stop":
             raise ConnectorError(
                 f"{wait.source}, offset {wait.offset}: its schema {wait.key} could not be had for "

@@ -139,14 +139,14 @@ class ShardInput:
         if self._schemas is not None:
             answer = self._schemas.answer(key, self._decoder.kind(source.topic))
         if answer is not None and answer.schema is not None:
-            self._held.answered()
+            self._held.answered(key)
             why = self.book.add(key, answer.schema)
         elif answer is not None and answer.final:
-            self._held.answered()
+            self._held.answered(key)
             why = answer.why
         else:
             wait = Wait(source, offset, key, answer.why if answer is not None else "asked for")
-            if not self._held.too_long(wait, now):
+            if not self._held.too_long(wait, now, asked=answer is None):
                 return wait
             why = "no schema registry answered for it"
         if why:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from stream_detector.config.models.config import RegistryConfig
 from stream_detector.connectors.registry.http import (
+    GUIDS,
     Connection,
     NotFoundError,
     UnavailableError,
@@ -71,7 +72,7 @@ class RegistryClient:
             return self._apicurio_texts(f"/ids/{way}Ids/{value}")
         if self._own:
             return self._apicurio_texts(f"/ids/contentIds/{value}")
-        path = f"/schemas/guids/{_uuid(value)}" if way == "guid" else f"/schemas/ids/{value}"
+        path = f"{GUIDS}{_uuid(value)}" if way == "guid" else f"/schemas/ids/{value}"
         answer = self._object(path)
         texts = {"": _text(answer, "schema", path)}
         self._add_references(answer, texts)

@@ -20,7 +20,11 @@ from stream_detector.errors import ConfigurationError
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """A schema of a MiB in JSON's escapes, and room."""
 
+GUIDS = "/schemas/guids/"
+"""Registries before GUIDs, and Apicurio, have no such path at all."""
+
 _PIECE = 64 * 1024
+_DENIED = range(40400, 40500)
 _OK, _NOT_FOUND, _UNAUTHORIZED, _FORBIDDEN = 200, 404, 401, 403
 _TYPES = "application/vnd.schemaregistry.v1+json, application/json, */*;q=0.1"
 
@@ -80,9 +84,9 @@ class Connection:
     def _checked(self, path: str, status: int, body: bytes) -> bytes:
         if status == _OK:
             return body
-        said = _said(body)
-        if status == _NOT_FOUND and said is not None:
-            raise NotFoundError(said)
+        said, denied = _said(body)
+        if status == _NOT_FOUND and (denied or path.startswith(GUIDS)):
+            raise NotFoundError(said or "it has no GUIDs")
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             given = "the login" if self._authorization is not None else "a request without login"
             raise UnavailableError(f"{self._shown(path)} refuses {given} ({status})")
@@ -99,7 +103,8 @@ class Connection:
         else:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         # The timeout is each read's own: a byte a second would never end.
-        watch = threading.Timer(timeout, _cut, (connection,))
+        sockets: list[socket.socket] = []
+        watch = threading.Timer(timeout, _cut, (connection, sockets))
         watch.daemon = True
         watch.start()
         headers = {"Accept": _TYPES, "Connection": "close"}
@@ -108,15 +113,19 @@ class Connection:
         if self._authorization is not None:
             headers["Authorization"] = self._authorization
         try:
+            connection.connect()
+            sockets.append(connection.sock)  # which the connection forgets once it is to be closed
             connection.request(method, self._path + path, body=content, headers=headers)
             answer = connection.getresponse()
             body = b""
-            while piece := answer.read(_PIECE):
+            while piece := answer.read1(_PIECE):
                 body += piece
                 if len(body) > MAX_ANSWER_BYTES:
                     raise UnavailableError(
                         f"{self._shown(path)} answers with more than {MAX_ANSWER_BYTES} bytes"
                     )
+            if not watch.is_alive():  # it was cut, which looks like an end
+                raise TimeoutError
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = str(error) or type(error).__name__
             if not watch.is_alive():
@@ -145,22 +154,30 @@ class Connection:
         self.secret = secret
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
+def _cut(connection: http.client.HTTPConnection, sockets: list[socket.socket]) -> None:
     """End a request whose time is over, from outside."""
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+    for each in sockets or [connection.sock]:
+        if each is not None:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
-def _said(body: bytes) -> str | None:
-    """Return what an error's body says; None where it is no registry's."""
+def _said(body: bytes) -> tuple[str, bool]:
+    """Return what an error's body says, and whether it is a registry that denies a schema.
+
+    A wrong path is an error 404 as well: Confluent numbers what it denies by 40401 and on, Apicurio
+    names it.
+    """
     try:
         found = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(found, dict) or not {"error_code", "status"} & found.keys():
-        return None
-    return str(found.get("message") or found.get("title") or "no such schema")
+        return "", False
+    if not isinstance(found, dict):
+        return "", False
+    code, name = found.get("error_code"), str(found.get("name"))
+    denied = type(code) is int and code in _DENIED
+    denied = denied or name in ("ContentNotFoundException", "VersionNotFoundException")
+    return str(found.get("message") or found.get("title") or ""), denied
 
 
 def _secret(name: str, value: Any, file: str | None) -> str:

@@ -1,0 +1,1 @@
+"""One real schema registry for the tests."""
