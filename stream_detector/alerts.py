@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from stream_detector.config.models.config import SuppressionConfig
+from stream_detector.detectors.stored import read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Record, Rejection, State, TopicPartition
 from stream_detector.foreign import json_of
@@ -143,15 +146,40 @@ def dead_letter(
     return fitted(sound(Outgoing(source, record.offset, record.key, record.value, headers, None)))
 
 
+_RARER = 10.0
+"""An alert that is so many times as rare as its key's last one is not held back."""
+
+_RAREST = 1e9
+"""No score is rarer (``threshold.AlertThreshold.rarity``), so nothing passes beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An alert that is let through.
+
+    Attributes:
+        held: how many alerts of its key were held back since the last one.
+        rarer_than: rarity of the last one, where the period of that is not over.
+    """
+
+    held: int
+    rarer_than: float | None = None
+
+
 class Suppressor:
     """Lets one alert through a key and period of the stream's time; counts what it holds back.
+
+    An alert that is ten times as rare as the key's last one passes all the same, and is what later
+    ones are held to: a small alert cannot hide a large one, and steps up to a rarity r alert log10
+    r times in a period at most. The period ends when it would have.
 
     A period begins at the watermark at the latest: what an event claims beyond it cannot hold back
     the alerts of others. Nor does a watermark that is a step ahead, or stands still over a gap:
     an event that lies less than ``step`` behind the watermark, or after it, has its own time.
 
-    State: for each key when its period ends and how many were held back. Bounded by
-    ``max_keys``: the key whose alert is oldest goes first.
+    State: for each key when its period ends, how many were held back, and how rare its last alert
+    was. Bounded by ``max_keys``: the key whose period began first goes first. To lose a key is to
+    alert for it again, so a flood of keys makes alerts and hides none.
     """
 
     def __init__(self, config: SuppressionConfig, step_seconds: float) -> None:
@@ -159,37 +187,45 @@ class Suppressor:
         self._step_ms = int(step_seconds * 1000)
         self._period_ms = int(config.period * 1000)
         self._max_keys = config.max_keys
-        self._until: dict[str, tuple[int, int]] = {}
+        self._until: dict[str, tuple[int, int, float]] = {}
 
-    def admit(self, key: str, time_ms: int, mark_ms: int) -> int | None:
-        """Return how many alerts of ``key`` were held back since its last one; None to hold back.
+    def admit(self, key: str, time_ms: int, mark_ms: int, rarity: float) -> Admitted | None:
+        """Let an alert through, or count it and return None.
 
         Args:
             key: what alerts are grouped by.
             time_ms: event time.
             mark_ms: the stream's watermark.
+            rarity: one in so many events has such a score.
         """
-        until, held = self._until.get(key, (-1, 0))
+        until, held, last = self._until.get(key, (-1, 0, _RAREST))
         begin_ms = min(max(time_ms, mark_ms - self._step_ms), mark_ms)
         if max(time_ms, begin_ms) < until:
-            self._until[key] = (until, held + 1)
-            return None
-        self._until.pop(key, None)  # so that the dict stays in the order of the alerts
-        self._until[key] = (begin_ms + self._period_ms, 0)
+            if rarity < _RARER * last:
+                self._until[key] = (until, held + 1, last)
+                return None
+            self._until[key] = (until, 0, rarity)
+            return Admitted(held, last)
+        self._until.pop(key, None)  # so that the dict stays in the order of the periods
+        self._until[key] = (begin_ms + self._period_ms, 0, rarity)
         if len(self._until) > self._max_keys:
             del self._until[next(iter(self._until))]
-        return held
+        return Admitted(held)
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``: no period ends later than if it began now."""
         latest = mark_ms + self._period_ms
         self._until = {
-            key: (min(until, latest), held) for key, (until, held) in self._until.items()
+            key: (min(until, latest), held, last)
+            for key, (until, held, last) in self._until.items()
         }
 
     def state(self) -> State:
-        """The keys, oldest alert first."""
-        return {"until": [[key, until, held] for key, (until, held) in self._until.items()]}
+        """The keys, oldest period first."""
+        return {
+            "until": [[key, until, held] for key, (until, held, _) in self._until.items()],
+            "rarity": np.array([last for _, _, last in self._until.values()], dtype=np.float64),
+        }
 
     def restore(self, state: State) -> None:
         """Take ``state`` in. Raises ``StateMismatchError`` where it is of another kind."""
@@ -198,4 +234,11 @@ class Suppressor:
             whole = type(until) is int and type(held) is int
             if not isinstance(key, str) or not whole or min(until, held) < 0:
                 raise StateMismatchError(f"no suppressed key: {[key, until, held]!r:.80}")
-        self._until = {key: (until, held) for key, until, held in entries}
+        # States of older versions do not say how rare alerts were: their periods go on to the end.
+        rarities = np.full(len(entries), _RAREST)
+        if "rarity" in state:
+            rarities = read_array(state, "rarity", (len(entries),), low=0.0, high=_RAREST)
+        self._until = {
+            key: (until, held, last)
+            for (key, until, held), last in zip(entries, rarities.tolist(), strict=True)
+        }

@@ -1,7 +1,8 @@
-"""A snapshot that version 0.2.0 has written is read, and goes on to the bytes it went on to then.
+"""A snapshot that version 0.2.0 has written is read, and always goes on to the same bytes.
 
 It holds two models, labels that wait, feedback, drift and the old name of a setting: made on the
-first 900 events of the stream below by the code of 0.2.0, which has processed the rest as well.
+first 900 events of the stream below by the code of 0.2.0. The digests were 0.2.0's own until tables
+forgot seldom used keys first and alerts ten times as rare passed suppression: those are of now.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ CHANGES: dict[str, Any] = {
     "processing": {"chunk_size": 64, "learn_first": 100_000},
 }
 BEFORE = {
-    "alerts": "a1b76073e2c395d4",
-    "scores": "a2c656a231f795c0",
-    "state": "14a695ec2c44918b",
-    "fingerprint": "6e28c225ca06b651eb6811e419124ec0",
+    "alerts": "4376ba245e6b2550",
+    "scores": "ae46ddef03e48e38",
+    "state": "54295796f31a8cf4",
+    "fingerprint": "239cf8b139110396438bf85c92676103",
     "configuration": "ac1507d0d9bfdf98",
 }
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.streams import configuration, new_pipeline, run_in_cuts
 from test_merge import batch_of
 
-from stream_detector.alerts import Suppressor
+from stream_detector.alerts import Admitted, Suppressor
 from stream_detector.cli.state_watermark import with_watermark
 from stream_detector.config.derived.time_limits import notes_on_limits
 from stream_detector.config.models.config import SuppressionConfig
@@ -344,9 +344,9 @@ def test_a_silence_that_is_confirmed_is_no_pace_either() -> None:
 
 def test_a_loud_event_dated_ahead_does_not_silence_its_key() -> None:
     suppressor = Suppressor(SuppressionConfig(key="k", period="10m", max_keys=10), 3600.0)
-    assert suppressor.admit("victim", BASE + 14 * HOUR, BASE) == 0
-    assert suppressor.admit("victim", BASE + 5 * MINUTE, BASE + 5 * MINUTE) is None
-    assert suppressor.admit("victim", BASE + 11 * MINUTE, BASE + 11 * MINUTE) == 1
+    assert suppressor.admit("victim", BASE + 14 * HOUR, BASE, 100.0) == Admitted(0)
+    assert suppressor.admit("victim", BASE + 5 * MINUTE, BASE + 5 * MINUTE, 100.0) is None
+    assert suppressor.admit("victim", BASE + 11 * MINUTE, BASE + 11 * MINUTE, 100.0) == Admitted(1)
 
 
 def test_a_key_whose_last_time_is_wrong_is_seen_again_when_the_watermark_is_set_right() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -182,6 +183,7 @@ def test_windows_agree_with_their_definition_event_by_event(max_keys: int) -> No
 
     histories: dict[str, list[Seen]] = {}
     last_used: dict[str, int] = {}
+    uses: Counter[str] = Counter()
     expected = []
     for index in range(700):
         card, shop = batch.text[0][index], batch.text[1][index]
@@ -192,9 +194,15 @@ def test_windows_agree_with_their_definition_event_by_event(max_keys: int) -> No
         expected.append(reference_row(history, now, [HOUR, 24 * HOUR]))
         history.append(now)
         last_used[card] = index
+        uses[card] += 1
         if (index + 1) % CHUNK == 0 and len(histories) > max_keys:
-            keep = sorted(histories, key=last_used.__getitem__)[-(max_keys - max_keys // 16) :]
+            worth = {
+                key: math.log2(min(uses[key], 32)) + (last_used[key] - index - 1) / (4 * max_keys)
+                for key in histories
+            }
+            keep = sorted(histories, key=worth.__getitem__)[-(max_keys - max_keys // 16) :]
             histories = {key: histories[key] for key in keep}
+            uses = Counter({key: uses[key] for key in keep})
     np.testing.assert_allclose(given, expected, rtol=1e-8, atol=1e-8)
     assert extractor.keys_held == {"card": len(histories)}
     assert (extractor.keys_evicted["card"] > 0) == (max_keys == 16)

@@ -11,7 +11,7 @@ SHARES = (0.001, 0.01, 0.1)
 CASES = (
     *(Case("copies", share, "payments", "stolen card") for share in SHARES),
     *(Case("drift", step, "payments", "final payment") for step in (0.01, 0.03, 0.08)),
-    Case("decoys", 8, "payments", "takeover"),
+    *(Case("decoys", factor, "payments", "takeover") for factor in (3, 4, 8)),
     Case("key flood", 0.3, "payments", "stolen card"),
     Case("budget flood", 0.04, "payments", "stolen card"),
     Case("mimicry", 1, "payments", "stolen card"),
@@ -29,7 +29,7 @@ CASES = (
 TITLES = {
     "copies": "copies of the attack first, {:g} % of the traffic",
     "drift": "slow drift of the key, +{:g} % an event",
-    "decoys": "a small decoy an hour before",
+    "decoys": "a decoy of {:g} times the usual an hour before",
     "key flood": "keys seen once, {:g} % of the traffic",
     "budget flood": "junk alerts, {:g} % of the traffic",
     "mimicry": "numbers within the usual ranges",
@@ -45,5 +45,6 @@ def applies(case: Case, detector: str) -> bool:
 
 def title(case: Case) -> str:
     """What the table calls a case."""
-    amount = case.strength if case.attack == "category flood" else case.strength * 100
+    counted = case.attack in ("category flood", "decoys")
+    amount = case.strength if counted else case.strength * 100
     return TITLES[case.attack].format(amount)

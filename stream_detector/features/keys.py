@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.detectors.stored import read_array, read_branch, read_count
+from stream_detector.detectors.stored import LARGEST_COUNT, read_array, read_branch, read_count
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.features.texts import pack_texts, unpack_texts
@@ -16,13 +17,27 @@ from stream_detector.features.texts import pack_texts, unpack_texts
 LARGEST_CHUNK = 2048
 """Events between two calls of ``evict``, at most; as many keys may be above the limit."""
 
+MOST_USES = 32
+"""Uses of a key beyond these count no more: what was used daily a year ago must not stay."""
+
 _FIRST_SLOTS = 1024
 _EVICTED_SHARE = 16
+_HALVES_AFTER = 4
 _FREE = np.iinfo(np.int64).max
+_HALVINGS = np.array([math.log2(max(uses, 1)) for uses in range(MOST_USES + 1)])
+"""By the number of uses, after how many halvings a key is worth one use."""
 
 
 class KeyTable:
-    """A dict from key to slot, and when each slot was last used, counted in events.
+    """A dict from key to slot, and how often and when last each slot was used, counted in events.
+
+    Where there are too many keys, those go that are worth least: their uses, of which an idle key
+    is taken to have half after four times ``max_keys`` events, a quarter after eight, and so on
+    (the value of LRFU: Lee et al. 2001, "LRFU: a spectrum of policies that subsumes the least
+    recently used and least frequently used policies", with whole numbers of uses, so that it is
+    the same however events are cut into calls). Among keys of equal use that is the least recently
+    used; but keys that come once, however many, drive out no key with a history until it has been
+    idle for twenty times ``max_keys`` events. Keys that come back as often as that one can.
 
     State: at most ``max_keys + LARGEST_CHUNK`` keys. Slot numbers are no part of it: nothing that
     a caller computes may depend on which slot a key has.
@@ -36,6 +51,7 @@ class KeyTable:
         self._keys: list[str] = []
         self._free: list[int] = []
         self._last_used: Int64 = np.full(self.rows_for(0), _FREE)
+        self._uses: Int64 = np.zeros(self.rows_for(0), dtype=np.int64)
         self._events = 0
 
     def __len__(self) -> int:
@@ -81,31 +97,55 @@ class KeyTable:
             if slot >= self.rows:
                 more = self.rows_for(slot + 1) - self.rows
                 self._last_used = np.concatenate([self._last_used, np.full(more, _FREE)])
+                self._uses = np.concatenate([self._uses, np.zeros(more, dtype=np.int64)])
         self._slots[key] = slot
         return slot
 
-    def touch(self, slots: Int64, events: Int64, count: int) -> None:
-        """Note the last use: event ``events[i]`` of the ``count`` at hand used ``slots[i]``."""
+    def touch(self, slots: Int64, events: Int64, times: Int64, count: int) -> None:
+        """Note what the ``count`` events at hand have used.
+
+        Args:
+            slots: no slot twice.
+            events: the last of the events that used each.
+            times: how many of them used it.
+            count: events at hand.
+        """
         self._last_used[slots] = events + self._events
+        self._uses[slots] += times
         self._events += count
 
     def evict(self) -> Int64:
-        """Forget the least recently seen where there are too many keys; the slots freed.
+        """Forget the keys that are worth least where there are too many; the slots freed.
 
         A sixteenth more than needed goes at once, so that this is rare.
         """
         if len(self._slots) <= self.max_keys:
             return np.empty(0, dtype=np.int64)
         count = len(self._slots) - (self.max_keys - self.max_keys // _EVICTED_SHARE)
-        # No two slots share an event number, so who goes does not depend on the algorithm.
-        freed = np.sort(np.argpartition(self._last_used, count - 1)[:count])
+        freed = np.sort(self._least(count))
         self._last_used[freed] = _FREE
+        self._uses[freed] = 0
         for slot in freed.tolist():
             del self._slots[self._keys[slot]]
             self._keys[slot] = ""
             self._free.append(slot)
         self.evicted += count
         return freed
+
+    def _least(self, count: int) -> Int64:
+        """(count,) slots of the keys that are worth least.
+
+        No two slots share an event number, so who goes does not depend on the algorithm.
+        """
+        held = np.flatnonzero(self._last_used != _FREE)
+        last_used = self._last_used[held]
+        idle = (last_used - self._events) / (_HALVES_AFTER * self.max_keys)
+        worth = _HALVINGS[np.minimum(self._uses[held], MOST_USES)] + idle
+        limit = np.partition(worth, count - 1)[count - 1]
+        below, level = np.flatnonzero(worth < limit), np.flatnonzero(worth == limit)
+        oldest = level[np.argsort(last_used[level])[: count - len(below)]]
+        least: Int64 = held[np.concatenate([below, oldest])]
+        return least
 
     def state(self) -> tuple[State, Int64]:
         """The state, and the slots in its order (least recently used first)."""
@@ -115,6 +155,7 @@ class KeyTable:
         return {
             "keys": pack_texts([keys[slot] for slot in slots.tolist()]),
             "last_used": self._last_used[slots],
+            "uses": self._uses[slots],
             "events": self._events,
             "evicted": self.evicted,
         }, slots
@@ -133,6 +174,10 @@ class KeyTable:
         last_used = read_array(state, "last_used", (-1,), np.int64, low=0, high=events - 1)
         if len(keys) > self.capacity:
             raise StateMismatchError(f"{len(keys)} keys, but room for {self.capacity}")
+        # States of older versions do not say how often: the least recently used go first there.
+        uses: Int64 = np.ones(len(last_used), dtype=np.int64)
+        if "uses" in state:
+            uses = read_array(state, "uses", (len(last_used),), np.int64, low=1, high=LARGEST_COUNT)
         slots = {key: slot for slot, key in enumerate(keys)}
         if not len(slots) == len(keys) == len(last_used):
             raise StateMismatchError("keys repeat, or there is not one last use for each")
@@ -141,6 +186,8 @@ class KeyTable:
         self._slots, self._keys, self._free = slots, keys, []
         self._last_used = np.full(self.rows_for(len(keys)), _FREE)
         self._last_used[: len(keys)] = last_used
+        self._uses = np.zeros(self.rows, dtype=np.int64)
+        self._uses[: len(keys)] = uses
         self._events, self.evicted = events, evicted
         return len(keys)
 

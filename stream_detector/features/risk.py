@@ -113,7 +113,9 @@ class RiskWindow:
             return
         slots = self._table.slots_of(batch.text[self._key].tolist())
         self._grow()
-        self._table.touch(slots, np.arange(len(batch)), len(batch))
+        events = Occurrences.of(slots)
+        ends = events.starts + events.lengths - 1
+        self._table.touch(events.slots[ends], events.order[ends], events.lengths, len(batch))
         times_ms = batch.counted_ms
         now = times_ms.astype(np.float64) - self._delay_ms
         marks = self._marks[slots]
@@ -190,7 +192,7 @@ class RiskWindow:
             self._counted.go_back(mark_ms, self._delay_ms)
 
     def end_chunk(self) -> None:
-        """Forget the least recently seen keys, if there are too many."""
+        """Forget the keys that are worth least, if there are too many."""
         freed = self._table.evict()
         if len(freed):
             self._known.clear(freed)

@@ -76,7 +76,7 @@ class KeyedWindow:
 
     State: for each key 4 numbers a half-life (1 without ``value``, 5 with ``burst``), its last
     time and, for ``distinct``, 32 times. At most ``max_keys`` keys, and a chunk's more within a
-    chunk; the least recently seen go at the end of a chunk.
+    chunk; those seldom and long ago seen go at the end of a chunk.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class KeyedWindow:
             distinct = estimate(time_ms[:, None] - seen, self._rates)
         ends = events.starts + events.lengths - 1
         self._last_time[events.slots[ends]] = time_ms[ends]
-        self._table.touch(events.slots[ends], order[ends], len(batch))
+        self._table.touch(events.slots[ends], order[ends], events.lengths, len(batch))
         extra = {"ratio": ratio, "burst": bursts}
         out[order] = self._features(before, decay, gap_ms, values, extra, distinct)
 
@@ -205,7 +205,7 @@ class KeyedWindow:
         np.minimum(self._sketches, mark_ms, out=self._sketches)
 
     def end_chunk(self) -> None:
-        """Forget the least recently seen keys, if there are too many."""
+        """Forget the keys that are worth least, if there are too many."""
         freed = self._table.evict()
         if len(freed):
             self._histories.clear(freed)

@@ -64,7 +64,7 @@ class AlertWriter:
         *,
         explains: bool = True,
     ) -> tuple[Outgoing, str, list[str]] | None:
-        """The alert, its severity and its first reason; None where its key has alerted lately.
+        """The alert, its severity and its first reason; None where it is held back.
 
         The reason is the name of a feature; [] where none explains the score, or is looked for.
         """
@@ -77,14 +77,16 @@ class AlertWriter:
             "event_id": events.event_id[row],
             "event_time": iso_time(time_ms),
         }
+        rarity = threshold.rarity(event.score)
         if self._suppressor is not None:
             key = events.text[self._key_column][row] or ""
             mark_ms = int(events.mark_ms[row]) if events.mark_ms is not None else time_ms
-            held = self._suppressor.admit(key, time_ms, mark_ms)
-            if held is None:
+            admitted = self._suppressor.admit(key, time_ms, mark_ms, rarity)
+            if admitted is None:
                 return None
-            body["suppression"] = {"key": key, "suppressed": held}
-        rarity = threshold.rarity(event.score)
+            body["suppression"] = {"key": key, "suppressed": admitted.held}
+            if admitted.rarer_than is not None:
+                body["suppression"]["rarer_than"] = float(f"{admitted.rarer_than:.4g}")
         level = severity(rarity, threshold.share)
         reasons = self._reasons(event, detector, scaler) if explains else []
         body |= {

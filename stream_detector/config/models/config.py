@@ -105,7 +105,10 @@ class SuppressionConfig(Model):
     """Suppression of repeated alerts: one a key and period; the next counts those held back."""
 
     key: FieldName = Field(description="Field whose value the alerts are grouped by.")
-    period: Duration = Field(description="Event time during which further alerts are held back.")
+    period: Duration = Field(
+        description="Event time during which further alerts are held back, but for those that are "
+        "ten times as rare as the key's last one."
+    )
     max_keys: int = Field(
         10_000, ge=1, le=MANY_ROWS, description="Keys remembered; the oldest go first."
     )

@@ -307,7 +307,10 @@ class WindowConfig(Model):
         "fading sum of how far values exceeded it; `time_since_last`; `distinct`."
     )
     max_keys: int = Field(
-        100_000, ge=16, le=100_000_000, description="Keys remembered; least recently seen go first."
+        100_000,
+        ge=16,
+        le=100_000_000,
+        description="Keys remembered; those seen seldom and long ago go first.",
     )
 
     @model_validator(mode="after")

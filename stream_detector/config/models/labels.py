@@ -33,7 +33,10 @@ class RiskConfig(Model):
         description="Event time after which an event counts half; default `[17h, 5d, 21d]`.",
     )
     max_keys: int = Field(
-        100_000, ge=16, le=100_000_000, description="Keys remembered; least recently seen go first."
+        100_000,
+        ge=16,
+        le=100_000_000,
+        description="Keys remembered; those seen seldom and long ago go first.",
     )
     max_events: int = Field(
         1_000_000,
