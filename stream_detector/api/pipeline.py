@@ -28,7 +28,15 @@ from stream_detector.errors import ConfigurationError, StateError, StateMismatch
 from stream_detector.events import EventBatch, TopicPartition
 from stream_detector.pipeline import BatchResult, PipelineCore
 from stream_detector.rejections import Remedies
-from stream_detector.snapshots import check_complete, decode, encode, snapshot_of
+from stream_detector.snapshots import (
+    SigningKey,
+    check_complete,
+    check_signature,
+    decode,
+    encode,
+    sign,
+    snapshot_of,
+)
 
 _LONGEST_NAME = 249
 
@@ -200,11 +208,17 @@ class Pipeline:
 
     # --- state ---
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, *, key: bytes | None = None) -> bytes:
         """Everything that was learnt, as a snapshot: what the daemon writes, and reads.
 
         Arrays and JSON with a checksum, nothing that can act. It holds no configuration: keep the
         file beside it. The daemon starts from it as from one of `train`, where its group has none.
+
+        Args:
+            key: signs it; at least 32 bytes, a line of the daemon's ``state.signing_key_file``.
+
+        Raises:
+            ValueError: the key is shorter.
         """
         with self._lock:
             self._check_sound()
@@ -217,7 +231,8 @@ class Pipeline:
                     "late_labels": self._late_labels,
                 },
             }
-            return bytes(encode(snapshot_of(self._core, self._config, self._shard, extra)))
+            data = encode(snapshot_of(self._core, self._config, self._shard, extra))
+            return bytes(data if key is None else sign(data, SigningKey(key)))
 
     @classmethod
     def from_bytes(
@@ -227,6 +242,7 @@ class Pipeline:
         *,
         source: str | None = None,
         late_labels: bool | None = None,
+        key: bytes | None = None,
     ) -> Pipeline:
         """The pipeline whose ``to_bytes`` gave ``data``, or that of a daemon's shard.
 
@@ -237,14 +253,17 @@ class Pipeline:
             data: a snapshot.
             source: name of the stream; None: that of the snapshot.
             late_labels: as for the constructor; None: as the snapshot says.
+            key: that must have signed it; None: nobody need have.
 
         Raises:
             StateMismatchError: it was made under another configuration; the message says what
                 differs.
-            StateError: the bytes are damaged or no snapshot.
+            StateError: the bytes are damaged, no snapshot, or not signed by the key.
         """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise TypeError(f"a snapshot is bytes, not {type(data).__name__}: Path(p).read_bytes()")
+        if key is not None:
+            check_signature(bytes(data), [SigningKey(key)])
         snapshot = decode(bytes(data))
         meta = snapshot.meta
         check_complete(meta)

@@ -26,6 +26,7 @@ from stream_detector.detectors.registry import check_parameters
 from stream_detector.drift import DriftWatch
 from stream_detector.errors import ConnectorError
 from stream_detector.features import FeatureExtractor
+from stream_detector.snapshots import read_keys
 from stream_detector.telemetry.access import Access
 from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.visible import shown, visible
@@ -62,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Nothing is built that need not be: scikit-learn takes a second to import.
     for detector in models_of(config):
         check_parameters(detector, len(names))
+    if config.state.signing_key_file is not None:
+        read_keys(config.state.signing_key_file)
     for drift in config.drift:
         DriftWatch(drift, names if drift.on == "inputs" else [None])
     say(f"{shown(arguments.config)}: sound")

@@ -123,14 +123,17 @@ def agreed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def write_whole(target: Path, data: bytes) -> None:
+def write_whole(target: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write beside the target and rename: all of it or nothing. Its mode stays, where it exists.
+
+    ``mode``: that a new file has, less the umask.
 
     Raises ``ConfigurationError`` where that cannot be.
     """
     beside = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        with beside.open("xb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(beside, flags, mode), "wb") as file:  # noqa: PTH123 - a descriptor
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

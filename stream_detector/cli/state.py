@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stream_detector.cli import state_change, state_list, state_show, state_verify, state_watermark
+from stream_detector.cli import (
+    state_change,
+    state_list,
+    state_show,
+    state_sign,
+    state_verify,
+    state_watermark,
+)
 from stream_detector.cli.common import add_command
 
 ACTIONS: tuple[Callable[[Any], None], ...] = (
@@ -16,6 +23,7 @@ ACTIONS: tuple[Callable[[Any], None], ...] = (
     state_change.add_export,
     state_change.add_import,
     state_watermark.add_parser,
+    state_sign.add_parser,
 )
 """Each adds one sub-command to the result of ``add_subparsers``, as the commands themselves do."""
 

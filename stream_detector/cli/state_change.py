@@ -19,7 +19,12 @@ from stream_detector.config import Config
 from stream_detector.connectors.kafka.connection.groups import active_members
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
-from stream_detector.snapshots import MAX_SNAPSHOT_BYTES, SnapshotStore
+from stream_detector.snapshots import (
+    MAX_SNAPSHOT_BYTES,
+    SignedStore,
+    SnapshotStore,
+    check_signature,
+)
 
 _REVERT = """\
 Go back to an earlier snapshot: later ones are set aside, so that the next start begins with it.
@@ -73,6 +78,9 @@ def add_import(actions: Any) -> None:
     add_configuration(parser)
     add_shard(parser, "which shard, where there are several")
     parser.add_argument("--from", required=True, dest="source", metavar="FILE", help="the snapshot")
+    parser.add_argument(
+        "--unsigned", action="store_true", help="trust it without a signature, and sign it"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -107,7 +115,7 @@ def export(arguments: argparse.Namespace) -> int:
     if target.exists():
         raise ConfigurationError(f"--to {target} exists already")
     data = sound(config, store, number, arguments.position).data
-    write_whole(target, data)
+    write_whole(target, data, mode=0o600)
     say(f"{target}: {len(data):,} bytes")
     return 0
 
@@ -131,6 +139,8 @@ def import_(arguments: argparse.Namespace) -> int:
         )
     position: int = found.snapshot.meta["sequence"]
     store = snapshot_stores(config, config.kafka)(number)
+    if isinstance(store, SignedStore) and not arguments.unsigned:
+        check_signature(data, store.keys)
     if _make_newest(config, store, position, yes=arguments.yes):
         store.write(position, data)
         say(f"shard {number} begins at position {position} at the next start")

@@ -10,7 +10,8 @@ from pathlib import Path
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import OnForeign, TopicStore
 from stream_detector.errors import ConfigurationError
-from stream_detector.snapshots import DirectoryStore, SnapshotStore
+from stream_detector.snapshots import DirectoryStore, SignedStore, SnapshotStore, read_keys
+from stream_detector.telemetry.logs import register_secret
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _CLIMBING = {ord("/"): "%2F", ord("%"): "%25", 0: "%00"}
@@ -31,8 +32,22 @@ def snapshot_stores(
         make: whether missing directories are made (not to look only).
         on_foreign: told of records of others on a topic of snapshots.
 
-    Raises ``ConfigurationError`` where snapshots are to go to a topic that cannot be.
+    Raises ``ConfigurationError`` where snapshots are to go to a topic that cannot be, or there is
+    no key to sign them by.
     """
+    stores = _unsigned_stores(config, kafka, make=make, on_foreign=on_foreign)
+    path = config.state.signing_key_file
+    if path is None:
+        return stores
+    keys, texts = read_keys(path)
+    for text in texts:
+        register_secret(text)
+    return cache(lambda number: SignedStore(stores(number), keys))
+
+
+def _unsigned_stores(
+    config: Config, kafka: KafkaConfig | None, *, make: bool, on_foreign: OnForeign | None
+) -> Callable[[int], SnapshotStore]:
     if config.state.store == "topic":
         topic = snapshot_topic(config, kafka)
         assert kafka is not None  # there would be no topic
@@ -41,7 +56,8 @@ def snapshot_stores(
     root = Path(config.state.directory) / _directory_name(
         kafka.group if kafka is not None else config.name
     )
-    return cache(lambda n: DirectoryStore(root / f"shard-{n}", config.state.keep, make=make))
+    keep = config.state.keep
+    return cache(lambda n: DirectoryStore(root / f"shard-{n}", keep, make=make, above=[root]))
 
 
 def snapshot_topic(config: Config, kafka: KafkaConfig | None) -> str:

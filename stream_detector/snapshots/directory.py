@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
-import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from stream_detector.errors import StateError
 from stream_detector.failpoints import failpoint
+from stream_detector.log_fields import fields
 from stream_detector.snapshots.format import MAX_SNAPSHOT_BYTES
+from stream_detector.snapshots.private_files import create, make_private, narrow, read_plain
+
+log = logging.getLogger(__name__)
 
 _STALE_SECONDS = 3600.0
 """Age at which another machine's unfinished file is taken for abandoned."""
@@ -29,16 +34,20 @@ class DirectoryStore:
     _PARTIAL = re.compile(r"[0-9]{20}\.(?:([A-Za-z0-9-]+)\.([0-9]{1,9})\.)?partial")
     _ASIDE = re.compile(r"[0-9]{20}\.reverted")
 
-    def __init__(self, directory: Path, keep: int, *, make: bool = True) -> None:
-        """Open a directory; ``make`` it where it is missing.
+    def __init__(
+        self, directory: Path, keep: int, *, make: bool = True, above: Sequence[Path] = ()
+    ) -> None:
+        """Open a directory; ``make`` it, and those ``above`` that are ours too, where missing.
 
-        Raises ``StateError`` where it cannot be made.
+        Raises ``StateError`` where it cannot be made, or is not its owner's alone.
         """
         self._directory = directory
         self._keep = keep
         if make:
             try:
-                directory.mkdir(parents=True, exist_ok=True)
+                for each in (*above, directory):
+                    make_private(each)
+                narrow(directory / name for name in self._kept())
             except OSError as error:
                 raise StateError(f"cannot make the state directory {directory}: {error}") from error
 
@@ -49,7 +58,7 @@ class DirectoryStore:
             raise StateError(f"a snapshot of {len(data)} bytes: {MAX_SNAPSHOT_BYTES} is the limit")
         beside = self._directory / f"{position:020d}.{_HOST}.{os.getpid()}.partial"
         try:
-            with beside.open("wb") as file:
+            with open(create(beside), "wb") as file:  # noqa: PTH123 - a descriptor
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -61,7 +70,7 @@ class DirectoryStore:
             self._sync()
             for old in self.positions()[self._keep :]:
                 if old != position:
-                    self._path(old).unlink(missing_ok=True)
+                    _remove(self._path(old))
             self._delete_stale(now)
         except OSError as error:
             with suppress(OSError):
@@ -81,12 +90,7 @@ class DirectoryStore:
         """Bytes of a snapshot."""
         path = self._path(position)
         try:
-            about = path.stat()
-            if not stat.S_ISREG(about.st_mode):
-                raise StateError(f"the snapshot {path} is not a file")
-            if about.st_size > MAX_SNAPSHOT_BYTES:
-                raise StateError(f"the snapshot {path} is larger than any that was written")
-            return path.read_bytes()
+            return read_plain(path, MAX_SNAPSHOT_BYTES)
         except OSError as error:
             raise StateError(f"cannot read the snapshot {path}: {error}") from error
 
@@ -102,9 +106,8 @@ class DirectoryStore:
     def delete_all(self) -> None:
         """Delete every snapshot of the directory."""
         try:
-            for name in self._names():
-                if self._NAME.fullmatch(name) or self._ASIDE.fullmatch(name):
-                    (self._directory / name).unlink(missing_ok=True)
+            for name in self._kept():
+                (self._directory / name).unlink(missing_ok=True)
         except OSError as error:
             raise StateError(f"cannot delete snapshots: {error}") from error
 
@@ -113,6 +116,11 @@ class DirectoryStore:
             return [path.name for path in self._directory.iterdir()]
         except FileNotFoundError:
             return []
+
+    def _kept(self) -> list[str]:
+        """Names of all snapshots, those set aside too."""
+        patterns = (self._NAME, self._ASIDE)
+        return [name for name in self._names() if any(each.fullmatch(name) for each in patterns)]
 
     def _path(self, position: int) -> Path:
         return self._directory / f"{position:020d}.snapshot"
@@ -137,12 +145,25 @@ class DirectoryStore:
             else:
                 stale = _age(path, now) > _STALE_SECONDS
             if stale:
-                path.unlink(missing_ok=True)
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete what is superfluous; what cannot be deleted (a directory, say) stays, with a word."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning(
+            "cannot delete %s, which is no snapshot of ours: %s",
+            path,
+            error,
+            extra=fields("snapshot-cleanup-failed", stage="snapshot"),
+        )
 
 
 def _age(path: Path, now: float) -> float:
     try:
-        return now - path.stat().st_mtime
+        return now - path.lstat().st_mtime
     except FileNotFoundError:
         return 0.0  # its writer has just finished
 

@@ -7,7 +7,8 @@ Layout, all integers little-endian:
     header        {"meta": {...}, "tree": state with {"$array": i} for arrays,
                    "arrays": [{"dtype", "shape", "start", "size"}, ...]}
     arrays        raw bytes, C order, one after the other without a gap
-    last 32       BLAKE2b-256 of all bytes before
+    next 32       BLAKE2b-256 of all bytes before
+    last 32       format 02 only: a signature of all bytes before (``snapshots.signing``)
 
 Nothing is read before the checksum has been compared. Since anybody can compute a checksum, the
 reader bounds what the header may ask for all the same: it never takes more memory than a small
@@ -30,6 +31,7 @@ from stream_detector.events import State
 from stream_detector.snapshots.meta import check_types
 
 _MAGIC = b"SDSNAP01"
+_SIGNED = b"SDSNAP02"
 _DIGEST_BYTES = 32
 _ARRAY = "$array"
 _DTYPES = frozenset(("float64", "float32", "int64", "int32", "uint64", "uint32", "uint8", "bool"))
@@ -108,15 +110,14 @@ def _flatten(value: Any, arrays: list[NDArray[Any]], depth: int) -> Any:
 
 
 def decode(data: bytes | bytearray) -> Snapshot:
-    """The snapshot in ``data``. Raises ``StateError`` saying what is wrong with it."""
+    """The snapshot in ``data``, whoever has signed it, if anybody.
+
+    Raises ``StateError`` saying what is wrong with it.
+    """
     start = len(_MAGIC) + 8
-    if len(data) < start + _DIGEST_BYTES or data[:6] != _MAGIC[:6]:
-        raise StateError("not a snapshot: too short or without its mark")
-    if data[: len(_MAGIC)] != _MAGIC:
-        version = data[6:8].decode("latin-1")
-        raise StateError(f"a snapshot of format {version!r}, this version reads {_MAGIC[6:]!r}")
-    body = memoryview(data)[:-_DIGEST_BYTES]
-    if blake2b(body, digest_size=_DIGEST_BYTES).digest() != data[-_DIGEST_BYTES:]:
+    summed, _ = signed_part(data)
+    body = summed[:-_DIGEST_BYTES]
+    if blake2b(body, digest_size=_DIGEST_BYTES).digest() != bytes(summed[-_DIGEST_BYTES:]):
         raise StateError("the checksum does not fit: the snapshot is damaged")
     end = start + int.from_bytes(body[len(_MAGIC) : start], "little")
     if end > len(body):
@@ -145,6 +146,39 @@ def decode(data: bytes | bytearray) -> Snapshot:
     if unused:
         raise StateError("the snapshot holds arrays that nothing in it refers to")
     return Snapshot(meta, state, len(data))
+
+
+def signed_part(data: bytes | bytearray) -> tuple[memoryview, bytes]:
+    """What of a snapshot is signed, its checksum included, and the signature; empty without one.
+
+    Raises ``StateError`` where ``data`` is no snapshot of a format that is known.
+    """
+    magic = bytes(data[: len(_MAGIC)])
+    signature = _DIGEST_BYTES if magic == _SIGNED else 0
+    if len(data) < len(_MAGIC) + 8 + _DIGEST_BYTES + signature or magic[:6] != _MAGIC[:6]:
+        raise StateError("not a snapshot: too short or without its mark")
+    if magic not in (_MAGIC, _SIGNED):
+        version = magic[6:].decode("latin-1")
+        raise StateError(f"a snapshot of format {version!r}, this version reads '01' and '02'")
+    end = len(data) - signature
+    return memoryview(data)[:end], bytes(data[end:])
+
+
+def as_signed(data: bytes | bytearray) -> bytearray:
+    """A snapshot as it is to be signed; a ``bytearray`` is changed in place.
+
+    Raises ``StateError`` where ``data`` is no snapshot.
+    """
+    part, signature = signed_part(data)
+    part.release()
+    body = data if isinstance(data, bytearray) else bytearray(data)
+    if signature:
+        del body[-_DIGEST_BYTES:]
+        return body
+    body[: len(_MAGIC)] = _SIGNED
+    del body[-_DIGEST_BYTES:]
+    body += blake2b(body, digest_size=_DIGEST_BYTES).digest()
+    return body
 
 
 def _refuse_constant(text: str) -> NoReturn:

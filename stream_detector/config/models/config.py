@@ -131,6 +131,11 @@ class StateStoreConfig(Model):
     )
     interval: Duration = Field(human("60s"), description="Time between two snapshots.")
     keep: int = Field(3, ge=1, le=1000, description="Snapshots kept a shard.")
+    signing_key_file: PathName | None = Field(
+        None,
+        description="A file of keys (mode 0600), one a line of at least 32 characters: the first "
+        "signs snapshots, and none is read without a signature by one of them.",
+    )
 
 
 class ProcessingConfig(Model):
