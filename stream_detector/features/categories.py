@@ -8,17 +8,20 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from stream_detector.config.models.config import CategoricalFeatureConfig
-from stream_detector.detectors.stored import LARGEST_TIME_MS
-from stream_detector.errors import StateMismatchError
+from stream_detector.detectors.stored import (
+    LARGEST_COUNT,
+    LARGEST_TIME_MS,
+    read_array,
+    read_count,
+)
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features.columns import FeatureGroup, untransformed
-from stream_detector.features.texts import hash_texts, pack_texts, unpack_texts
-
-RARITY_HALF_LIFE = 100_000.0
-"""Events after which an occurrence counts half: old habits fade, rare values stay rare."""
+from stream_detector.features.keys import LARGEST_CHUNK
+from stream_detector.features.one_hot import VALUE_HALF_LIFE, OneHotEncoder, values_of
+from stream_detector.features.texts import hash_texts, pack_texts
 
 _EVICTED_SHARE = 16
-"""A rarity table that turned values away forgets one in this many, the rarest, at a chunk's end."""
+"""A rarity table that is too large forgets one in this many more, the rarest, at a chunk's end."""
 
 CategoryEncoder: TypeAlias = "OneHotEncoder | HashEncoder | RarityEncoder"
 
@@ -33,66 +36,6 @@ def category_encoder(feature: CategoricalFeatureConfig, fields: tuple[str, ...])
             return HashEncoder(feature, field)
         case "rarity":
             return RarityEncoder(feature, field)
-
-
-class OneHotEncoder:
-    """A column for each of the first ``size`` values in event order, one for all others.
-
-    Where a missing value is a category, it has a column of its own, the last.
-
-    State: the table of values, at most ``size`` of them, never forgotten: a column that changed its
-    meaning would belie all that the model learnt of it.
-    """
-
-    def __init__(self, feature: CategoricalFeatureConfig, field: int) -> None:
-        name = feature.categorical
-        self._field, self._size = field, feature.size
-        self._table: dict[str, int] = {}
-        self.columns: tuple[str, ...] = (
-            *(f"{name}#{index}" for index in range(feature.size)),
-            f"{name}#other",
-        )
-        self._missing_column = feature.size
-        if feature.missing == "category":
-            self._missing_column = feature.size + 1
-            self.columns += (f"{name}#missing",)
-        self.transforms = untransformed(len(self.columns))
-        self.groups = (FeatureGroup(name, tuple(range(len(self.columns))), "categorical", name),)
-
-    def encode(self, batch: EventBatch, out: Float64) -> None:
-        """(events, size + 1 or 2) of 0 and 1; the table takes in what is new."""
-        texts = batch.text[self._field].tolist()
-        table = self._table
-        if len(table) < self._size:
-            for text in texts:
-                if text is not None and text not in table:
-                    table[text] = len(table)
-                    if len(table) == self._size:
-                        break
-        columns = [table.get(text, self._size) for text in texts]
-        if None in texts:
-            columns = [
-                self._missing_column if text is None else column
-                for text, column in zip(texts, columns, strict=True)
-            ]
-        out[:] = 0.0
-        out[np.arange(len(texts)), columns] = 1.0
-
-    def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the text says it all
-        """The text, None if missing."""
-        return batch.text[self._field][row]
-
-    def end_chunk(self) -> None:
-        """Nothing is ever forgotten here."""
-
-    def state(self) -> State:
-        """The values in the order of their columns."""
-        return {"size": self._size, "values": pack_texts(list(self._table))}
-
-    def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:  # noqa: ARG002 - without times
-        """Take the state in. Raises ``StateMismatchError`` where the size differs."""
-        values = _values_of(state, self._size)
-        self._table = {text: index for index, text in enumerate(values) if text is not None}
 
 
 class HashEncoder:
@@ -125,8 +68,9 @@ class RarityEncoder:
     where the field has few values, and ordinary where it mostly brings new ones. Missing is a
     value.
 
-    State: a table of at most ``size`` values with decayed counts. Counts fade at the chunk's end;
-    where the table was full and turned a value away, its rarest sixteenth is forgotten then.
+    State: a table of at most ``size`` values with decayed counts, and of all that a chunk brings
+    within a chunk. Counts fade at the chunk's end; where there are too many values, the rarest are
+    forgotten then, and a sixteenth more, so that values sent to fill it give way to those in use.
     """
 
     def __init__(self, feature: CategoricalFeatureConfig, field: int) -> None:
@@ -137,7 +81,6 @@ class RarityEncoder:
         self._known = 0.0
         self._novel = 0.0
         self._in_chunk = 0
-        self._turned_away = False
         self.columns = (f"{name}.rarity",)
         self.transforms = untransformed(1)
         self.groups = (FeatureGroup(name, (0,), "categorical", name),)
@@ -156,12 +99,10 @@ class RarityEncoder:
                 continue
             shares.append((novel + 1.0) / (known + novel + 1.0))
             novel += 1.0
-            if len(table) < self._size:
-                table[text] = len(counts)
-                counts.append(1.0)
+            if len(table) < self._size:  # else it is to go, unless it comes again in the chunk
                 known += 1.0
-            else:
-                self._turned_away = True
+            table[text] = len(counts)
+            counts.append(1.0)
         self._known, self._novel = known, novel
         self._in_chunk += len(shares)
         # + 0.0 turns the -0.0 of a certain value into 0.0.
@@ -172,12 +113,12 @@ class RarityEncoder:
         return batch.text[self._field][row]
 
     def end_chunk(self) -> None:
-        """Let the counts fade, and make room if a value was turned away."""
+        """Let the counts fade, and forget the rarest values if there are too many."""
         kept = list(range(len(self._counts)))
-        if self._turned_away:
+        if len(kept) > self._size:
             by_count = sorted(kept, key=lambda index: (self._counts[index], index))
-            kept = sorted(by_count[max(1, self._size // _EVICTED_SHARE) :])
-        fade = 0.5 ** (self._in_chunk / RARITY_HALF_LIFE)
+            kept = sorted(by_count[-(self._size - self._size // _EVICTED_SHARE) :])
+        fade = 0.5 ** (self._in_chunk / VALUE_HALF_LIFE)
         texts = list(self._table)
         self._table = {texts[index]: position for position, index in enumerate(kept)}
         # A count stays above 0: its logarithm must be finite after any number of half-lives.
@@ -185,7 +126,6 @@ class RarityEncoder:
         self._known = math.fsum(self._counts)
         self._novel *= fade
         self._in_chunk = 0
-        self._turned_away = False
 
     def state(self) -> State:
         """Values with their counts, and the counters of the chunk at hand."""
@@ -195,26 +135,14 @@ class RarityEncoder:
             "counts": np.array(self._counts, dtype=np.float64),
             "totals": np.array([self._known, self._novel], dtype=np.float64),
             "in_chunk": self._in_chunk,
-            "turned_away": self._turned_away,
         }
 
     def restore(self, state: State, latest_ms: int = LARGEST_TIME_MS) -> None:  # noqa: ARG002 - without times
         """Take the state in. Raises ``StateMismatchError`` where the size differs."""
-        values = _values_of(state, self._size)
-        counts = np.asarray(state["counts"], dtype=np.float64).tolist()
-        if len(values) != len(counts):
-            raise StateMismatchError(f"{len(values)} values, but {len(counts)} counts")
+        values = values_of(state, self._size, self._size + LARGEST_CHUNK)
+        counts = read_array(state, "counts", (len(values),), low=0.0, high=LARGEST_COUNT)
+        totals = read_array(state, "totals", (2,), low=0.0, high=LARGEST_COUNT)
         self._table = {text: index for index, text in enumerate(values)}
-        self._counts = counts
-        self._known, self._novel = np.asarray(state["totals"], dtype=np.float64).tolist()
-        self._in_chunk = int(state["in_chunk"])
-        self._turned_away = bool(state["turned_away"])
-
-
-def _values_of(state: State, size: int) -> list[str | None]:
-    if state["size"] != size:
-        raise StateMismatchError(f"the table has {state['size']} values, expected {size}")
-    values = unpack_texts(state["values"])
-    if len(values) > size:
-        raise StateMismatchError(f"the table holds {len(values)} values of at most {size}")
-    return values
+        self._counts = counts.tolist()
+        self._known, self._novel = totals.tolist()
+        self._in_chunk = read_count(state, "in_chunk")

@@ -21,7 +21,7 @@ from stream_detector.detectors.stored import LARGEST_TIME_MS, read_branch
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.calendar import Calendar, TimeEncoder
-from stream_detector.features.categories import OneHotEncoder, RarityEncoder, category_encoder
+from stream_detector.features.categories import RarityEncoder, category_encoder
 from stream_detector.features.columns import (
     Encoder,
     FeatureGroup,
@@ -30,6 +30,7 @@ from stream_detector.features.columns import (
     unique_names,
 )
 from stream_detector.features.encoders import NumberEncoder
+from stream_detector.features.one_hot import OneHotEncoder
 from stream_detector.features.risk import RiskWindow
 from stream_detector.features.windows import KeyedWindow
 

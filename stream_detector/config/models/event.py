@@ -227,8 +227,9 @@ class CategoricalFeatureConfig(Model):
     categorical: FieldName = Field(description="The field.")
     encoding: Literal["one_hot", "hash", "rarity"] = Field(
         "one_hot",
-        description="`one_hot`: a column for each of the first `size` values seen, and one for "
-        "all others; `hash`: `size` columns; `rarity`: one column, how rare the value is.",
+        description="`one_hot`: a column for each of `size` values, those that come first or far "
+        "more often, and one for all others; `hash`: `size` columns; `rarity`: one column, how "
+        "rare the value is.",
     )
     size: int = Field(16, ge=2, le=1024, description="Columns, or values remembered for `rarity`.")
     missing: Literal["reject", "category"] = Field(
