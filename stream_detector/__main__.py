@@ -46,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): nothing more to say to anybody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        warn(
+            "stream-detector: there is not enough memory for this; lower the limits of the "
+            "configuration (`check` says which are large), or read less at a time (--limit)"
+        )
+        return 1
     except Exception:
         how = fields("ended", stage="defect", exit_code=1)
         log.critical("a defect ended the process", exc_info=True, extra=how)

@@ -42,6 +42,7 @@ from stream_detector.report.rejected_text import refuse_if_all, table
 from stream_detector.visible import shown, visible
 
 SAMPLE_EVENTS = 5000
+MOST_FIELDS = 2000
 _NOT_FINITE = re.compile(rb"NaN|Infinity")
 _KAFKA_WAIT_SECONDS = 15.0
 _KAFKA_PAUSE_SECONDS = 2.0
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         sample = sample_file(arguments.data, columns, _asked_for(arguments))
     else:
         sample = _sample_topic(arguments.kafka, arguments.topic)
+    _refuse_too_wide(sample)
     proposal = infer(sample.events)
     _refuse_nothing(proposal, sample)
     text = render(proposal, sample, arguments.name or _detector_name(sample.origin))
@@ -104,6 +106,18 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"\nwrote {output} from {len(sample.events):,} events of {sample.origin}")
     say(f"next: stream-detector evaluate {output} --data {arguments.data or 'FILE'}")
     return 0
+
+
+def _refuse_too_wide(sample: Sample) -> None:
+    """Raise ``ConfigurationError`` where the events have more fields than can be looked at."""
+    names: set[str] = set()
+    for event in sample.events:
+        names.update(event)
+        if len(names) > MOST_FIELDS:
+            raise ConfigurationError(
+                f"{sample.origin}: its events have more than {MOST_FIELDS:,} fields, and a model "
+                "takes a thousand: write a sample with those that matter"
+            )
 
 
 def _refuse_nothing(proposal: Proposal, sample: Sample) -> None:

@@ -16,8 +16,9 @@ import numpy as np
 
 from stream_detector.connectors.arrow_records import ArrowRecords
 from stream_detector.connectors.reading.notes import FileNote
-from stream_detector.connectors.tables import RowEncoder
+from stream_detector.connectors.tables import RowEncoder, refuse_too_wide
 from stream_detector.errors import ConnectorError
+from stream_detector.visible import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ _MAGIC: tuple[tuple[bytes, ColumnarFormat], ...] = (
     (b"FEA1", "arrow"),
 )
 _BATCH_ROWS = 15_000
+_MOST_TEXT_BYTES = 2**28
 _NEEDS_ESCAPE = r'["\\\x00-\x1f]'
 
 
@@ -60,6 +62,7 @@ class ArrowRows:
         self.notes: list[FileNote] = []
         self._schema, self._rows, self._batches = self._open(format)
         self.columns = [str(name) for name in self._schema.names]
+        refuse_too_wide(path, len(self.columns))
         if len(set(self.columns)) < len(self.columns):
             raise ConnectorError(f"{path}: a column name occurs twice")
         self._batch: pa.RecordBatch | None = None
@@ -81,10 +84,15 @@ class ArrowRows:
             reader = pa.ipc.open_file(pa.memory_map(self._path))
             rows = sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
             return reader.schema, rows, self._pieces(reader)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, MemoryError) as error:
             raise self._broken(error) from error
 
     def _broken(self, error: Exception) -> ConnectorError:
+        if isinstance(error, MemoryError):
+            return ConnectorError(
+                f"{self._path}: {_BATCH_ROWS:,} rows of it do not fit into memory: leave out the "
+                "columns of long texts, or write them shorter"
+            )
         return ConnectorError(f"{self._path} cannot be read ({str(error)[:200]}); is it whole?")
 
     @staticmethod
@@ -111,12 +119,31 @@ class ArrowRows:
         while self._batch is None or self._place == self._batch.num_rows:
             try:
                 self._batch, self._place = next(self._batches, None), 0
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, MemoryError) as error:
                 raise self._broken(error) from error
             if self._batch is None:
                 self._rows = self._given
                 return False
+            self._refuse_large(self._batch)
         return True
+
+    def _refuse_large(self, batch: pa.RecordBatch) -> None:
+        """Refuse texts that are short in the file, by being there once, and huge in the rows."""
+        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow.compute as pc  # noqa: PLC0415
+
+        for name, column in zip(self.columns, batch.columns, strict=True):
+            if not pa.types.is_dictionary(column.type):
+                continue
+            values = column.dictionary
+            if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                lengths = pc.binary_length(values).cast(pa.int64())
+                size = pc.sum(lengths.take(column.indices)).as_py() or 0
+                if size > _MOST_TEXT_BYTES:
+                    raise ConnectorError(
+                        f"{self._path}: {batch.num_rows:,} rows of the column {shown(name)} hold "
+                        f"{size / 2**20:,.0f} MiB of text; leave it out, or write it shorter"
+                    )
 
     def read(self, count: int) -> ArrowRecords:
         """Up to ``count`` rows of those that wait; ``fill`` has said that some do."""

@@ -186,6 +186,11 @@ class FileSource:
         head, whole = self._head()
         if not head.strip():
             self._empty = whole
+            if len(head) >= _HEAD_BYTES:
+                raise ConnectorError(
+                    f"{self._stream.name} begins with a megabyte of blanks and ends of lines; is "
+                    "this a file of records?"
+                )
             return None
         shape = self._shape(head, whole)
         if shape is not None and shape != "lines":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Collection, Sequence
 from json.encoder import encode_basestring
 from typing import Any
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_detector.connectors.reading.arrays import read_arrays
 from stream_detector.connectors.reading.notes import Chunk, FileNote
 from stream_detector.errors import ConnectorError
 
@@ -160,23 +162,38 @@ class RowEncoder:
         ]
 
 
+MOST_COLUMNS = 16_384
+"""Columns of a table, as many as a spreadsheet has."""
+
+
+def refuse_too_wide(name: str, columns: int) -> None:
+    """Raise ``ConnectorError`` where a table has more columns than one may."""
+    if columns > MOST_COLUMNS:
+        raise ConnectorError(
+            f"{name} has {columns:,} columns, and {MOST_COLUMNS:,} are read at most: write a file "
+            "with those that matter"
+        )
+
+
 class ArrayRows:
     """``X`` and ``y`` of an npz file: fields f0, f1, ..., and ``label`` where there is a ``y``."""
 
     def __init__(self, path: str) -> None:
         """Raises ``ConnectorError`` where the file holds anything else; never unpickles."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                features = np.asarray(arrays["X"])
-                label = np.asarray(arrays["y"]) if "y" in arrays else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ConnectorError(f"{path}: no npz file with an array X ({error})") from error
+            arrays = read_arrays(path, ("X", "y"))
+            features, label = arrays["X"], arrays.get("y")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ConnectorError(
+                f"{path}: no npz file with an array X ({str(error)[:200]})"
+            ) from error
         if features.ndim != 2 or features.dtype.kind not in "fiub":  # noqa: PLR2004 - a matrix
             raise ConnectorError(f"{path}: X must be a numeric matrix, is {features.shape}")
         if label is not None and (
             label.shape != features.shape[:1] or label.dtype.kind not in "fiub"
         ):
             raise ConnectorError(f"{path}: y must have one number for each row of X")
+        refuse_too_wide(path, features.shape[1])
         self._features: NDArray[Any] = features
         self._label: NDArray[Any] | None = label
         self.columns = [f"f{index}" for index in range(features.shape[1])]

@@ -15,7 +15,7 @@ from stream_detector.connectors.reading.layout import (
 )
 from stream_detector.connectors.reading.notes import Chunk, FileNote, FileOptions, shown
 from stream_detector.connectors.reading.signatures import Signature, influx, zeek
-from stream_detector.connectors.tables import RowEncoder
+from stream_detector.connectors.tables import RowEncoder, refuse_too_wide
 from stream_detector.errors import ConnectorError
 
 _SAMPLE_BYTES = 4 * 2**20
@@ -66,6 +66,7 @@ class TextRows:
     def _use(self, layout: Layout) -> None:
         self._layout = layout
         self.columns = layout.columns
+        refuse_too_wide(self._lines.name, len(self.columns))
         if len(set(self.columns)) < len(self.columns):
             raise ConnectorError(f"{self._lines.name}: --columns names a column twice")
         self._width = len(self.columns) + layout.skip_first

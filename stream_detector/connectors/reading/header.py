@@ -90,6 +90,7 @@ def named(cells: Sequence[str]) -> tuple[list[str], list[FileNote]]:
     notes: list[FileNote] = []
     taken = {" ".join(cell.split()) for cell in cells}
     unnamed, again, changed = [], [], []
+    given: set[str] = set()
     for number, cell in enumerate(cells, start=1):
         name = " ".join(cell.split()) if not cell.isprintable() else cell.strip()
         if (plain := name.translate(_PLAIN)) != name:
@@ -98,13 +99,14 @@ def named(cells: Sequence[str]) -> tuple[list[str], list[FileNote]]:
         if not name:
             name = f"column_{number}"
             unnamed.append(name)
-        if name in names:
+        if name in given:
             base, count = name, 2
-            while name in names or name in taken:
+            while name in given or name in taken:
                 name = f"{base}_{count}"
                 count += 1
             again.append((base, name))
         names.append(name)
+        given.add(name)
     if changed:
         told = _some([f"{name} is called {plain}" for name, plain in changed])
         notes.append(FileNote("header", f"no configuration can hold a quote in a name: {told}"))

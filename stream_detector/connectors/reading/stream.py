@@ -35,6 +35,7 @@ _PIPE_BLOCK_BYTES = 2**16
 _INFLATED_BLOCK_BYTES = 2**20
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _MEMBERS_NAMED = 8
+MOST_BLANK_BYTES = 4 * 2**20
 
 
 class ByteStream:
@@ -73,6 +74,7 @@ class ByteStream:
         self._transcoding: Transcoding | None = None
         self._ahead: bytes | None = None
         self._at_end = False
+        self._blanks = 0
 
     def _known(self, encoding: str) -> str:
         try:
@@ -124,8 +126,18 @@ class ByteStream:
                 if self._at_end:
                     self._note_replaced(self._transcoding.replaced)
             if block:
+                self._count_blanks(block)
                 return block
         return b""
+
+    def _count_blanks(self, block: bytes) -> None:
+        """Refuse what goes on with nothing but blanks: half a megabyte packed is hours of them."""
+        self._blanks = self._blanks + len(block) if not block.strip() else 0
+        if self._blanks > MOST_BLANK_BYTES:
+            raise ConnectorError(
+                f"{self.name}: {MOST_BLANK_BYTES // 2**20} MiB of it in a row are nothing but "
+                "blanks and ends of lines; is this a file of records?"
+            )
 
     # --- unpacking ------------------------------------------------------------------------------
 
