@@ -4,7 +4,7 @@ Fills a topic with generated card transactions (about 170 bytes, four partitions
 turn, repeated: (a) a bare ``poll`` loop that throws the records away; (b) the daemon as installed,
 two key windows of three half-lives, running scaler, autoencoder, budget threshold, alerts to a
 topic, metrics on; (c) the same with the half-space forest, the default ensemble, the classifier
-(labels a day late); (d) the usual loops, an event at a time, with River and with scikit-learn; (e)
+(labels a day late); the same events in Avro and Protobuf, by a schema registry; (d) the usual loops, an event at a time, with River and with scikit-learn; (e)
 Quix Streams with River; (f) confluent-kafka's ``consume``. The rivals (rivals/) see only an event's
 own three features, no windows, take fewer events, and are counted from their first thousand on.
 Prints medians, ratios to (a) of the same round, and ``--json``.
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from kafka_broker.broker import LARGE_HEAP, Broker  # noqa: E402 - the tests' broker
 from kafka_broker.clients import consume_all, create_topic  # noqa: E402
+from schema_registry.registry import Registry  # noqa: E402 - the tests' registry
 
 from stream_detector.simulation import transactions  # noqa: E402
+from stream_detector.simulation.formats import FormatWriter  # noqa: E402
+from stream_detector.simulation.traffic import Generated  # noqa: E402
 
 __all__ = ["LARGE_HEAP", "REPOSITORY", "Broker", "consume_all", "create_topic", "daemon"]
 
@@ -48,6 +52,8 @@ RIVALS = {  # name: program and arguments, events
 }
 RIVALS_PYTHON = REPOSITORY / ".cache/rivals/bin/python"
 OURS = ("river_loop.py", "sklearn_loop.py")  # these run on what is installed for us
+FORMATS = ["avro", "protobuf"]
+PADDED = {"CHANNEL": "card-present", "CURRENCY": "EUR", "COUNTRY": "BE"}
 PADDING = b'"CHANNEL":"card-present","CURRENCY":"EUR","COUNTRY":"BE",'
 WINDOW_HALF_LIVES = ["17h", "5d", "21d"]
 
@@ -100,6 +106,33 @@ def fill(
             raise SystemExit("the broker did not take the events")
     producer.close(timeout=10)
     return size // sent
+
+
+def fill_format(bootstrap: str, topic: str, count: int, kind: Any, registry: Registry) -> None:
+    """Produce the same events in Avro or Protobuf, with the registry's ids."""
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap, linger_ms=20, batch_size=256 * 1024, max_block_ms=60_000
+    )
+    writer, prefix = None, b""
+    for batch in transactions.generate(count, seed=1):
+        padded = Generated(
+            slots={**dict.fromkeys(PADDED, '"%s"'), **batch.slots},
+            columns={**{n: [v] * len(batch) for n, v in PADDED.items()}, **batch.columns},
+            time_ms=batch.time_ms,
+            label=batch.label,
+            attack=batch.attack,
+            key=batch.key,
+        )
+        if writer is None:
+            writer = FormatWriter(kind, padded)
+            number = registry.register(f"{topic}-value", writer.schema, kind.upper())
+            prefix = b"\0" + number.to_bytes(4, "big") + (b"\0" if kind == "protobuf" else b"")
+        for value, key in zip(writer.values(padded), batch.key, strict=True):
+            partition = zlib.crc32(key) % PARTITIONS
+            producer.send(topic, value=prefix + value, key=key, partition=partition)
+        if producer.flush(timeout=120) is not None:
+            raise SystemExit("the broker did not take the events")
+    producer.close(timeout=10)
 
 
 def bare_poll(bootstrap: str, topic: str, count: int, max_poll: int) -> tuple[float, float]:
@@ -173,13 +206,21 @@ def rival(program: list[str], bootstrap: str, count: int) -> dict[str, float]:
 
 
 def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
-    names = [*arguments.detectors, *arguments.rivals]
+    in_formats = [(d, kind) for d in arguments.format_detectors for kind in arguments.formats]
+    names = [*arguments.detectors, *(f"{d}, {kind}" for d, kind in in_formats), *arguments.rivals]
     rounds: list[dict[str, Any]] = []
-    with Broker(directory / "broker", java_options=LARGE_HEAP) as broker:
+    with ExitStack() as stack:
+        broker = stack.enter_context(Broker(directory / "broker", java_options=LARGE_HEAP))
         topic = create_topic(broker.bootstrap, "transactions", PARTITIONS, {"retention.ms": "-1"})
         for name in ("alerts", "dead-letters", "rival-alerts"):
             create_topic(broker.bootstrap, name, 1)
         size = fill(broker.bootstrap, topic, arguments.events)
+        registry = None
+        if arguments.formats:
+            registry = stack.enter_context(Registry(directory / "registry"))
+        for kind in arguments.formats:
+            made = create_topic(broker.bootstrap, kind, PARTITIONS, {"retention.ms": "-1"})
+            fill_format(broker.bootstrap, made, arguments.events, kind, registry)
         for number in range(arguments.rounds):
             rate, cpu_us = bare_poll(broker.bootstrap, topic, arguments.events, 5000)
             row: dict[str, Any] = {"bare": rate, "bare_cpu_us_per_event": cpu_us}
@@ -190,6 +231,17 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
                     settings(broker.bootstrap, topic, place.name, place / "state", detector),
                     place,
                     arguments.events,
+                )
+            for detector, kind in in_formats:
+                name = f"{detector}, {kind}"
+                place = directory / f"{number}-{detector}-{kind}"
+                place.mkdir()
+                ours = settings(broker.bootstrap, kind, place.name, place / "state", detector)
+                ours["event"]["format"] = kind
+                ours["registry"] = {"url": registry.url}
+                row[name] = daemon(ours, place, arguments.events)
+                row[name]["of_json"] = (
+                    row[name]["events_per_second"] / row[detector]["events_per_second"]
                 )
             for name in arguments.rivals:
                 program, events = RIVALS[name]
@@ -251,6 +303,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--detectors", nargs="*", default=DETECTORS)
     parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=list(RIVALS))
+    parser.add_argument("--formats", nargs="*", default=FORMATS, choices=FORMATS)
+    parser.add_argument("--format-detectors", nargs="*", default=["autoencoder", "ensemble"])
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -262,7 +316,10 @@ def main() -> None:
         f"{result['events']:,} events of {result['bytes_per_event']} bytes, {PARTITIONS} "
         f"partitions, medians of {result['rounds']} rounds; (a) is the bare poll\n"
     )
-    print(table(result, arguments.detectors, arguments.rivals))
+    formats = [f"{d}, {kind}" for d in arguments.format_detectors for kind in arguments.formats]
+    print(table(result, [*arguments.detectors, *formats], arguments.rivals))
+    for name in formats:
+        print(f"{name}: {result[name]['of_json']:.3f} of the same with JSON")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 import fastavro
+import format_comparison as comparison
 import numpy as np
 import pytest
 from support.formats import (
@@ -126,6 +127,17 @@ def test_the_same_stream_gives_the_same_scores_and_alerts_in_every_format():
     assert len(found["json"][1]) > 3
     assert found["avro"] == found["json"]
     assert found["protobuf"] == found["json"]
+
+
+def test_card_events_are_the_same_in_every_format_and_version_of_the_schema():
+    expected = comparison.result_of("json", 5000)
+    assert len(expected["alerts"]) > 10
+    assert expected["rejected"] == 0
+    del expected["decoding_us"]
+    for way in comparison.WAYS[1:]:
+        found = comparison.result_of(way, 5000)
+        del found["decoding_us"]
+        assert found == expected, way
 
 
 # --- Avro ----------------------------------------------------------------------------------------

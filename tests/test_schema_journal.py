@@ -157,6 +157,12 @@ def test_a_replay_refuses_what_was_refused_though_the_registry_knows_it_by_now()
     repeated = followed(again, some, journal)
     assert sorted(messages(repeated)) == sorted(messages(outcomes))
     assert knowing.asked == []
+    # As it is where the journal itself has the schema, since it was found a little later.
+    stored = [("id:900", FIRST.stored()), ("id:901", FIRST.stored())]
+    longer = [*journal[:-1], replace(journal[-1], schemas=tuple(stored))]
+    third = Shard(0, config(), Metrics(), None)
+    third.add(SOURCE, 0)
+    assert sorted(messages(followed(third, some, longer))) == sorted(messages(outcomes))
     # What comes after the replay is read by what is known then.
     later = [r._replace(offset=r.offset + 300, timestamp=r.timestamp + 10**7) for r in stream(20)]
     again.take_in(Fetched(SOURCE, later))
@@ -242,7 +248,7 @@ def test_a_wait_ends_by_stopping(answer):
     shard = Shard(0, config(), Metrics(), source)
     shard.add(SOURCE, 0)
     shard.take_in(Fetched(SOURCE, some))
-    assert shard.input.ask_for_schemas(100.0)
+    assert shard.input.ask_for_schemas(100.0)[0].why == (answer.why if answer else "")
     assert shard.input.ask_for_schemas(109.9)
     with pytest.raises(ConnectorError, match=r"events-0, offset 1: its schema id:8 .* for 10 s"):
         shard.input.ask_for_schemas(110.0)

@@ -18,20 +18,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_detector.__main__ import main
 from stream_detector.alerts import dead_letter
+from stream_detector.cells.times import read_time
 from stream_detector.cli.simulate import add_parser, paced
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.config.models.kafka import KafkaConfig
 from stream_detector.connectors.kafka.client.record_batch import header_name
 from stream_detector.connectors.kafka.reading.log import KafkaLog
+from stream_detector.connectors.registry.protoc import compiled
 from stream_detector.decoding import REASONS, Decoder
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import PlainRecord, TopicPartition
+from stream_detector.formats.avro import AvroReader
+from stream_detector.formats.protobuf import ProtobufFiles
 from stream_detector.messages import MAX_MESSAGE_BYTES, size_bytes
 from stream_detector.simulation import network, transactions
 from stream_detector.simulation.bad import BROKEN, HOSTILE, Spoiler, Spoilt, spoil
 from stream_detector.simulation.connection_statistics import STATISTICS, connection_statistics
+from stream_detector.simulation.formats import TIMES, FormatWriter
 from stream_detector.simulation.traffic import NO_ATTACK, Generated, Traffic
 
 GENERATORS: dict[str, Callable[..., Traffic]] = {
@@ -461,3 +467,36 @@ def test_command_writes_to_kafka_keyed_and_stamped(topic_factory: Any, kafka: An
         assert record.key == str(event["TERMINAL_ID"]).encode()
         moment = datetime.fromisoformat(event["TX_DATETIME"]).replace(tzinfo=UTC)
         assert record.timestamp == round(moment.timestamp() * 1000)
+
+
+# --- Avro and Protobuf ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["avro", "protobuf"])
+@pytest.mark.parametrize("traffic", [transactions, network])
+def test_avro_and_protobuf_hold_the_events_of_json(kind, traffic):
+    batch = next(traffic.generate(50, seed=3))
+    writer = FormatWriter(kind, batch)
+    if kind == "avro":
+        read = AvroReader([writer.schema], {}, whole=True).read
+    else:
+        files = ProtobufFiles(
+            compiled("event.proto", {"event.proto": writer.schema}).parts, {}, "unix_ms", whole=True
+        )
+        read = files.reader("Event")
+    for value, line in zip(writer.values(batch), batch.json_lines(), strict=True):
+        expected = json.loads(line)
+        for name in TIMES:
+            if name in expected:
+                expected[name] = read_time(expected[name], "auto")
+        assert read(value, 0) == expected
+
+
+def test_options_that_make_no_sense_with_formats_are_refused(capsys):
+    for words in (
+        ["--format", "avro"],
+        ["--registry", "http://localhost:8081"],
+        ["--format", "avro", "--kafka", "localhost:9", "--topic", "t", "--bad-share", "0.1"],
+    ):
+        assert main(["simulate", "transactions", "--count", "1", *words]) == 2
+    assert "--format avro needs --kafka" in capsys.readouterr().err

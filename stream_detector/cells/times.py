@@ -39,6 +39,9 @@ _WIDTHS = (19, 23, 26)
 _ZONES = ("", "Z", "+00:00")
 _YEAR_LAST_WIDTHS = (10, 16, *_WIDTHS)
 _LEAST_NUMBER = 1e8
+_SIZES = ((0.0, 1e11, 0.001), (1e11, 1e14, 1.0), (1e14, 1e17, 1e3))
+"""From and below which a number is of a unit, and how many of it make a millisecond."""
+
 _HOUR_MS = 3_600_000
 _EXCEL_EPOCH_DAYS = 25_569
 _PER_MILLISECOND = {"unix_us": 1000, "unix_ns": 1_000_000, "filetime": 10_000}
@@ -83,7 +86,8 @@ def read_times(  # noqa: PLR0911 - whatever is not of the layout
     """``read_time`` of many texts of one layout at a twentieth of its time; None where it is not.
 
     That is ``2018-04-01T00:00:31``, with a blank or a T, without or with three or six digits after
-    the second, without a zone or in UTC, all alike, none of them wrong. With ``day_first`` and
+    the second, without a zone or in UTC, all alike, none of them wrong. Whole numbers of one size
+    are read as well. With ``day_first`` and
     ``month_first`` also ``01/04/2018 00:00:31`` (or with points or dashes) and shorter ones.
 
     Args:
@@ -91,6 +95,8 @@ def read_times(  # noqa: PLR0911 - whatever is not of the layout
         pattern: as for ``read_time``.
         zone: likewise.
     """
+    if set(map(type, values)) == {int}:
+        return _read_whole_numbers(values, pattern)
     if pattern not in ("auto", "iso8601", "day_first", "month_first"):
         return None
     try:
@@ -166,6 +172,29 @@ def _year_in_front_plain(letters: NDArray[np.uint8], day_first: bool) -> Int64 |
     except ValueError:  # a month 13
         return None
     return moments.astype(np.int64) // 1000
+
+
+def _read_whole_numbers(values: Sequence[int], pattern: str) -> Int64 | None:
+    """``_read_number_time`` of many, where their unit is seconds, ms or µs, and one for all."""
+    try:
+        numbers = np.array(values, dtype=np.int64)
+    except OverflowError:
+        return None
+    least, most = int(numbers.min()), int(numbers.max())
+    if pattern == "unix_ms":
+        times = numbers
+    elif pattern == "unix_s" and most < LATEST_TIME_MS:
+        times = numbers * 1000
+    elif pattern == "auto":
+        fits = [per for low, high, per in _SIZES if low <= least and most < high]
+        if not fits:
+            return None
+        times = (numbers / fits[0]).astype(np.int64)
+    else:
+        return None
+    if least < 0 or int(times.max()) >= LATEST_TIME_MS:
+        return None
+    return times
 
 
 def _as_utc(times: Int64, zone: str | None) -> Int64 | None:
@@ -287,7 +316,7 @@ def _read_number_time(value: float, pattern: str, zone: str | None) -> int:
 def _read_by_size(value: float, zone: str | None) -> int:
     """The size tells the unit for every moment between 1973 and 5138."""
     milliseconds = int(value / 1e6)
-    for bound, per_millisecond in ((1e11, 0.001), (1e14, 1.0), (1e17, 1e3)):
+    for _, bound, per_millisecond in _SIZES:
         if abs(value) < bound:
             milliseconds = int(value / per_millisecond)
             break

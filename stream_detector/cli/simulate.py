@@ -27,6 +27,8 @@ _EXAMPLES = """examples:
   stream-detector simulate transactions --count 100000 --output events.jsonl.gz
   stream-detector simulate network --rate 200 --kafka localhost:9092 --topic connections
   stream-detector simulate transactions --count 5000 --format csv | head
+  stream-detector simulate transactions --kafka localhost:9092 --topic events --format avro \
+    --registry http://localhost:8081
 """
 
 
@@ -53,7 +55,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--customers", type=_positive, help="transactions: 2 a day each (5000)")
     to = parser.add_argument_group("where to")
     to.add_argument("--output", metavar="FILE", help="a file (.gz: gzipped) or - (the default)")
-    to.add_argument("--format", choices=("jsonl", "csv"), default="jsonl")
+    to.add_argument("--format", choices=("jsonl", "csv", "avro", "protobuf"), default="jsonl")
+    to.add_argument(
+        "--registry",
+        metavar="URL",
+        help="with --format avro or protobuf: the schema registry (Confluent's API) that the "
+        "schema goes to, as TOPIC-value; without it events stand alone, Avro as single objects",
+    )
+    to.add_argument("--schema", metavar="FILE", help="write the schema of avro or protobuf here")
     to.add_argument("--kafka", metavar="HOST:PORT", help="brokers to ask first")
     to.add_argument("--topic", help="topic to write to; create it first, with its partitions")
     to.add_argument(
@@ -118,6 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
+    binary = arguments.format in ("avro", "protobuf")
     mistakes = [
         message
         for wrong, message in (
@@ -126,9 +136,14 @@ def _check(arguments: argparse.Namespace) -> None:
                 "give both --kafka and --topic",
             ),
             (arguments.kafka and arguments.output, "give one of --kafka and --output"),
-            (arguments.kafka and arguments.format == "csv", "to Kafka only as JSON"),
+            (arguments.kafka and arguments.format == "csv", "no CSV to Kafka"),
+            (binary and not arguments.kafka, f"--format {arguments.format} needs --kafka"),
+            (
+                not binary and (arguments.registry or arguments.schema),
+                "--registry and --schema need --format avro or protobuf",
+            ),
             (not 0 <= arguments.bad_share < 1, "--bad-share lies between 0 and 1"),
-            (arguments.bad_share and arguments.format == "csv", "--bad-share needs JSON Lines"),
+            (arguments.bad_share and arguments.format != "jsonl", "--bad-share needs JSON Lines"),
             (
                 arguments.rate is not None and not 0 < arguments.rate < math.inf,
                 "--rate must be positive",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -14,10 +14,13 @@ from pydantic import ValidationError
 
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Sink
+from stream_detector.connectors.registry.client import registered
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import TopicPartition
+from stream_detector.formats.avro import fingerprint
 from stream_detector.messages import Outgoing
 from stream_detector.simulation.bad import ONLY_IN_LOGS, Spoiler, Spoilt
+from stream_detector.simulation.formats import FormatWriter
 from stream_detector.simulation.traffic import Generated
 
 STANDARD_OUTPUT = "-"
@@ -52,6 +55,38 @@ class FileTarget:
         self._file.flush()
 
 
+class FormatValues:
+    """Values of records in Avro or Protobuf, framed as consumers expect them.
+
+    State: the schema and what stands before each event, once there was one.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._kind = arguments.format
+        self._topic, self._registry = arguments.topic, arguments.registry
+        self._file = arguments.schema
+        self._writer: FormatWriter | None = None
+        self._prefix = b""
+
+    def of(self, batch: Generated) -> list[bytes]:
+        """Return the values. Raises ``ConnectorError`` where the registry takes no schema."""
+        if self._writer is None:
+            self._writer = FormatWriter(self._kind, batch)
+            self._prefix = self._prefix_of(self._writer.schema)
+            if self._file is not None:
+                Path(self._file).write_text(self._writer.schema, encoding="utf-8")
+        return [self._prefix + value for value in self._writer.values(batch)]
+
+    def _prefix_of(self, schema: str) -> bytes:
+        if self._registry is not None:
+            number = registered(self._registry, f"{self._topic}-value", self._kind, schema)
+            place = b"\0" if self._kind == "protobuf" else b""  # the first message of the file
+            return b"\0" + number.to_bytes(4, "big") + place
+        if self._kind == "protobuf":
+            return b""
+        return b"\xc3\x01" + int(fingerprint([schema]), 16).to_bytes(8, "little")
+
+
 class KafkaTarget:
     """A topic."""
 
@@ -62,6 +97,7 @@ class KafkaTarget:
         self._event_time = arguments.record_time == "event"
         self._spoiler = spoiler_of(arguments)
         self._source = TopicPartition("simulate", 0)
+        self._values = FormatValues(arguments) if arguments.format != "jsonl" else None
 
     def write(self, batch: Generated) -> None:
         """Send and wait until all is confirmed. Raises ``OutputError``."""
@@ -80,10 +116,15 @@ class KafkaTarget:
                 headers=[(header_name(name), content) for name, content in made.headers],
                 timestamp_ms=times[row] if self._event_time else None,
             )
-            for row, made in self._spoiler.spoil(batch.json_lines())
+            for row, made in self._made(batch)
         ]
         self._sink.send(self._topic, messages)
         self._sink.flush()
+
+    def _made(self, batch: Generated) -> Iterable[tuple[int, Spoilt]]:
+        if self._values is None:
+            return self._spoiler.spoil(batch.json_lines())
+        return enumerate(Spoilt(value) for value in self._values.of(batch))
 
     @staticmethod
     def _key_of(made: Spoilt, key: bytes | None) -> bytes | None:

@@ -9,9 +9,15 @@ from stream_detector.config.models.config import RegistryConfig
 from stream_detector.errors import ConnectorError
 from stream_detector.events import Record, TopicPartition
 
+_ASKED_SECONDS = 10.0
+"""So long an answer may take before people are told: a new schema is there in a moment."""
+
 
 class Wait(NamedTuple):
-    """What a partition waits for: the record's offset, the key of its schema, and why."""
+    """What a partition waits for: the record's offset, the key of its schema, and why.
+
+    ``why`` is empty where it has only just been asked for.
+    """
 
     source: TopicPartition
     offset: int
@@ -48,6 +54,10 @@ class HeldRecords:
     def sources(self) -> list[TopicPartition]:
         """Return the partitions that wait."""
         return sorted(self._records)
+
+    def asked_long(self, key: str, now: float) -> bool:
+        """Tell whether a schema was asked for so long ago that an answer should have come."""
+        return now - self._waiting.get(key, now) > _ASKED_SECONDS
 
     def answered(self, key: str) -> None:
         """Note the answer for a schema: where it was waited for, the next wait begins anew.

@@ -23,6 +23,8 @@ def wait_for_schemas(shards: Collection[Shard], conditions: Conditions) -> None:
             continue
         for wait in shard.input.ask_for_schemas(now):
             waiting.append(wait.source)
+            if not wait.why:
+                continue
             conditions.report(
                 "schema_missing",
                 wait.source,

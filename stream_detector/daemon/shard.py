@@ -128,7 +128,7 @@ class Shard:
         """Return how it stands in each partition."""
         merger = self.input.merger
         return {
-            source: PartitionFigures(position, merger.waiting(source), merger.lag_ms(source))
+            source: PartitionFigures(position, self.input.waiting(source), merger.lag_ms(source))
             for source, position in self.positions().items()
         }
 

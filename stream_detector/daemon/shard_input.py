@@ -145,7 +145,10 @@ class ShardInput:
             self._held.answered(key)
             why = answer.why
         else:
-            wait = Wait(source, offset, key, answer.why if answer is not None else "asked for")
+            said = answer.why if answer is not None else ""
+            if not said and self._held.asked_long(key, now):
+                said = "it was asked for, and there is no answer yet"
+            wait = Wait(source, offset, key, said)
             if not self._held.too_long(wait, now, asked=answer is None):
                 return wait
             why = "no schema registry answered for it"

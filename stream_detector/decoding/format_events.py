@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -50,6 +50,10 @@ class FormatEvents:
         self._convert: Callable[[Any], Any] = partial(msgspec.convert, type=struct)
         self._convert_wide: Callable[[Any], Any] = partial(msgspec.convert, type=wide)
         self._blank = struct()
+        # Fields that lie in one place at the top need no struct: their columns and types will do.
+        self._flat = {name: _types_of(own) for name, (own, _) in fields.items()}
+        if any(routes_of(name) != [(name,)] for name in fields):
+            self._flat = {}
         # What is inside of an envelope stands nowhere in the names: all of it is read.
         enveloped = event.envelope is not None
         self._json = JsonReader(event, fields) if enveloped else None
@@ -73,6 +77,8 @@ class FormatEvents:
             fields = self._json.read(source, inside, rejection)
             rejection[:] = [own or found for own, found in zip(said, rejection, strict=True)]
             return replace(fields, long_rows=long)
+        if (columns := self._columns_at_once(objects)) is not None:
+            return FieldValues(columns.__getitem__, long)
         events = self._events(objects, rejection)
         as_typed = set(map(type, events)) <= {type(self._blank)}
         return FieldValues(lambda name: self._columns[name](events), long, as_typed)
@@ -81,9 +87,11 @@ class FormatEvents:
         self, source: TopicPartition, records: Sequence[Record], rejection: Objects
     ) -> list[Any]:
         """JSON's values of each record; None, with its rejection, where it cannot be read."""
-        objects: list[Any] = []
         most = self._event.max_bytes
         whole = self._json is not None
+        if not whole and (together := self._reader.read_many(source, records, most)) is not None:
+            return together
+        objects: list[Any] = []
         read = self._reader.read
         for row, record in enumerate(records):
             event = None
@@ -100,6 +108,17 @@ class FormatEvents:
                     rejection[row] = Rejection("decode", error.reason, str(error)[:300])
             objects.append(event)
         return objects
+
+    def _columns_at_once(self, objects: list[Any]) -> dict[str, list[Any]] | None:
+        """Each field's values, where all events are objects with only values of the right types."""
+        if not self._flat or set(map(type, objects)) != {dict}:
+            return None
+        columns = {}
+        for name, types in self._flat.items():
+            columns[name] = column = [event.get(name) for event in objects]
+            if not set(map(type, column)) <= types:
+                return None
+        return columns
 
     def _events(self, objects: list[Any], rejection: Objects) -> list[Any]:
         """An event of each object; a blank one, with its rejection, where it does not fit."""
@@ -128,6 +147,12 @@ class FormatEvents:
             return self._convert_wide(found), ""
         except _ERRORS:
             return self._blank, message
+
+
+def _types_of(kinds: Any) -> frozenset[type]:
+    """Return the types of values that a field's type takes: msgspec takes 5 for a float."""
+    types = set(get_args(kinds))
+    return frozenset(types | {int} if float in types else types)
 
 
 def _as_json(record: Record, event: Any) -> PlainRecord:

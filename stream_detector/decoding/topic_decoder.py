@@ -72,6 +72,8 @@ class TopicDecoder:
         reader = self._readers.get("labels" if self._is_labels(source.topic) else "events")
         if reader is None:
             return len(records), ""
+        if not start and reader.knows_all(records):
+            return len(records), ""
         for row in range(start, len(records)):
             key = reader.unknown(records[row])
             if key is not None and self._book.refusal(source, records[row].offset) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from types import ModuleType
@@ -57,6 +57,23 @@ class AvroReader:
         except _schema_errors() as error:
             raise SchemaError(f"{type(error).__name__}: {str(error)[:200]}") from error
         self._read: Callable[[BytesIO, Any, None], Any] = fastavro.schemaless_reader
+
+    def read_many(self, payloads: Sequence[bytes]) -> list[Any]:
+        """Return the events of many payloads.
+
+        Raises ``PayloadError`` where one of them cannot be read; ``read`` says which, and why.
+        """
+        read, schema = self._read, self._schema
+        events: list[Any] = []
+        try:
+            for payload in payloads:
+                file = BytesIO(payload)
+                events.append(read(file, schema, None))
+                if file.tell() != len(payload):
+                    raise EOFError
+        except _UNREADABLE as error:
+            raise PayloadError("malformed", "one of them is no Avro of its schema") from error
+        return events
 
     def read(self, data: bytes, start: int = 0) -> Any:
         """Return the event whose bytes begin at ``start``. Raises ``PayloadError``."""

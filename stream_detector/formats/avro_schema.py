@@ -21,7 +21,7 @@ from stream_detector.formats.avro_names import (
     is_record,
 )
 from stream_detector.formats.errors import SchemaError
-from stream_detector.formats.values import MAX_DECIMAL_SCALE
+from stream_detector.formats.values import MAX_DECIMAL_SCALE, scaling
 from stream_detector.formats.wanted import NOTHING, Wanted
 
 MAX_NESTING = 32
@@ -141,6 +141,8 @@ class Rewriter:
             return _Part(kind, least, 1)
         # A time of day is no moment: always milliseconds.
         moments = self._moments if "timestamp" in str(logical) or unit == "days" else "unix_ms"
+        if scaling(unit, moments) is None:
+            return _Part(kind, least, 1)
         return _Part({"type": kind, "logicalType": f"{MOMENT}{unit}-{moments}"}, least, 1)
 
     @staticmethod

@@ -14,17 +14,9 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from stream_detector.formats.errors import PayloadError, SchemaError
-from stream_detector.formats.values import (
-    MAX_DECIMAL_BYTES,
-    MAX_DECIMAL_SCALE,
-    base64_text,
-    decimal,
-    scaling,
-)
+from stream_detector.formats.values import base64_text
 from stream_detector.formats.wanted import NOTHING, Wanted
-
-MAX_NESTING = 32
-"""Levels of messages that are read; Google's parser itself stops at 100."""
+from stream_detector.formats.well_known import MAX_NESTING, well_known
 
 _MOST_FILES = 500
 _LONGEST_NAME = 1024
@@ -132,6 +124,10 @@ class ProtobufFiles:
                 continue
         raise PayloadError("malformed", f"its schema has no message {name[:100]!r}")
 
+    def message_class(self, message: str) -> Any:
+        """Return the class of a message by its full name."""
+        return _library().message_class(self.descriptor(message))
+
     def descriptor(self, message: str) -> Any:
         """Return the descriptor of a message by its full name."""
         return self._pool.FindMessageTypeByName(message)
@@ -174,8 +170,8 @@ class _Messages:
 
     def reader(self, descriptor: Any, wanted: Wanted) -> Callable[[Any, int], Any]:
         """Return what makes a message JSON's values; called with the level that it is at."""
-        if (well_known := self._well_known(descriptor)) is not None:
-            return well_known
+        if (special := well_known(descriptor, self._moments)) is not None:
+            return special
         key = (descriptor.full_name, id(wanted) if wanted else 0)
         if (made := self._made.get(key)) is not None:
             return made
@@ -280,32 +276,6 @@ class _Messages:
             return lambda number: names.get(number, number)
         return _same
 
-    def _well_known(self, descriptor: Any) -> Callable[[Any, int], Any] | None:
-        name = descriptor.full_name
-        if name == "confluent.type.Decimal":
-            return _decimal
-        if not name.startswith("google.protobuf."):
-            return None
-        kind = name.removeprefix("google.protobuf.")
-        if kind in ("Timestamp", "Duration"):
-            moments = self._moments if kind == "Timestamp" else "unix_ms"
-            scale = scaling("nanos", moments) or _same
-            return lambda value, _level: scale(value.seconds * 10**9 + value.nanos)
-        if kind == "BytesValue":
-            return lambda value, _level: base64_text(value.value)
-        if kind.endswith("Value") and kind[:-5] in _WRAPPERS:
-            return lambda value, _level: value.value
-        return {"Struct": _struct, "Value": _value, "ListValue": _list}.get(kind)
-
-
-_WRAPPERS = ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String")
-
-
-def _decimal(value: Any, _level: int) -> Any:
-    if len(value.value) > MAX_DECIMAL_BYTES or abs(value.scale) > MAX_DECIMAL_SCALE:
-        raise PayloadError("out_of_range", f"a decimal of {len(value.value)} bytes")
-    return decimal(int.from_bytes(value.value, "big", signed=True), value.scale)
-
 
 def _same(value: Any) -> Any:
     return value
@@ -325,22 +295,3 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
         return lambda _message: ()
     get = attrgetter(*names)
     return get if len(names) > 1 else lambda message: (get(message),)
-
-
-def _struct(value: Any, level: int) -> Any:
-    return {name: _value(one, level + 1) for name, one in value.fields.items()}
-
-
-def _list(value: Any, level: int) -> Any:
-    return [_value(one, level + 1) for one in value.values]
-
-
-def _value(value: Any, level: int) -> Any:
-    if level > MAX_NESTING:
-        raise PayloadError("too_deep", f"nested more than {MAX_NESTING} levels deep")
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _struct(value.struct_value, level)
-    if kind == "list_value":
-        return _list(value.list_value, level)
-    return None if kind in (None, "null_value") else getattr(value, kind)

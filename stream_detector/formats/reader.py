@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from stream_detector.errors import StateError
 from stream_detector.events import Record, TopicPartition
@@ -23,13 +24,28 @@ from stream_detector.formats.wanted import Wanted
 
 Kind: TypeAlias = Literal["avro", "protobuf"]
 
+_VALUE, _HEADERS = attrgetter("value"), attrgetter("headers")
 _Read: TypeAlias = Callable[[bytes, int], Any]
+_ReadMany: TypeAlias = Callable[[list[bytes]], list[Any]]
+
+_LONG = b"\0" * 9
+_MOST_PREFIXES = 16
+"""Schemas in a batch of records; of more each record is read by itself."""
+
+
+class _Look(NamedTuple):
+    """Records with what was found of them: it is asked for twice."""
+
+    records: Sequence[Record]
+    values: list[Any]
+    prefixes: set[bytes]
 
 
 class FormatReader:
     """Reads a topic's records into JSON's values.
 
-    State: what was made of each schema that was met, as many as the book has.
+    State: what was made of each schema that was met, as many as the book has; the records that were
+    looked at last, until they are read.
     """
 
     def __init__(
@@ -59,6 +75,9 @@ class FormatReader:
         self._moments, self._message, self._local = moments, message, local
         self._local_key = framing.local if not framing.id_bytes else ""
         self._by_prefix: dict[bytes, _Read] = {}
+        self._looked: _Look | None = None
+        self._many: dict[bytes, _ReadMany] = {}
+        self._avro: dict[str, AvroReader] = {}
         self._by_key: dict[tuple[str, bool], _Read | SchemaError] = {}
         self._files: dict[tuple[str, bool], ProtobufFiles] = {}
 
@@ -79,12 +98,36 @@ class FormatReader:
     def _schema(self, key: str) -> Schema | None:
         return self._local if key == self._local_key else self._book.schemas.get(key)
 
+    def knows_all(self, records: Sequence[Record]) -> bool:
+        """Tell quickly that no schema is missing; False may mean that each is to be looked at."""
+        look = self._look(records)
+        return look is not None and look.prefixes <= self._by_prefix.keys()
+
+    def _look(self, records: Sequence[Record]) -> _Look | None:
+        """Return values and what they begin with; None where there are headers or tombstones."""
+        if self._looked is not None and self._looked.records is records:
+            return self._looked
+        self._looked = None
+        if any(map(_HEADERS, records)):
+            return None
+        size = len(self._framing.prefix(_LONG))
+        values = list(map(_VALUE, records))
+        try:
+            prefixes = {value[:size] for value in values}
+        except TypeError:  # a tombstone
+            return None
+        self._looked = _Look(records, values, prefixes)
+        return self._looked
+
     def read(self, source: TopicPartition, record: Record, *, whole: bool = False) -> Any:
         """Return the event of a record with a value; ``whole``: all of it, not what is wanted.
 
         Raises ``PayloadError``; ``StateError`` where its schema is neither known nor refused.
         """
         value = record.value or b""
+        if self._book.refuses_any(source, record.offset, record.offset):
+            # It stays so, even if the schema has been found since: a later record may rest on it.
+            self._refuse(source, record, self._framing.frame(value, record.headers or ()).key)
         if not record.headers and not whole:
             prefix = self._framing.prefix(value)
             read = self._by_prefix.get(prefix)
@@ -93,9 +136,46 @@ class FormatReader:
                 read = self._of_key(source, record, frame)
                 if len(self._by_prefix) < len(self._by_key):
                     self._by_prefix[prefix] = read
+                    if len(prefix) == frame.start:
+                        self._many[prefix] = self._many_of(frame.key, read)
             return read(value, len(prefix))
         frame = self._framing.frame(value, record.headers or ())
         return self._by_frame(source, record, frame, whole=whole)
+
+    def read_many(
+        self, source: TopicPartition, records: Sequence[Record], most_bytes: int
+    ) -> list[Any] | None:
+        """Return the events of records that can be read together; None where some cannot be.
+
+        So it is where one was refused, has no value, is too long, has headers, is of a schema
+        that was not met yet, or cannot be read.
+        """
+        look, self._looked = self._look(records), None
+        if look is None or not records:
+            return None
+        if self._book.refuses_any(source, records[0].offset, records[-1].offset):
+            return None
+        values, prefixes = look.values, look.prefixes
+        size = len(self._framing.prefix(_LONG))
+        longest = max(map(len, values), default=0)
+        if (
+            longest > most_bytes
+            or len(prefixes) > _MOST_PREFIXES
+            or not prefixes <= self._many.keys()
+        ):
+            return None
+        try:
+            if len(prefixes) == 1:
+                return self._many[next(iter(prefixes))]([value[size:] for value in values])
+            events: list[Any] = [None] * len(values)
+            for prefix in prefixes:
+                rows = [row for row, value in enumerate(values) if value.startswith(prefix)]
+                found = self._many[prefix]([values[row][size:] for row in rows])
+                for row, event in zip(rows, found, strict=True):
+                    events[row] = event
+        except PayloadError:
+            return None
+        return events
 
     def whole(self, record: Record) -> Any:
         """Return all of a record's event, for people. Raises ``PayloadError``."""
@@ -138,6 +218,19 @@ class FormatReader:
             raise PayloadError("schema_unknown", f"schema {frame.key} cannot be used: {known}")
         return known
 
+    def _many_of(self, key: str, read: _Read) -> _ReadMany:
+        avro = self._avro.get(key)
+        if avro is not None and key != self._local_key:
+            return avro.read_many
+        if self._kind == "protobuf" and key.startswith("id:"):
+            files = self._files_of(key, whole=False)
+            first = files.reader(files.message_at((0,)))
+            # Nearly all are of the first message of the file.
+            return lambda payloads: [
+                first(each, 1) if each[:1] == b"\0" else read(each, 0) for each in payloads
+            ]
+        return lambda payloads: [read(payload, 0) for payload in payloads]
+
     def _refuse(self, source: TopicPartition | None, record: Record, key: str) -> None:
         why = self._book.refusal(source, record.offset) if source is not None else None
         if why is None:
@@ -150,8 +243,12 @@ class FormatReader:
         if self._kind == "avro":
             expected = list(self._local.parts) if self._local and key != self._local_key else None
             parts = list(schema.parts)
-            read = AvroReader(parts, self._wanted, self._moments, expected, whole=whole).read
-            return _after_fingerprint(read, fingerprint(parts)) if key == self._local_key else read
+            avro = AvroReader(parts, self._wanted, self._moments, expected, whole=whole)
+            if key == self._local_key:
+                return _after_fingerprint(avro.read, fingerprint(parts))
+            if not whole:
+                self._avro[key] = avro
+            return avro.read
         self._files_of(key, whole=whole)
         return self._protobuf(key, whole=whole)
 

@@ -157,6 +157,14 @@ class SchemaBook:
         at = bisect_right(known, offset, key=attrgetter("end"))
         return known[at].why if at < len(known) and known[at].start <= offset else None
 
+    def refuses_any(self, source: TopicPartition, first: int, last: int) -> bool:
+        """Tell whether a record of these offsets was refused."""
+        known = self._refusals.get(source)
+        if not known:
+            return False
+        at = bisect_right(known, first, key=attrgetter("end"))
+        return at < len(known) and known[at].start <= last
+
     def forget_before(self, positions: Mapping[TopicPartition, int]) -> None:
         """Drop refusals of records that are done."""
         for source, position in positions.items():

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import ValidationError
+
 from stream_detector.config.models.config import RegistryConfig
 from stream_detector.connectors.registry.http import (
     GUIDS,
@@ -18,6 +20,7 @@ from stream_detector.connectors.registry.http import (
     UnavailableError,
 )
 from stream_detector.connectors.registry.protoc import compiled
+from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.formats.avro import AvroReader
 from stream_detector.formats.errors import PayloadError, SchemaError
 from stream_detector.formats.protobuf import ProtobufFiles
@@ -150,6 +153,22 @@ class RegistryClient:
             return self.connection.get(path).decode("utf-8")
         except UnicodeDecodeError as error:
             raise SchemaError("it is no text in UTF-8") from error
+
+
+def registered(url: str, subject: str, kind: str, text: str) -> int:
+    """Return the id of a schema in the registry at an address, which gets it where it is new.
+
+    Raises ``ConfigurationError`` and ``ConnectorError``.
+    """
+    try:
+        config = RegistryConfig.model_validate({"url": url})
+    except ValidationError as error:
+        problems = "; ".join(problem["msg"] for problem in error.errors())
+        raise ConfigurationError(f"{url}: {problems}") from error
+    try:
+        return RegistryClient(config).register(subject, kind, text)
+    except (UnavailableError, NotFoundError) as error:
+        raise ConnectorError(f"the schema could not be registered: {error}") from error
 
 
 def _references(answer: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
