@@ -4,9 +4,10 @@ Fills a topic with generated card transactions (about 170 bytes, four partitions
 turn, repeated: (a) a bare ``poll`` loop that throws the records away; (b) the daemon as installed,
 two key windows of three half-lives, running scaler, autoencoder, budget threshold, alerts to a
 topic, metrics on; (c) the same with the half-space forest, the default ensemble, the classifier
-(labels a day late); the same events in Avro and Protobuf, by a schema registry; (d) the usual loops, an event at a time, with River and with scikit-learn; (e)
-Quix Streams with River; (f) confluent-kafka's ``consume``. The rivals (rivals/) see only an event's
-own three features, no windows, take fewer events, and are counted from their first thousand on.
+(labels a day late); the same events in Avro and in Protobuf, with a schema registry; (d) the usual
+loops, an event at a time, with River and with scikit-learn; (e) Quix Streams with River; (f)
+confluent-kafka's ``consume``. The rivals (rivals/) see only an event's own three features, no
+windows, take fewer events, and are counted from their first thousand on.
 Prints medians, ratios to (a) of the same round, and ``--json``.
 """
 
