@@ -7,7 +7,6 @@ them from that file instead of extracting them. `tests/test_tune.py` holds both 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
@@ -15,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from stream_detector.config.derived.fingerprint import state_fingerprint
+from stream_detector.config.models.base import LARGEST_NUMBER
 from stream_detector.config.models.config import Config, DetectorConfig, ThresholdConfig
 from stream_detector.connectors.base import Source
 from stream_detector.evaluation.backtest import Scored, backtest
@@ -135,7 +135,7 @@ def replay(
 
 def _without_alerts(config: Config) -> Config:
     """No score reaches the threshold, so no time goes into alerts and their reasons."""
-    never = ThresholdConfig(score=sys.float_info.max)
+    never = ThresholdConfig(score=LARGEST_NUMBER)
     changes: dict[str, Any] = {"threshold": never, "suppression": None}
     return config.model_copy(update=changes)
 
