@@ -244,8 +244,7 @@ class Shard:
         state = promoted(self.pipeline.state(), self._former)
         self._former = None
         self.pipeline = PipelineCore(self._config, self.configuration, self._stage)
-        self.pipeline.restore(state)
-        self.pipeline.rescore()
+        self.pipeline.restore(state, rescore=True)
         log.info(
             "the challenger of shard %d takes over after %d events",
             self.number,

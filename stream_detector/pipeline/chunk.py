@@ -15,9 +15,10 @@ from stream_detector.detectors.stored import (
     read_branch,
     read_count,
 )
-from stream_detector.errors import StateMismatchError
+from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import ScoredEvents
+from stream_detector.pipeline.probe import compare_scores
 from stream_detector.threshold import AlertThreshold
 
 EARLY_EVENTS = 2048
@@ -94,6 +95,21 @@ class Chunk:
             first = sequence - self.filled - model.began
             self.scores[: self.filled] = scores
             self.raised[: self.filled] = model.threshold.exceeded(scores, first)
+
+    def check(self, rows: Rows, model: Scorer) -> None:
+        """Compare what is held with ``rows``, made of its raw numbers, and ``model``'s scores.
+
+        Raises ``StateError``.
+        """
+        filled = slice(self.filled)
+        for held, made in (
+            (self.rows.features, rows.features),
+            (self.rows.standardised, rows.standardised),
+        ):
+            if not np.allclose(held[filled], made[filled], rtol=1e-6, atol=1e-6):
+                raise StateError("the chunk in hand is not what its features make it")
+        if self.filled:
+            compare_scores(model.score(self.rows, 0, self.filled), self.scores[filled])
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""

@@ -306,16 +306,24 @@ class PipelineCore:
             "challenger": self.challenger.state(probe) if self.challenger else None,
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: State, *, rescore: bool = False) -> None:
         """Continue from ``state`` with the same bits.
+
+        ``rescore``: the champion has just taken over; its threshold is to learn its own scores of
+        the chunk in hand, not those of the model before it.
 
         Not to be used any more where it raises ``StateMismatchError`` or ``StateError``: what was
         read before stays.
         """
         with making_sense():
-            self._restore(state)
+            compared = self._restore(state)
+            if rescore:
+                self._chunk.rescore(self.champion, self.sequence)
+            elif compared:
+                rows = self.scaler.impute(self._calendar.scored(self._chunk.raw))
+                self._chunk.check(Rows(rows, self.scaler.standardise(rows)), self.champion)
 
-    def _restore(self, state: State) -> None:
+    def _restore(self, state: State) -> bool:
         self.sequence = sequence = read_count(state, "sequence")
         self.chunks = read_count(state, "chunks", high=sequence)
         self.rows_learned = read_count(state, "rows_learned", high=sequence)
@@ -325,7 +333,7 @@ class PipelineCore:
         self.features.restore(read_branch(state, "features"), latest_ms)
         self.scaler.restore(read_branch(state, "scaler"))
         probe = stored_rows(self.scaler, state)
-        self.champion.restore(state, sequence, probe)
+        compared = self.champion.restore(state, sequence, probe)
         self._writer.restore(read_branch(state, "alerts"))
         self.labels.restore(state)
         sizes = (EARLY_CHUNK, self._config.processing.chunk_size)
@@ -334,10 +342,4 @@ class PipelineCore:
         if self.challenger is not None:
             self.challenger.restore(state.get("challenger"), sequence, probe)
         self._go_back(latest_ms)  # nothing waits, or holds back, for longer than from now on
-
-    def rescore(self) -> None:
-        """Score the chunk in hand anew, as a champion that has just taken over would have.
-
-        Its threshold is to learn its own scores, not those of the model before it.
-        """
-        self._chunk.rescore(self.champion, self.sequence)
+        return compared

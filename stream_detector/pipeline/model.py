@@ -233,10 +233,11 @@ class Model:
             },
         }
 
-    def restore(self, state: State, sequence: int, probe: Rows) -> None:
+    def restore(self, state: State, sequence: int, probe: Rows) -> bool:
         """Continue from ``state``, ``feedback`` in it, after ``sequence`` events.
 
-        A watch whose entry in the section `drift` is another now begins anew.
+        A watch whose entry in the section `drift` is another now begins anew. Tells whether the
+        scores of ``probe`` were compared with those that were written.
 
         Raises ``StateMismatchError``, and ``StateError`` where it scores the rows ``probe`` in
         another way than when it was written.
@@ -248,7 +249,7 @@ class Model:
         drift = state.get("drift")
         if drift is not None:  # there were none in the first version
             self._restore_drift(drift, sequence)
-        check_probe(self.detector, probe, self._numbers(), state)
+        return check_probe(self.detector, probe, self._numbers(), state)
 
     def _restore_drift(self, drift: State, sequence: int) -> None:
         longest = max((each.events for each in self._drift), default=0)

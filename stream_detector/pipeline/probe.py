@@ -59,10 +59,10 @@ def probe_state(detector: Detector, rows: Rows, numbers: Sequence[float]) -> Sta
     return {"scores": scores, "numbers": np.array(numbers), "version": __version__}
 
 
-def check_probe(detector: Detector, rows: Rows, numbers: Sequence[float], state: State) -> None:
+def check_probe(detector: Detector, rows: Rows, numbers: Sequence[float], state: State) -> bool:
     """Score the rows; a model's ``state`` has the scores as they were when it was written.
 
-    States of other versions, which may score otherwise, are not compared with; that is logged.
+    States of other versions, which may score otherwise, are not compared with: False, and logged.
     Raises ``StateError`` where a score is not finite, or it or a number is another one.
     """
     with np.errstate(all="ignore"):
@@ -71,15 +71,21 @@ def check_probe(detector: Detector, rows: Rows, numbers: Sequence[float], state:
         raise StateError("the state gives scores that are not finite")
     if "probe" not in state:
         _say_not_compared("without the scores of its rows")
-        return
+        return False
     probe = read_branch(state, "probe")
     wanted = read_array(probe, "scores", (BLOCK_ROWS,))
     counted = read_array(probe, "numbers", (len(numbers),))
     if probe.get("version") != __version__:
         _say_not_compared(f"by version {probe.get('version')!s:.40}")
-        return
-    _compare(scores, wanted, _ROUNDING * float(np.abs(wanted).max()))
+        return False
+    compare_scores(scores, wanted)
     _compare(np.array(numbers), counted, 0.0)
+    return True
+
+
+def compare_scores(found: Float64, written: Float64) -> None:
+    """Raise ``StateError`` where scores are not those that were written."""
+    _compare(found, written, _ROUNDING * float(np.abs(written).max(initial=0.0)))
 
 
 def _compare(found: Float64, written: Float64, rounding: float) -> None:

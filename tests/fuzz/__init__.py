@@ -1,0 +1,4 @@
+"""Mutated bytes for every reader of foreign bytes: ``python -m fuzz``.
+
+``targets`` has a file for each reader.
+"""
