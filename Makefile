@@ -10,7 +10,7 @@ MINUTES ?= 10
 SEEDS ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock clean
+.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ chaos: $(VENV)/.development  ## Kill daemon and broker by the dozen, judge every
 
 formats: $(VENV)/.development  ## Compare 200,000 events as JSON, Avro and Protobuf (ARGS="--events 20000")
 	@$(BIN)/python tests/format_comparison.py $(ARGS)
+
+fuzz: $(VENV)/.development  ## Try mutants on every reader of foreign bytes (ARGS="--seconds 10 --only snapshot --seed 3")
+	@cd tests && PYTHONPATH=. ../$(BIN)/python -m fuzz $(ARGS)
 
 replay-seeds: $(VENV)/.development  ## Add partitions at random moments of a replay, SEEDS=10 times
 	@REPLAY_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/test_field_replay.py

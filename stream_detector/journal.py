@@ -138,7 +138,7 @@ def decode(data: bytes) -> JournalRecord:
     """The record in ``data``. Raises ``StateError`` where it is none of ours."""
     try:
         written = _DECODER.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StateError(f"the journal holds something that is no record of it: {error}") from error
     if written.version != _VERSION:
         raise StateError(f"a journal record of version {written.version}; this reads {_VERSION}")

@@ -341,6 +341,6 @@ def _holds_arrays(path: str, head: bytes) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, NotImplementedError, OSError):
         return False  # said where the archive is opened
     return bool(names) and all(name.endswith(".npy") for name in names)

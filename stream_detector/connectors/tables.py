@@ -175,6 +175,12 @@ def refuse_too_wide(name: str, columns: int) -> None:
         )
 
 
+_NO_ARRAYS = (
+    *(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, RuntimeError),  # of a compression that is unknown, and of a password
+)
+
+
 class ArrayRows:
     """``X`` and ``y`` of an npz file: fields f0, f1, ..., and ``label`` where there is a ``y``."""
 
@@ -183,7 +189,7 @@ class ArrayRows:
         try:
             arrays = read_arrays(path, ("X", "y"))
             features, label = arrays["X"], arrays.get("y")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except _NO_ARRAYS as error:
             raise ConnectorError(
                 f"{path}: no npz file with an array X ({str(error)[:200]})"
             ) from error

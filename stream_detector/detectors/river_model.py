@@ -23,6 +23,7 @@ from stream_detector.detectors.river_pickle import (
     copy_model,
     dump_model,
     load_model,
+    parameters_of,
 )
 from stream_detector.detectors.stored import read_array, read_range
 from stream_detector.errors import ConfigurationError, StateError, StateMismatchError
@@ -119,7 +120,12 @@ class RiverModel(Detector):
         self._scaling = scaling
         self._low: Float64 = np.full(features, np.inf)
         self._high: Float64 = np.full(features, -np.inf)
-        self._rehearse(_build(model, parameters or {}, seed), model, features)
+        twin = _build(model, parameters or {}, seed)
+        self._rehearse(twin, model, features)
+        # What learning leaves alone must be in a restored model as it is here.
+        learnt = parameters_of(twin)
+        given = parameters_of(self._model).items()
+        self._constants = {place: value for place, value in given if learnt.get(place) == value}
 
     def score(self, rows: Rows) -> Float64:
         """The model's own score, (events,) float64; NaN becomes 0, infinity ±1e300."""
@@ -207,6 +213,13 @@ class RiverModel(Detector):
 
         Raises ``StateError`` where it cannot.
         """
+        found = parameters_of(model)
+        for place, value in self._constants.items():
+            if found.get(place) != value:
+                stored = found.get(place)
+                raise StateMismatchError(
+                    f"the stored River model has {place} {stored!r:.40}, expected {value!r:.40}"
+                )
         try:
             twin = copy_model(model)
             for number, event in enumerate(_made_up(features)):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import io
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ MAX_MODEL_BYTES = 2**30
 TRIAL_SECONDS = 120.0
 """Time for the process that reads a model first; it takes about a second for a small one."""
 
+_DEEPEST_PARAMETER = 8
 _IN_RUST = b"_river_rust"
 
 
@@ -53,6 +56,29 @@ def dump_model(model: object) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{type(model).__name__} cannot be stored: {error}") from error
     return np.frombuffer(content, dtype=np.uint8).copy()
+
+
+def parameters_of(model: object, place: str = "", depth: int = 0) -> dict[str, Any]:
+    """The plain values that a River object and those inside of it were made with, by their place.
+
+    Under the names of the constructors' arguments, as River itself finds them to make a copy.
+    """
+    if isinstance(model, bool | int | float | str | None):
+        return {place: model}
+    inner: Iterable[tuple[Any, Any]] = ()
+    if depth >= _DEEPEST_PARAMETER:
+        return {}
+    if isinstance(model, dict):
+        inner = model.items()
+    elif isinstance(model, list | tuple):
+        inner = enumerate(model)
+    elif type(model).__module__.startswith("river."):
+        names = inspect.signature(type(model)).parameters
+        inner = ((name, getattr(model, name)) for name in names if hasattr(model, name))
+    found: dict[str, Any] = {}
+    for name, value in inner:
+        found |= parameters_of(value, f"{place}.{name}" if place else str(name), depth + 1)
+    return found
 
 
 def copy_model(model: object) -> Any:

@@ -29,7 +29,11 @@ By the clock, and the machine may have other work."""
 MOST_DEATHS = 20
 """Workers of a target that may die before it is given up."""
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_ENVIRONMENT = {
+    "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
+    "PYTHONFAULTHANDLER": "1",
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+}
 UNENDING = 2**40
 
 
@@ -104,12 +108,7 @@ def _one_worker(
         stdout=subprocess.PIPE,
         stderr=(room / "stderr").open("wb"),
         cwd=TESTS,
-        env={
-            **os.environ,
-            "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
-            "PYTHONFAULTHANDLER": "1",
-            **_ONE_THREAD,
-        },
+        env={**os.environ, **_ENVIRONMENT},
         text=True,
     ) as worker:
         silent = threading.Event()
@@ -118,11 +117,6 @@ def _one_worker(
         ended = False
         for line in _lines(worker):
             if line["kind"] == "finding":
-                print(
-                    f"  {name}: mutant {line['number']}: {line['where']}",
-                    file=sys.stderr,
-                    flush=True,
-                )
                 data = bytes.fromhex(line["data"])
                 outcome.add(Finding(line["where"], line["about"], line["number"], data))
             else:

@@ -163,7 +163,8 @@ def _with_header(
     comment: str,
     last_comment: str,
 ) -> Layout:
-    width = common_width([row.cells for row in rows])
+    # Rows of blanks alone have no width; what follows them may have one.
+    width = max(common_width([row.cells for row in rows]), 1)
     first = 0 if options.header is not None else _first_row(rows, body, width, notes)
     rows = rows[first:]
     layout = Layout(dialect, [], start + len(body), notes, comment=comment)

@@ -262,7 +262,7 @@ class ByteStream:
 def _holds_data(info: zipfile.ZipInfo) -> bool:
     name = info.filename
     hidden = name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
-    return not info.is_dir() and not hidden
+    return bool(name) and not info.is_dir() and not hidden
 
 
 def _archive_of(members: list[zipfile.ZipInfo]) -> str:
