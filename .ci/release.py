@@ -1,7 +1,9 @@
 """Makes a release: ``make release`` builds wheel and sdist into dist/ and looks at both.
 
 Refuses a tree with changes that are in no commit, and a version without an entry in the changelog.
-The wheel is installed into an empty environment outside of the checkout, and runs the demo there.
+The wheel is installed into an empty environment outside of the checkout, beside what is locked,
+and runs the demo there; what is installed then is written down (a bill of materials in CycloneDX,
+licences), and base images by digest.
 Nothing is uploaded.
 """
 
@@ -18,6 +20,11 @@ import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import images
+import licences
+import lock
 
 PACKAGE = "stream_detector"
 BUILDS = frozenset({"PKG-INFO", "setup.cfg"})
@@ -119,14 +126,24 @@ def _difference(archive: Path, held: set[str], expected: set[str], where: str) -
     return f"{archive.name}: missing {missing}, not wanted {stray}; see {where}"
 
 
-def check_installed(wheel: Path, version: str, constraints: Path) -> None:
-    """Run the demo of a wheel in an empty environment, from a directory outside the checkout."""
+def check_installed(wheel: Path, version: str, root: Path, bill: Path) -> None:
+    """Run the demo of a wheel beside what is locked, outside the checkout, and write its parts.
+
+    Args:
+        wheel: to install.
+        version: that it should say.
+        root: of the checkout.
+        bill: file that gets the software bill of materials (CycloneDX, JSON).
+    """
+    locked = root / "requirements.lock"
     with tempfile.TemporaryDirectory(prefix="stream-detector-release-") as place:
         empty = Path(place)
         run(sys.executable, "-m", "venv", empty / "venv", where=empty)
         programmes = empty / "venv" / "bin"
         pip = (programmes / "python", "-m", "pip", "--quiet", "--disable-pip-version-check")
-        run(*pip, "install", "--constraint", constraints, wheel, where=empty, PYTHONPATH="")
+        hashed = ("install", "--require-hashes", "--requirement", locked)
+        run(*pip, *hashed, where=empty, PYTHONPATH="")
+        run(*pip, "install", "--no-deps", wheel, where=empty, PYTHONPATH="")
         run(*pip, "check", where=empty, PYTHONPATH="")
         command = programmes / "stream-detector"
         shown = run(command, "--version", where=empty, PYTHONPATH="").split()[-1]
@@ -135,15 +152,37 @@ def check_installed(wheel: Path, version: str, constraints: Path) -> None:
         demo = run(command, *DEMO, where=empty, PYTHONPATH="")
         if not re.search(r"^alerts +[1-9]", demo, re.MULTILINE):
             raise RefusedError(f"the installed demo shows no alert:\n{demo}")
+        parts = (sys.executable, "-m", "cyclonedx_py", "environment", "--no-validate")
+        parts += (
+            "--output-reproducible",
+            "--pyproject",
+            root / "pyproject.toml",
+            "--output-file",
+            bill,
+        )
+        run(*parts, programmes / "python", where=empty)
 
 
-def release(root: Path, output: Path, *, install: bool) -> str:
+def write_licences(root: Path, output: Path) -> None:
+    """Write the licences of what the lock file names; RefusedError where one needs a word."""
+    rows = licences.table(lock.entries((root / "requirements.lock").read_text("utf-8")))
+    if wrong := licences.mistakes(rows):
+        raise RefusedError(f"licences to look at, see .ci/licences.py: {'; '.join(wrong)}")
+    (output / "LICENCES.txt").write_text(licences.as_text(rows), "utf-8")
+
+
+def release(
+    root: Path, output: Path, *, install: bool, digests: bool = False, registry: str | None = None
+) -> str:
     """Make and check a release; what to tell of it. RefusedError where something is amiss.
 
     Args:
         root: of the checkout.
         output: directory that gets wheel and sdist; it has to be empty or absent.
-        install: whether the wheel is tried in an empty environment (a minute or two).
+        install: whether the wheel is tried in an empty environment (a minute or two), and the
+            bill of materials made from it.
+        digests: whether base images are looked up and written down by digest.
+        registry: mirror to ask instead of the images' own registries, ``http://host:port``.
     """
     files, version = tracked(root), version_of(root)
     text = notes((root / "CHANGELOG.md").read_text("utf-8"), version)
@@ -153,8 +192,18 @@ def release(root: Path, output: Path, *, install: bool) -> str:
     sdist, wheel = archives
     check_sdist(sdist, files)
     check_wheel(wheel, files)
+    write_licences(root, output)
     if install:
-        check_installed(wheel, version, root / "requirements.lock")
+        bill = output / f"{PACKAGE}-{version}.cdx.json"
+        check_installed(wheel, version, root, bill)
+    if digests:
+        try:
+            images.write_pinned(root, output, registry)
+        except images.NotResolvedError as error:
+            raise RefusedError(
+                f"base images are not known by digest: {error}. Give --registry, or release "
+                "without by --no-digests, and say so"
+            ) from error
     lines = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}" for each in archives]
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     if "urls" not in project:
@@ -168,10 +217,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("dist"), help="directory (dist)")
     parser.add_argument("--no-install", action="store_true", help="do not try the wheel")
+    parser.add_argument("--no-digests", action="store_true", help="do not look up base images")
+    parser.add_argument("--registry", metavar="URL", help="mirror to ask for them (https://...)")
     arguments = parser.parse_args()
     root = Path(__file__).resolve().parents[1]
     try:
-        print(release(root, root / arguments.output, install=not arguments.no_install))
+        told = release(
+            root,
+            root / arguments.output,
+            install=not arguments.no_install,
+            digests=not arguments.no_digests,
+            registry=arguments.registry,
+        )
+        print(told)
     except RefusedError as error:
         print(f"no release: {error}", file=sys.stderr)
         return 1

@@ -202,8 +202,8 @@ def test_traces_of_a_machine_are_told_from_ordinary_text(text, expected):
 
 def locked(name: str) -> dict[str, str]:
     """Version of each package in a lock file, by canonical name."""
-    lines = (REPOSITORY / name).read_text().splitlines()
-    pins = [line.split("==") for line in lines if line and not line.startswith(("#", "-r "))]
+    text = (REPOSITORY / name).read_text()
+    pins = re.findall(r"^([\w.-]+)==(\S+) \\$", text, re.MULTILINE)
     return {canonicalize_name(package): version for package, version in pins}
 
 

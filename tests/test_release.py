@@ -69,6 +69,7 @@ def test_wheel_and_sdist_are_built_and_hold_what_they_should(made):
     assert names == {
         f"stream_detector-{version}.tar.gz",
         f"stream_detector-{version}-py3-none-any.whl",
+        "LICENCES.txt",
     }
     assert all(name in told for name in names)
     assert f"git tag -a v{version}" in told
