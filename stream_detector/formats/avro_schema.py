@@ -59,11 +59,16 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A rewritten type: the least bytes that a value takes, and the values that come of it."""
+    """A rewritten type.
+
+    Attributes:
+        schema: to decode by.
+        excess: values that come of it at most beyond ``MAX_VALUES_PER_BYTE`` for each of its
+            bytes: the worst of all encodings. Of a record it is the sum of its fields'.
+    """
 
     schema: Any
-    least_bytes: int
-    values: int
+    excess: int
 
 
 class Rewriter:
@@ -130,20 +135,20 @@ class Rewriter:
         return self._named(name, space, inside, reader, depth, wanted=wanted)
 
     def _plain(self, kind: str, node: dict[str, Any], *, wanted: bool) -> _Part:
-        least = _LEAST_BYTES.get(kind, 1)
+        excess = _excess(_LEAST_BYTES.get(kind, 1))
         logical = node.get("logicalType")
         if not wanted:
-            return _Part("bytes" if kind == "string" else kind, least, 1)
+            return _Part("bytes" if kind == "string" else kind, excess)
         if kind == "bytes":
-            return _Part(self._bytes({"type": "bytes"}, node), least, 1)
+            return _Part(self._bytes({"type": "bytes"}, node), excess)
         unit = _UNITS.get((kind, logical)) if isinstance(logical, str) else None
         if unit is None:
-            return _Part(kind, least, 1)
+            return _Part(kind, excess)
         # A time of day is no moment: always milliseconds.
         moments = self._moments if "timestamp" in str(logical) or unit == "days" else "unix_ms"
         if scaling(unit, moments) is None:
-            return _Part(kind, least, 1)
-        return _Part({"type": kind, "logicalType": f"{MOMENT}{unit}-{moments}"}, least, 1)
+            return _Part(kind, excess)
+        return _Part({"type": kind, "logicalType": f"{MOMENT}{unit}-{moments}"}, excess)
 
     @staticmethod
     def _bytes(written: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
@@ -169,10 +174,9 @@ class Rewriter:
         if not node:
             raise SchemaError("a union of it has no branches")
         parts = [self._type(each, space, inside, reader, depth, wanted=wanted) for each in node]
-        values = max(part.values for part in parts)
-        least = 1 + min(part.least_bytes for part in parts)
+        excess = max(part.excess for part in parts) - MAX_VALUES_PER_BYTE  # the branch's number
         # Ours may be equal where the writer's were not: what is not wanted, types without names.
-        return _Part([part.schema for part in parts], least, values)
+        return _Part([part.schema for part in parts], excess)
 
     def _many(
         self,
@@ -194,13 +198,12 @@ class Rewriter:
         part = self._type(
             node.get(inner), space, inside, _inside_of(reader, inner), depth, wanted=wanted
         )
-        least = part.least_bytes + (kind == "map")
-        if part.values > MAX_VALUES_PER_BYTE * least:
+        if part.excess - (MAX_VALUES_PER_BYTE if kind == "map" else 0) > 0:  # the key's length
             raise SchemaError(
-                f"a type {kind} of it has elements of {least} bytes and {part.values} values: any "
-                "number of them could be sent in a few bytes"
+                f"elements of a type {kind} of it become more than {MAX_VALUES_PER_BYTE} values for a "
+                "byte: any number of them could be sent in a few bytes"
             )
-        return _Part({"type": kind, inner: part.schema}, 1, 1)
+        return _Part({"type": kind, inner: part.schema}, _excess(1))
 
     def _named(
         self, name: str, space: str, inside: Wanted, reader: Node, depth: int, *, wanted: bool
@@ -209,7 +212,7 @@ class Rewriter:
         if full in self._names.recursive:
             depth += 1
             if depth > MAX_NESTING:
-                return _Part({"type": "null", "logicalType": TOO_DEEP}, 0, 1)
+                return _Part({"type": "null", "logicalType": TOO_DEEP}, _excess(0))
         expected = self._expected(reader)
         self._kept += (inside, expected)
         key = (
@@ -220,14 +223,14 @@ class Rewriter:
         )
         if (known := self._written.get(key)) is not None:
             again = known.schema if isinstance(known.schema, str) else known.schema["name"]
-            return _Part(again, known.least_bytes, known.values)
+            return _Part(again, known.excess)
         if len(self._written) >= _MOST_TYPES:
             raise SchemaError("it has too many types")
         title = f"T{len(self._written)}"
-        self._written[key] = _Part(title, 0, 1)
+        self._written[key] = _Part(title, 1)
         kind = node["type"]
         if kind == "enum":
-            part = _Part(_enum(node, title), 1, 1)
+            part = _Part(_enum(node, title), _excess(1))
         elif kind == "fixed":
             part = self._fixed(node, title, wanted=wanted or self._whole)
         else:
@@ -247,7 +250,7 @@ class Rewriter:
             written["logicalType"] = DURATION
         elif wanted:
             written = self._bytes(written, node)
-        return _Part(written, size, 1)
+        return _Part(written, _excess(size))
 
     def _record(
         self,
@@ -264,7 +267,7 @@ class Rewriter:
         expected = fields_of(reader) if reader is not None else []
         taken = {field["name"] for field in fields}
         written: list[dict[str, Any]] = []
-        least, values, met = 0, 1, set[str]()
+        excess, met = 1, set[str]()
         for field in fields:
             name, partner = _name_for(field, expected, inside, taken)
             met.add(name)
@@ -278,7 +281,7 @@ class Rewriter:
                 wanted=wanted and below is not None,
             )
             written.append({"name": name, "type": part.schema})
-            least, values = least + part.least_bytes, values + part.values
+            excess += part.excess
         for field in expected:
             names = {field["name"], *aliases_of(field)}
             if "default" in field and not names & (met | taken):
@@ -289,8 +292,8 @@ class Rewriter:
                     "stream-detector-value": field["default"],
                 }
                 written.append({"name": name, "type": default})
-                values += 1
-        return _Part({"type": "record", "name": title, "fields": written}, least, values)
+                excess += 1
+        return _Part({"type": "record", "name": title, "fields": written}, excess)
 
     def _expected(self, reader: Node) -> Node:
         """Return the record that the reader's schema has here; None for none."""
@@ -306,6 +309,11 @@ class Rewriter:
             if is_record(found):
                 return found
         return None
+
+
+def _excess(size_bytes: int) -> int:
+    """Return the excess of one value of so many bytes."""
+    return 1 - MAX_VALUES_PER_BYTE * size_bytes
 
 
 def _inside_of(reader: Node, inner: str) -> Node:
