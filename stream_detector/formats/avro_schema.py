@@ -200,7 +200,7 @@ class Rewriter:
         )
         if part.excess - (MAX_VALUES_PER_BYTE if kind == "map" else 0) > 0:  # the key's length
             raise SchemaError(
-                f"elements of a type {kind} of it become more than {MAX_VALUES_PER_BYTE} values for a "
+                f"elements of a type {kind} of it become more than {MAX_VALUES_PER_BYTE} values a "
                 "byte: any number of them could be sent in a few bytes"
             )
         return _Part({"type": kind, inner: part.schema}, _excess(1))
