@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from stream_detector.detectors.stored import read_array
+from stream_detector.detectors.stored import LARGEST_TIME_MS, read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, EventBatch, Int64, State, record_sizes
 from stream_detector.stream_time import HELD, StreamTime, carried
@@ -38,12 +38,14 @@ class Lane:
     def push(self, batch: EventBatch) -> None:
         """Take in events after all earlier ones."""
         before_ms = self.time.mark_ms
-        readable = batch.time_ms >= 0
+        # A record may claim anything, and sums of two claims are to stay what they are.
+        times_ms = np.minimum(batch.time_ms, LARGEST_TIME_MS)
+        readable = times_ms >= 0
         if readable.all():
-            reading = self.time.read(batch.time_ms)
+            reading = self.time.read(times_ms)
             keys = reading.marks
         else:
-            reading = self.time.read(batch.time_ms[readable])
+            reading = self.time.read(times_ms[readable])
             keys = carried(reading.marks, readable, before_ms)
         self.fell |= any(shift.after_ms < shift.before_ms for shift in reading.shifts)
         self.batches.append(batch)
@@ -96,7 +98,8 @@ class Lane:
         events, all_keys = EventBatch.concatenate(taken), np.concatenate(taken_keys)
         self.mark_ms = int(all_keys[-1])
         last = events.time_ms[-HELD:] if (events.time_ms[-HELD:] >= 0).all() else events.time_ms
-        self.claims = np.concatenate([self.claims, last[last >= 0]])[-HELD:]
+        last = np.minimum(last[last >= 0], LARGEST_TIME_MS)
+        self.claims = np.concatenate([self.claims, last])[-HELD:]
         self.next_offset = int(events.offset[-1]) + 1
         self.released += len(events)
         if self.fell:
@@ -145,9 +148,10 @@ def lanes_of(marks_ms: Sequence[int], state: State | None) -> list[LaneTime]:
         marks_ms: watermark of each.
         state: None where a version before this has written the snapshot.
     """
+    marks_ms = [min(mark_ms, LARGEST_TIME_MS) for mark_ms in marks_ms]
     if state is None:
         return [LaneTime(mark_ms) for mark_ms in marks_ms]
-    claims = read_array(state, "claims", (-1,), np.int64, low=0)
+    claims = np.minimum(read_array(state, "claims", (-1,), np.int64, low=0), LARGEST_TIME_MS)
     counts = read_array(state, "counts", (len(marks_ms),), np.int64, low=0, high=HELD)
     if counts.sum() != len(claims):
         raise StateMismatchError("the event times of partitions are not those of the positions")

@@ -184,3 +184,17 @@ def test_a_bounded_release_is_a_beginning_of_the_whole(
     assert [place for part in fed(bounded=True) for place in part] == [
         place for part in whole for place in part
     ]
+
+
+def test_claims_at_the_end_of_what_a_number_can_hold_break_nothing() -> None:
+    time, source = 1_600_000_000_000, TopicPartition("a", 0)
+    times = [time + n for n in range(40)] + [2**63 - 1] * 100 + [time + 50 + n for n in range(100)]
+    merger = Merger()
+    merger.add(source)
+    for start in range(0, len(times), 30):
+        some = times[start : start + 30]
+        merger.push(batch_of(source, list(range(start, start + len(some))), some))
+    released = merger.release([source])
+    assert released is not None
+    assert len(released) == len(times)
+    assert merger.released_times()[source].mark_ms == times[-1]
