@@ -116,7 +116,8 @@ def measure() -> dict[str, tuple[float, float]]:
     events = decoder.decode(SOURCE, records)
     chunks = [events.take(slice(at, at + CHUNK)) for at in range(0, EVENTS - CHUNK, CHUNK)]
     extractor = FeatureExtractor(config, plan)
-    raw = [extractor.extract(chunk) for chunk in chunks]
+    # The hours of a stream that has not been through a day have no part in a score.
+    raw = [extractor.calendar.scored(extractor.extract(chunk)) for chunk in chunks]
     scaler = RunningScaler(len(extractor.names))
     for matrix in raw:
         scaler.learn(matrix)
