@@ -188,8 +188,7 @@ def release(
     text = notes((root / "CHANGELOG.md").read_text("utf-8"), version)
     if output.exists() and any(output.iterdir()):
         raise RefusedError(f"{output} holds files already: make clean, or give another directory")
-    archives = build(root, output)
-    sdist, wheel = archives
+    sdist, wheel = build(root, output)
     check_sdist(sdist, files)
     check_wheel(wheel, files)
     write_licences(root, output)
@@ -204,7 +203,8 @@ def release(
                 f"base images are not known by digest: {error}. Give --registry, or release "
                 "without by --no-digests, and say so"
             ) from error
-    lines = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}" for each in archives]
+    made = sorted(output.iterdir())
+    lines = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}" for each in made]
     project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
     if "urls" not in project:
         lines.append("note: pyproject.toml has no project.urls: say where the repository is")

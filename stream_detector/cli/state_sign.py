@@ -8,9 +8,11 @@ from typing import Any
 from stream_detector.cli.common import add_command, add_configuration, agreed, configuration
 from stream_detector.cli.state_change import refuse_while_active
 from stream_detector.cli.state_store import add_shard, judge, shards
+from stream_detector.cli.terminal import say
 from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import SignedStore, check_signature
+from stream_detector.visible import shown
 
 _ABOUT = """\
 Sign the snapshots of a group by the first key of state.signing_key_file.
@@ -59,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
                     check_signature(data, store.keys)
             except StateError as error:
                 left += 1
-                print(f"shard {number}, position {position}, stays as it is: {error}")
+                say(f"shard {number}, position {position}, stays as it is: {shown(error)}")
                 continue
             store.write(position, data)
             done += 1
-        print(f"shard {number}: {done} snapshots signed" + (f", {left} not" if left else ""))
+        say(f"shard {number}: {done} snapshots signed" + (f", {left} not" if left else ""))
     return 0
