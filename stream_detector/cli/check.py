@@ -13,6 +13,7 @@ from stream_detector.cli.common import (
     kafka_section,
     loaded_configuration,
 )
+from stream_detector.cli.registry_check import check_schemas
 from stream_detector.cli.terminal import say
 from stream_detector.config import FieldPlan
 from stream_detector.config.derived.fingerprint import models_of, state_fingerprint
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             found = "made by the daemon"
         say(f"  {shown(one.name):<40} {found}")
     findings = [*inspection.findings, *standing(config, kafka, inspection.facts)]
+    findings += check_schemas(config, kafka)
     return _tell(findings, strict=arguments.strict)
 
 

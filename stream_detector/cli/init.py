@@ -7,17 +7,17 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import msgspec
 import numpy as np
 from pydantic import ValidationError
 
 from stream_detector.cli.common import add_command
 from stream_detector.cli.evaluate import file_source
+from stream_detector.cli.init_formats import read_by_registry, tell_of_schema, with_times
 from stream_detector.cli.init_render import Sample, render
+from stream_detector.cli.init_sample import parse_values
 from stream_detector.cli.init_summary import summary
 from stream_detector.cli.terminal import say
 from stream_detector.config import Config, FieldPlan
@@ -26,15 +26,9 @@ from stream_detector.config.models.config import FilesConfig, KafkaConfig
 from stream_detector.connectors.files import FileSource
 from stream_detector.connectors.reading.notes import FileOptions
 from stream_detector.decoding import Decoder
-from stream_detector.decoding.envelopes import (
-    Envelope,
-    EnvelopeError,
-    guess_envelope,
-    open_envelope,
-)
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, Record, TopicPartition
-from stream_detector.foreign import json_of, looks_like
+from stream_detector.formats.outline import FieldOutline
 from stream_detector.inference import Proposal, infer
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.rejections import RejectionTally
@@ -61,6 +55,11 @@ def add_parser(subparsers: Any) -> None:
     source.add_argument("--kafka", metavar="HOST:PORT", help="brokers to ask first")
     parser.add_argument("--topic", help="topic to sample")
     parser.add_argument(
+        "--registry",
+        metavar="URL",
+        help="with --kafka: the schema registry (Confluent's API) of Avro, Protobuf or JSON Schema",
+    )
+    parser.add_argument(
         "--columns", help="names of a CSV file's columns where it has no header, with commas"
     )
     parser.add_argument("--encoding", metavar="NAME", help="of a text file (default: found)")
@@ -76,16 +75,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the proposal. Raises ``ConfigurationError`` or ``ConnectorError``."""
     if arguments.kafka and not arguments.topic:
         raise ConfigurationError("--kafka needs --topic")
+    if arguments.registry and not arguments.kafka:
+        raise ConfigurationError("--registry needs --kafka")
     output = Path(arguments.output) if arguments.output else None
     if output is not None and output.exists() and not arguments.force:
         raise ConfigurationError(f"{output} is there already; --force replaces it")
+    fields: Mapping[str, FieldOutline] = {}
     if arguments.data:
         columns = arguments.columns and arguments.columns.split(",")
         sample = sample_file(arguments.data, columns, _asked_for(arguments))
     else:
-        sample = _sample_topic(arguments.kafka, arguments.topic)
+        sample, fields = _sample_topic(arguments.kafka, arguments.topic, arguments.registry)
     _refuse_too_wide(sample)
     proposal = infer(sample.events)
+    tell_of_schema(proposal, fields)
     _refuse_nothing(proposal, sample)
     text = render(proposal, sample, arguments.name or _detector_name(sample.origin))
     config = parse(text, "proposal", {}).config
@@ -208,7 +211,7 @@ def sample_file(
     said = [note.text for note in source.notes]
     if not values and said:
         raise ConnectorError(f"{path}: no events to look at: {'; '.join(said)}")
-    parsed = _parse(values, path)
+    parsed = parse_values(values, path)
     return Sample(
         events=parsed.events,
         values=values,
@@ -222,7 +225,10 @@ def sample_file(
     )
 
 
-def _sample_topic(bootstrap_servers: str, topic: str) -> Sample:
+def _sample_topic(
+    bootstrap_servers: str, topic: str, registry: str | None
+) -> tuple[Sample, Mapping[str, FieldOutline]]:
+    """The first events of a topic, and what their schemas say of the fields."""
     from stream_detector.connectors.kafka.reading.follow import follow  # noqa: PLC0415 - slow to import
 
     kafka = KafkaConfig(
@@ -243,92 +249,22 @@ def _sample_topic(bootstrap_servers: str, topic: str) -> Sample:
         last = time.monotonic()
         if len(values) == SAMPLE_EVENTS:
             break
-    parsed = _parse(values, topic)
-    return Sample(
-        events=parsed.events,
-        values=values,
-        unreadable=parsed.unreadable,
+    described = read_by_registry(registry, values)
+    parsed = parse_values(described.values, topic)
+    sample = Sample(
+        events=[with_times(event, described.fields) for event in parsed.events],
+        values=described.values,
+        unreadable=parsed.unreadable + described.unreadable,
         columns=None,
         origin=topic,
         topic=topic,
         bootstrap_servers=bootstrap_servers,
-        notes=parsed.notes,
+        notes=[*described.notes, *parsed.notes],
         envelope=parsed.envelope,
+        format=described.kind,
+        registry=registry if described.kind is not None else None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """Values as events.
-
-    Attributes:
-        events: those that are objects, without their envelope.
-        unreadable: how many are none.
-        envelope: what all of them came in.
-        notes: what a person should know.
-    """
-
-    events: list[Mapping[str, Any]]
-    unreadable: int
-    envelope: Envelope | None
-    notes: list[str]
-
-
-def _parse(values: Sequence[bytes | None], origin: str) -> _Parsed:
-    """The events among values. Raises ``ConnectorError`` where there is none."""
-    events: list[Mapping[str, Any]] = []
-    read: list[bytes] = []
-    prefixed = not_finite = 0
-    strange: dict[str, int] = {}
-    for value in values:
-        inside = json_of(value or b"")
-        event = _event(inside)
-        if event is None:
-            what = looks_like(value or b"") or "no JSON object"
-            strange[what] = strange.get(what, 0) + 1
-            continue
-        events.append(event)
-        read.append(inside)
-        prefixed += value is not None and value.startswith(b"\0")
-        not_finite += (
-            value is not None and _event(value) is None and _NOT_FINITE.search(value) is not None
-        )
-    notes = [f"{count:,} records are passed: {what}" for what, count in strange.items()]
-    if not events:
-        said = "; ".join(notes[:3]) or "it is empty"
-        raise ConnectorError(f"{origin}: no events to look at: {said}")
-    if prefixed:
-        notes.append(
-            f"{prefixed:,} values begin with a schema registry's prefix (magic byte 0 and the "
-            "schema's id); the JSON behind it is read"
-        )
-    if not_finite:
-        notes.append(f"{not_finite:,} records hold NaN or Infinity, which are read as missing")
-    if (envelope := guess_envelope(events)) is not None:
-        events = _opened(read, envelope)
-        notes.append(f"the events lie in an envelope ({envelope}), which event.envelope opens")
-    return _Parsed(events, sum(strange.values()), envelope, notes)
-
-
-def _opened(values: Sequence[bytes], envelope: Envelope) -> list[Mapping[str, Any]]:
-    """The events inside of an envelope; deletes, which have none, left out."""
-    events = []
-    for value in values:
-        try:
-            event = _event(open_envelope(value, envelope))
-        except EnvelopeError:
-            continue
-        if event is not None:
-            events.append(event)
-    return events
-
-
-def _event(value: bytes) -> Mapping[str, Any] | None:
-    try:
-        event = msgspec.json.decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
+    return sample, described.fields
 
 
 def _detector_name(origin: str) -> str:

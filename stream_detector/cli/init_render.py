@@ -28,6 +28,8 @@ class Sample:
     notes: Sequence[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     envelope: str | None = None
+    format: str | None = None
+    registry: str | None = None
 
 
 def render(proposal: Proposal, sample: Sample, name: str) -> str:
@@ -43,6 +45,8 @@ def render(proposal: Proposal, sample: Sample, name: str) -> str:
     lines += [f"# Note: {_comment(warning)}." for warning in proposal.warnings]
     lines += ["", f"name: {_scalar(name)}", ""]
     lines += _kafka_lines(sample, name)
+    if sample.registry is not None:
+        lines += [*_section("registry", {"url": sample.registry}), ""]
     lines += _event_lines(proposal, sample)
     if sample.files:
         lines += ["", *_section("files", sample.files)]
@@ -68,6 +72,8 @@ def _section(name: str, members: Mapping[str, Any]) -> list[str]:
 
 def _event_lines(proposal: Proposal, sample: Sample) -> list[str]:
     event: dict[str, Any] = dict(proposal.event)
+    if sample.format is not None:
+        event = {"format": sample.format, **event}
     if sample.envelope is not None:
         event["envelope"] = sample.envelope
     if sample.columns is not None:

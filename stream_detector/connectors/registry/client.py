@@ -56,7 +56,7 @@ class RegistryClient:
     def answer(self, key: str, kind: str) -> Answer:
         """Return the schema of a key, or why there is none."""
         try:
-            schema = _schema(kind, *self._texts(key))
+            schema = schema_of_texts(kind, *self._texts(key))
             if len(schema.stored()) > MAX_STORED_BYTES:
                 size = MAX_STORED_BYTES
                 return Answer(None, f"packed it is larger than {size} bytes, more than is kept")
@@ -80,6 +80,13 @@ class RegistryClient:
         texts = {"": _text(answer, "schema", path)}
         self._add_references(answer, texts)
         return _type_of(answer), texts
+
+    def described(self, key: str) -> tuple[str, Texts]:
+        """Return format and texts of a schema.
+
+        Raises ``UnavailableError``, ``NotFoundError``, ``SchemaError``.
+        """
+        return self._texts(key)
 
     def latest(self, subject: str) -> tuple[str, Texts, int] | None:
         """Return kind, texts and id of a subject's newest version; None where it has none.
@@ -204,8 +211,17 @@ def _uuid(digits: str) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
-def _schema(kind: str, said: str, texts: Texts) -> Schema:
-    """Return the schema of texts, tried. Raises ``SchemaError``."""
+def schema_of_texts(kind: str, said: str, texts: Texts) -> Schema:
+    """Return the schema of texts, tried.
+
+    Args:
+        kind: the format that is expected.
+        said: the format that the registry names; empty where it names none.
+        texts: the schema's own first, then those that it refers to by their names.
+
+    Raises:
+        SchemaError: nothing can be read by it.
+    """
     if said and said != kind:
         raise SchemaError(f"the registry says that it is of the format {said}, not {kind}")
     _check_size(texts)

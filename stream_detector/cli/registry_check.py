@@ -1,0 +1,90 @@
+"""What `check --connect` asks the schema registry: which schemas there are, which fields lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stream_detector.cli.terminal import say
+from stream_detector.config import Config, FieldPlan
+from stream_detector.config.models.config import KafkaConfig, RegistryConfig
+from stream_detector.connectors.kafka.inspection.findings import (
+    Finding,
+    error,
+    not_checked,
+    warning,
+)
+from stream_detector.connectors.registry.client import RegistryClient, schema_of_texts
+from stream_detector.connectors.registry.http import UnavailableError
+from stream_detector.connectors.registry.local import local_schemas
+from stream_detector.connectors.registry.source import needs_registry
+from stream_detector.formats.errors import PayloadError, SchemaError
+from stream_detector.formats.framing import LOCAL
+from stream_detector.formats.outline import has_field, outline
+from stream_detector.formats.schemas import Schema
+from stream_detector.visible import shown
+
+SECTION = "docs/runbook.md#a-schema-cannot-be-had"
+
+
+def check_schemas(config: Config, kafka: KafkaConfig) -> list[Finding]:
+    """Return what is wrong with the schemas of the input; says on the screen which there are.
+
+    Raises ``ConfigurationError`` where a file cannot be used.
+    """
+    local = local_schemas(config).get(LOCAL)
+    registry = config.registry
+    if registry is None or not needs_registry(config):
+        return [] if local is None else list(_fields_of(config, local, "event.schema_file"))
+    return list(_registered(config, kafka, registry))
+
+
+def _registered(config: Config, kafka: KafkaConfig, registry: RegistryConfig) -> Iterator[Finding]:
+    client = RegistryClient(registry)
+    try:
+        client.check()
+    except UnavailableError as why:
+        yield error(f"registry.url: {why}", SECTION)
+        return
+    say(f"  {shown(registry.url):<40} answers")
+    if registry.framing == "apicurio":
+        yield not_checked(
+            "the schemas of the topics: they have subjects in Confluent's API alone", SECTION
+        )
+        return
+    for topic in kafka.topics:
+        subject = f"{topic}-value"
+        try:
+            found = client.latest(subject)
+        except UnavailableError as why:
+            yield error(f"registry.url: {why}", SECTION)
+            return
+        if found is None:
+            yield not_checked(f"{topic}: the registry has no subject {subject}", SECTION)
+            continue
+        said, texts, number = found
+        say(f"  {shown(subject):<40} {shown(said)}, newest id {number}")
+        try:
+            schema = schema_of_texts(config.event.format, said, texts)
+        except SchemaError as why:
+            yield error(f"{subject}, id {number}: {why}", SECTION)
+            continue
+        yield from _fields_of(config, schema, f"the newest schema of {subject}, id {number},")
+
+
+def _fields_of(config: Config, schema: Schema, whose: str) -> Iterator[Finding]:
+    """Yield what is read of an event and a schema does not have."""
+    if config.event.envelope is not None:
+        return
+    try:
+        fields = outline(schema, config.event.message)
+    except (SchemaError, PayloadError) as why:
+        yield error(f"{whose} cannot be used: {why}", SECTION)
+        return
+    plan, time = FieldPlan.of(config), config.event.time
+    label = config.labels.field if config.labels is not None else None
+    read = [*plan.numeric, *plan.text, config.event.id, *(time.names if time else ()), label]
+    for name in dict.fromkeys(each for each in read if each is not None):
+        if not has_field(fields, name):
+            needed = name in plan.required or (time is not None and name in time.names)
+            what = "every event is a bad record" if needed else "it is missing in every event"
+            yield warning(f"{whose} has no field {name}: {what}", SECTION)
