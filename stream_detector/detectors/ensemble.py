@@ -22,6 +22,7 @@ from stream_detector.detectors.nearest_neighbours import NearestNeighbours
 from stream_detector.detectors.random_fourier import RandomFourier
 from stream_detector.detectors.search_space import HALF_LIFE, REFUSED_SHARE, SearchSpace, one_of
 from stream_detector.detectors.stored import read_branch, read_count
+from stream_detector.detectors.trimming import Trimming
 from stream_detector.events import Float64, State
 from stream_detector.parameters import Events
 
@@ -67,7 +68,13 @@ class Ensemble(Detector):
     .003 at 0.5, mean of twelve public streams), and the Fourier features .014 on NSL-KDD at 0.3.
     A row with many like it close by is common: N counts both ways (docs/quality.md).
 
-    State, of fixed size: that of the members and of the four running moments.
+    Neighbours and Fourier features learn the fifth of the rows with the highest S at a weight of
+    .03 (``Trimming``), so that the crowd's place is not where copies of an attack lie; the
+    autoencoder refuses its own strangest rows. Forest and LODA count every row: of what they do not
+    count they cannot tell rare from never seen, and rare ordinary rows would fill the alerts
+    (docs/decisions.md).
+
+    State, of fixed size: that of the members, of the four running moments and of the trimming.
     """
 
     Config = EnsembleConfig
@@ -78,8 +85,8 @@ class Ensemble(Detector):
         "refuse_share": REFUSED_SHARE,
     }
     members: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "forest": ("forest", "rarity_moments"),
-        "loda": ("loda", "rarity_moments"),
+        "forest": ("forest", "rarity_moments", "trimming"),
+        "loda": ("loda", "rarity_moments", "trimming"),
         "neighbours": ("neighbours", "nearness_moments"),
         "fourier": ("fourier", "distance_moments"),
         "autoencoder": ("autoencoder", "error_moments"),
@@ -110,6 +117,7 @@ class Ensemble(Detector):
         self._nearness_moments = RunningMoments(half_life)
         self._distance_moments = RunningMoments(half_life)
         self._error_moments = RunningMoments(half_life)
+        self._trimming = Trimming()
         self._rows_learnt = 0
 
     @classmethod
@@ -130,22 +138,28 @@ class Ensemble(Detector):
         """Let every member learn the chunk, and the moments its scores by the members before."""
         if len(rows) == 0:
             return
+        # What the counting members look up for a row is what they then count it in.
+        cells, bins = self._forest.place(rows), self._loda.place(rows)
+        weights = None
         if self._rows_learnt > 0:
-            self._learn_moments(rows.take(slice(BLOCK_ROWS)))
+            rarity = self._forest.rarity_of(cells)
+            rarity += LODA_WEIGHT * self._loda.rarity_of(bins)
+            weights = self._trimming.weights(rarity)
+            self._learn_moments(rows.take(slice(BLOCK_ROWS)), rarity[:BLOCK_ROWS])
         if self._autoencoder is not None:
             self._autoencoder.learn(rows)
-        self._forest.learn(rows)
-        self._loda.learn(rows)
+        self._forest.count(cells)
+        self._loda.count(bins)
         if self._neighbours is not None:
-            self._neighbours.learn(rows)
-        self._fourier.learn(rows)
+            self._neighbours.learn_weighted(rows, weights)
+        self._fourier.learn_weighted(rows, weights)
         self._rows_learnt += len(rows)
 
-    def _learn_moments(self, sample: Rows) -> None:
+    def _learn_moments(self, sample: Rows, rarity: Float64) -> None:
         """A block of each chunk tells the spread as well as all of it, and costs an eighth."""
         count = len(sample)
         padded = sample.in_blocks()
-        self._rarity_moments.learn(self._rarity(padded)[:count])
+        self._rarity_moments.learn(rarity)
         if self._neighbours is not None and self._neighbours.rows_learnt:
             self._nearness_moments.learn(self._neighbours.score(padded)[:count])
         self._distance_moments.learn(self._fourier.score(padded)[:count])
@@ -178,6 +192,7 @@ class Ensemble(Detector):
             "fourier": self._fourier.state(),
             "rarity_moments": self._rarity_moments.state(),
             "distance_moments": self._distance_moments.state(),
+            "trimming": self._trimming.state(),
             "rows_learnt": self._rows_learnt,
         }
         if self._neighbours is not None:
@@ -195,7 +210,10 @@ class Ensemble(Detector):
         self._fourier.restore(read_branch(state, "fourier"))
         self._rarity_moments.restore(read_branch(state, "rarity_moments"))
         self._distance_moments.restore(read_branch(state, "distance_moments"))
-        # States of older versions have no neighbours: they are met from now on.
+        # States of older versions have no such level: it is found from now on.
+        if "trimming" in state:
+            self._trimming.restore(read_branch(state, "trimming"))
+        # Nor neighbours: they are met from now on.
         if self._neighbours is not None and "neighbours" in state:
             self._neighbours.restore(read_branch(state, "neighbours"))
             self._nearness_moments.restore(read_branch(state, "nearness_moments"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -117,27 +118,43 @@ class HalfSpaceForest(Detector):
         """Rarity in nats, (events,) float64; 0 before anything was learnt."""
         if self._total == 0:
             return np.zeros(len(rows))
-        rarity = self._cell_rarity()
         scores = np.empty(len(rows))
         for part in parts(len(rows), ROWS_AT_ONCE):
-            codes = self._codes(rows.features[part])
-            scores[part] = rarity.take(self._cells(codes)).sum(axis=0)
-        scores /= self._trees
+            scores[part] = self._rarity_at(self._cells(self._codes(rows.features[part])))
         return scores
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
         """Count every row in its cell of every grid."""
-        if len(rows) == 0:
-            return
+        if len(rows):
+            self.count(self.place(rows))
+
+    def place(self, rows: Rows) -> list[NDArray[np.intp]]:
+        """Take rows, at least one, into the range, and find their cells.
+
+        Returns:
+            (trees, events) places in the flattened counts, of ``ROWS_AT_ONCE`` events each.
+        """
         np.minimum(self._low, rows.features.min(axis=0), out=self._low)
         np.maximum(self._high, rows.features.max(axis=0), out=self._high)
-        kept = decay_of(len(rows), self._half_life)
+        return [
+            self._cells(self._codes(rows.features[part])) for part in parts(len(rows), ROWS_AT_ONCE)
+        ]
+
+    def rarity_of(self, placed: Sequence[NDArray[np.intp]]) -> Float64:
+        """(events,) scores of rows by what ``place`` gave for them; 0 before any was counted."""
+        if self._total == 0:
+            return np.zeros(sum(cells.shape[1] for cells in placed))
+        return np.concatenate([self._rarity_at(cells) for cells in placed])
+
+    def count(self, placed: Sequence[NDArray[np.intp]]) -> None:
+        """Count rows in the cells that ``place`` gave."""
+        events = sum(cells.shape[1] for cells in placed)
+        kept = decay_of(events, self._half_life)
         self._counts *= kept
         self._counts[self._counts < FORGOTTEN] = 0.0
-        self._total = self._total * kept + len(rows)
-        for part in parts(len(rows), ROWS_AT_ONCE):
-            cells = self._cells(self._codes(rows.features[part])).ravel()
-            counted = np.bincount(cells, minlength=self._counts.size)
+        self._total = self._total * kept + events
+        for cells in placed:
+            counted = np.bincount(cells.ravel(), minlength=self._counts.size)
             self._counts += counted.reshape(self._counts.shape)
         self._rarity = None
         self._shares = None
@@ -232,6 +249,12 @@ class HalfSpaceForest(Detector):
         cells: NDArray[np.intp] = np.multiply(codes, self._trees)
         cells += self._tree
         return cells
+
+    def _rarity_at(self, cells: NDArray[np.intp]) -> Float64:
+        """(events,) mean over the trees of the rarity of (trees, events) ``cells``."""
+        rarity: Float64 = self._cell_rarity().take(cells).sum(axis=0)
+        rarity /= self._trees
+        return rarity
 
     def _cell_rarity(self) -> Float64:
         """-ln(2^k share + softening) of every full-depth cell, at the depth k where it stops."""

@@ -95,16 +95,29 @@ class Loda(Detector):
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
         """Count every row in its bin of every projection."""
-        if len(rows) == 0:
-            return
+        if len(rows):
+            self.count(self.place(rows))
+
+    def place(self, rows: Rows) -> NDArray[np.intp]:
+        """(events, projections) bins of rows, as places in the flattened counts."""
         values = whole_blocks(clipped(rows.standardised, self._clip))
-        bins = self._bins(blocked_matmul(values, self._projection)[: len(rows)])
-        kept = decay_of(len(rows), self._half_life)
+        return self._bins(blocked_matmul(values, self._projection)[: len(rows)])
+
+    def rarity_of(self, placed: NDArray[np.intp]) -> Float64:
+        """(events,) scores of rows by what ``place`` gave for them; 0 before any was counted."""
+        if self._total == 0:
+            return np.zeros(len(placed))
+        return self._rarity_at(placed)
+
+    def count(self, placed: NDArray[np.intp]) -> None:
+        """Count rows in the bins that ``place`` gave."""
+        events = len(placed)
+        kept = decay_of(events, self._half_life)
         self._counts *= kept
         self._counts[self._counts < FORGOTTEN] = 0.0
-        counted = np.bincount(bins.ravel(), minlength=self._counts.size)
+        counted = np.bincount(placed.ravel(), minlength=self._counts.size)
         self._counts += counted.reshape(self._counts.shape)
-        self._total = self._total * kept + len(rows)
+        self._total = self._total * kept + events
         self._rarity = None
 
     def contributions(self, rows: Rows) -> Float64:
@@ -135,6 +148,10 @@ class Loda(Detector):
 
     def _mean_rarity(self, projected: Float64) -> Float64:
         """(events,) mean over projections of each value's bin; ``projected`` is overwritten."""
+        return self._rarity_at(self._bins(projected))
+
+    def _rarity_at(self, placed: NDArray[np.intp]) -> Float64:
+        """(events,) mean over projections of the rarity of (events, projections) bins."""
         if self._rarity is None:
             smoothed = self._counts / 2
             smoothed[:, 1:] += self._counts[:, :-1] / 4
@@ -142,7 +159,7 @@ class Loda(Detector):
             smoothed[:, [0, -1]] += self._counts[:, [0, -1]] / 4  # nothing leaks over the edge
             bins = self._counts.shape[1]
             self._rarity = -np.log((smoothed + PRIOR) / (self._total + PRIOR * bins))
-        mean: Float64 = self._rarity.take(self._bins(projected)).mean(axis=1)
+        mean: Float64 = self._rarity.take(placed).mean(axis=1)
         return mean
 
     def _bins(self, projected: Float64) -> NDArray[np.intp]:

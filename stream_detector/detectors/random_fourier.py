@@ -116,13 +116,29 @@ class RandomFourier(Detector):
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
         """Take every row into mean and covariance."""
-        count = len(rows)
-        if count == 0:
-            return
-        cosines = self._cosines(whole_blocks(rows.standardised))[:count]
-        mean = cosines.mean(axis=0, dtype=np.float64)
-        cosines -= mean.astype(np.float32)
-        kept = decay_of(count, self._half_life)
+        if len(rows):
+            self.learn_weighted(rows, None)
+
+    def learn_weighted(self, rows: Rows, weights: Float64 | None) -> None:
+        """Take rows, at least one, into mean and covariance.
+
+        Args:
+            rows: the rows.
+            weights: (events,) above 0, what each row counts; None: 1.
+        """
+        events = len(rows)
+        cosines = self._cosines(whole_blocks(rows.standardised))[:events]
+        count = float(events)
+        if weights is None:
+            mean = cosines.mean(axis=0, dtype=np.float64)
+            cosines -= mean.astype(np.float32)
+        else:
+            count = float(weights.sum())
+            mean = weights @ cosines / count
+            cosines -= mean.astype(np.float32)
+            # By the root, since the product below has each row twice.
+            cosines *= np.sqrt(weights).astype(np.float32)[:, None]
+        kept = decay_of(events, self._half_life)
         before = self._weight * kept
         difference = mean - self._mean
         self._weight = before + count
