@@ -198,8 +198,8 @@ f:19:13: features[5].ratio: needs more entries (got 1)
 f:20:14: features[6].numeric: 'card' is used as a number and as a key; what groups events is no \
 quantity (line 22)
 f:23:22: windows[0].half_lives[1]: must be longer than nothing (got '0s')
-f:24:21: windows[0].compute[1]: expected one of count, sum, mean, deviation, ratio, burst, \
-time_since_last, distinct; did you mean 'count'? (got 'cont')
+f:24:21: windows[0].compute[1]: expected one of count, sum, mean, deviation, ratio, \
+baseline, burst, time_since_last, distinct; did you mean 'count'? (got 'cont')
 f:25:5: windows[1]: mean need `value`, a numeric field
 f:28:18: detector.kind: expected one of ensemble, autoencoder, classifier, half_space_forest, \
 loda, nearest_neighbours, random_fourier, river; did you mean 'loda'? (got 'lodaa')

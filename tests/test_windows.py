@@ -28,6 +28,7 @@ EVERYTHING = [
     "mean",
     "deviation",
     "ratio",
+    "baseline",
     "burst",
     "time_since_last",
     "distinct",
@@ -147,7 +148,23 @@ def reference_row(history: list[Seen], now: Seen, half_lives: list[int]) -> list
     longest = 10 * max(half_lives) / 1000
     gap = (now.time - history[-1].time) / 1000 if history else math.inf
     columns["time_since_last"] = [math.log(1 + min(gap, longest))]
+    columns["baseline"] = [reference_baseline(history, now, max(half_lives))]
     return [number for name in EVERYTHING for number in columns[name]]
+
+
+def reference_baseline(history: list[Seen], now: Seen, half_life: int) -> float:
+    """The value over the level that its history has moved, step by step."""
+    level, before = 0.0, -math.inf
+    for count, seen in enumerate(history):
+        bound = min(0.01, math.log(2) * (seen.time - before) / half_life)
+        step = (signed_log(seen.amount) - level) / (min(count, 64) + 1)
+        level += step if count < 8 else max(-bound, min(bound, step))
+        before = seen.time
+    return min(math.exp(signed_log(now.amount) - level), 100.0) if history else 1.0
+
+
+def signed_log(value: float) -> float:
+    return math.copysign(math.log(1 + abs(value)), value)
 
 
 def reference_excess(history: list[Seen], amount: float, half_life: int) -> float:
@@ -216,6 +233,37 @@ def test_an_event_is_not_part_of_its_own_history() -> None:
     assert named["card.distinct_1h"] == 0
     assert named["card.mean_1h"] == 70.0
     assert named["card.time_since_last"] == pytest.approx(math.log1p(10 * 3600))
+
+
+def test_a_value_that_grows_a_little_each_time_is_seen_by_its_baseline() -> None:
+    extractor = extractor_of(half_lives=["21d"], compute=["ratio", "baseline"], distinct_of=None)
+    usual = np.random.default_rng(4).normal(50, 15, 30).tolist()
+    grown = [50 * 1.03**step for step in range(1, 61)]  # to six times the usual
+    hours = [12 * number for number in range(30)] + [360 + 2 * step for step in range(60)]
+    times = [hour * HOUR for hour in [*hours, 482]]
+    batch = batch_of(times, ["a"] * 91, [*usual, *grown, 500.0])
+    ratio, baseline = extractor.extract(batch)[-1].tolist()
+    assert ratio < 4.5
+    assert baseline > 7.5
+
+
+def test_no_number_of_events_moves_a_baseline_faster_than_its_half_life() -> None:
+    extractor = extractor_of(half_lives=["21d"], compute=["baseline"], distinct_of=None)
+    times = [12 * HOUR * number for number in range(20)]
+    times += [times[-1] + 1000 * number for number in range(1, 3001)]  # within an hour
+    amounts = [50.0] * 20 + [500.0] * 3000
+    given = extractor.extract(batch_of(times, ["a"] * 3020, amounts))[:, 0]
+    assert given[20] == pytest.approx(501 / 51)
+    assert given[-1] > 0.99 * given[20]
+
+
+def test_a_key_whose_values_have_changed_for_good_is_ordinary_in_the_end() -> None:
+    extractor = extractor_of(half_lives=["21d"], compute=["baseline"], distinct_of=None)
+    times = [12 * HOUR * number for number in range(200)]
+    amounts = [50.0] * 20 + [150.0] * 180
+    given = extractor.extract(batch_of(times, ["a"] * 200, amounts))[:, 0]
+    assert given[20] > 2.9
+    assert given[-1] < 1.1
 
 
 def test_a_key_that_always_had_one_value_and_now_another_is_strange() -> None:
@@ -386,8 +434,11 @@ def test_a_state_whose_arrays_do_not_fit_together_is_refused() -> None:
     run(extractor, random_stream(seed=6, count=100), set())
     state = extractor.state()
     window = state["windows"]["card"]
-    for name in ("last_time", "moments", "sketches"):
-        broken = {**window, name: window[name][:1]}
+    wrong = window["baselines"].copy()
+    wrong[0, 1] = 0.0  # a key that is remembered has been seen
+    parts = {name: window[name][:1] for name in ("last_time", "moments", "sketches", "baselines")}
+    for name, value in [*parts.items(), ("baselines", wrong)]:
+        broken = {**window, name: value}
         with pytest.raises(StateMismatchError):
             extractor_of().restore({**state, "windows": {"card": broken}})
 

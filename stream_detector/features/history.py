@@ -118,13 +118,13 @@ class Histories:
             held[:, events.slots] = after
             return before
         held[:, events.slots[events.starts]] = after.take(events.starts, axis=1)
-        at, left = _next_round(events.starts, events.lengths)
-        while _worth_a_round(left):
+        at, left = next_round(events.starts, events.lengths)
+        while worth_a_round(left):
             slots = events.slots[at]
             moments = held.take(slots, axis=1)
             _rows(before)[:, at] = moments
             held[:, slots] = _rows(_step(_numbers(moments), decay.take(at, axis=0), values[at]))
-            at, left = _next_round(at, left)
+            at, left = next_round(at, left)
         for start, length in zip(at.tolist(), left.tolist(), strict=True):
             rows = slice(start, start + length)
             self._walk(int(events.slots[start]), before[:, rows], decay[rows], values[rows])
@@ -171,7 +171,7 @@ def _numbers(rows: NDArray[np.void]) -> Float64:
     return rows[:, :, None].view(np.float64)
 
 
-def _worth_a_round(left: Int64) -> bool:
+def worth_a_round(left: Int64) -> bool:
     """Tell whether a round over keys with ``left`` events is cheaper than walking along each key.
 
     A walk uses plain floats. Both round alike (IEEE 754 addition, multiplication and division, each
@@ -185,7 +185,8 @@ def _worth_a_round(left: Int64) -> bool:
     return saved_now > _ROUND_COST or saved_by_all > int(left.max()) * _ROUND_COST
 
 
-def _next_round(at: Int64, left: Int64) -> tuple[Int64, Int64]:
+def next_round(at: Int64, left: Int64) -> tuple[Int64, Int64]:
+    """The next event of each key that has one, and how many each has left from there."""
     more = left > 1
     return at[more] + 1, left[more] - 1
 
@@ -248,11 +249,11 @@ def advance_sketches(
     """
     before = np.empty((len(touched), sketches.shape[1]))
     at, left = events.starts, events.lengths
-    while _worth_a_round(left):
+    while worth_a_round(left):
         before[at] = sketches[events.slots[at]]
         hit = at[touched[at] >= 0]
         sketches[events.slots[hit], touched[hit]] = time_ms[hit]
-        at, left = _next_round(at, left)
+        at, left = next_round(at, left)
     for start, length in zip(at.tolist(), left.tolist(), strict=True):
         sketch = sketches[events.slots[start]]
         for position in range(start, start + length):

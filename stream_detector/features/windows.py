@@ -6,6 +6,7 @@ operations however the stream is cut into batches, so their bits do not depend o
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from stream_detector.detectors.stored import (
 )
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, State
+from stream_detector.features.baselines import Baselines, read_levels
 from stream_detector.features.columns import (
     FeatureGroup,
     Transform,
@@ -51,7 +53,10 @@ _NEW_KEY_HALF_LIVES = 10
 _LOGARITHMIC: frozenset[Statistic] = frozenset(
     ("count", "sum", "burst", "time_since_last", "distinct")
 )
-_OF_VALUE: frozenset[Statistic] = frozenset(("sum", "mean", "deviation", "ratio", "burst"))
+_OF_VALUE: frozenset[Statistic] = frozenset(
+    ("sum", "mean", "deviation", "ratio", "baseline", "burst")
+)
+_ONE_COLUMN: frozenset[Statistic] = frozenset(("baseline", "time_since_last"))
 
 
 class KeyedWindow:
@@ -65,6 +70,8 @@ class KeyedWindow:
     - ``deviation``: (value - mean) / standard deviation, drawn towards 0 for few events, within
       ±100; 0 where unknown.
     - ``ratio``: value / mean, within ±100; 1 for a key without history, or with the mean 0.
+    - ``baseline``: value over the key's slow level (``Baselines``), both plus 1, up to 100; 1 for
+      a key without history. One column.
     - ``burst``: log(1 + b), b the sum of weights times how far the value exceeded the mean by the
       longest half-life, as a share of it (``ratio`` - 1 where above 0), this event's included.
     - ``distinct``: log(1 + d), d the weighted number of different values of ``distinct_of``.
@@ -75,8 +82,8 @@ class KeyedWindow:
     stream's watermark as if it came at that.
 
     State: for each key 4 numbers a half-life (1 without ``value``, 5 with ``burst``), its last
-    time and, for ``distinct``, 32 times. At most ``max_keys`` keys, and a chunk's more within a
-    chunk; those seldom and long ago seen go at the end of a chunk.
+    time and, for ``distinct``, 32 times, for ``baseline`` two numbers. At most ``max_keys`` keys,
+    and a chunk's more within a chunk; those seldom and long ago seen go at the end of a chunk.
     """
 
     def __init__(
@@ -86,6 +93,9 @@ class KeyedWindow:
         half_lives = tuple(dict.fromkeys(window.half_lives))
         self._statistics = tuple(dict.fromkeys(window.compute))
         self._burst = "burst" in self._statistics
+        self._baselines: Baselines | None = None
+        if "baseline" in self._statistics:
+            self._baselines = Baselines(max(half_lives))
         self._with_ratio = bool({"ratio", "burst"} & set(self._statistics))
         self._key = text.index(window.key)
         self._value = None if window.value is None else numeric.index(window.value)
@@ -110,8 +120,11 @@ class KeyedWindow:
         for statistic in self._statistics:
             field = window.value if statistic in _OF_VALUE else window.key
             field = window.distinct_of if statistic == "distinct" else field
-            one = statistic == "time_since_last"
-            for name in [statistic] if one else [f"{statistic}_{span}" for span in spans]:
+            for name in (
+                [statistic]
+                if statistic in _ONE_COLUMN
+                else [f"{statistic}_{span}" for span in spans]
+            ):
                 groups.append(FeatureGroup(f"{label}.{name}", (len(columns),), "window", field))
                 columns.append(f"{label}.{name}")
                 transforms.append("log" if statistic in _LOGARITHMIC else "none")
@@ -150,6 +163,10 @@ class KeyedWindow:
         if self._burst:
             excess = np.maximum(ratio[:, self._longest] - 1.0, 0.0)
             bursts = self._bursts.advance(events, decay, excess)[0] * decay + excess[:, None]
+        baseline = before[0]
+        if self._baselines is not None:
+            above = self._baselines.advance(events, gap_ms, values)
+            baseline = np.exp(np.minimum(above, math.log(LARGEST_DEVIATION)))[:, None]
         distinct = None
         if self._distinct is not None:
             touched = sketch_slots(batch.text[self._distinct][order].tolist())
@@ -158,7 +175,7 @@ class KeyedWindow:
         ends = events.starts + events.lengths - 1
         self._last_time[events.slots[ends]] = time_ms[ends]
         self._table.touch(events.slots[ends], order[ends], events.lengths, len(batch))
-        extra = {"ratio": ratio, "burst": bursts}
+        extra = {"ratio": ratio, "burst": bursts, "baseline": baseline}
         out[order] = self._features(before, decay, gap_ms, values, extra, distinct)
 
     def _features(
@@ -183,8 +200,8 @@ class KeyedWindow:
                     parts.append(np.where(before[0] > 0, before[2], values[:, None]))
                 case "deviation":
                     parts.append(_deviation(before, values))
-                case "ratio":
-                    parts.append(extra["ratio"])
+                case "ratio" | "baseline":
+                    parts.append(extra[statistic])
                 case "burst":
                     parts.append(np.log1p(extra["burst"]))
                 case "time_since_last":
@@ -211,6 +228,8 @@ class KeyedWindow:
             self._histories.clear(freed)
             if self._burst:
                 self._bursts.clear(freed)
+            if self._baselines is not None:
+                self._baselines.clear(freed)
             self._last_time[freed] = NEVER
             if self._distinct is not None:
                 self._sketches[freed] = NEVER
@@ -219,6 +238,8 @@ class KeyedWindow:
         rows = self._table.rows
         self._histories.grow(rows)
         self._bursts.grow(rows if self._burst else 0)
+        if self._baselines is not None:
+            self._baselines.grow(rows)
         self._last_time = grown(self._last_time, rows, NEVER)
         if self._distinct is not None:
             self._sketches = grown(self._sketches, rows, NEVER)
@@ -226,7 +247,11 @@ class KeyedWindow:
     def state(self) -> State:
         """The keys, least recently seen first, and their numbers in that order."""
         table, slots = self._table.state()
+        # Not there where it is not asked for: a state's bytes are then what they were before.
+        slow = self._baselines
+        baselines = {} if slow is None else {"baselines": slow.levels[slots]}
         return {
+            **baselines,
             "half_lives": list(self._half_lives),
             "table": table,
             "moments": self._histories.moments.take(slots, axis=1),
@@ -255,10 +280,15 @@ class KeyedWindow:
         if self._burst or "bursts" in state:  # since format 2
             shape = (keys if self._burst else 0, half_lives)
             bursts = read_array(state, "bursts", shape, low=0.0, high=LARGEST_COUNT)
+        levels = np.empty((0, 2))
+        if self._baselines is not None:
+            levels = read_levels(state, "baselines", keys)
         self._table.restore(table)
         self._histories.moments = moments
         self._last_time, self._sketches = last_time, sketches
         self._bursts.moments = bursts[None]
+        if self._baselines is not None:
+            self._baselines.levels = levels
         self._grow()
 
 

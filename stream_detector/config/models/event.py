@@ -282,7 +282,15 @@ Feature = Annotated[
 ]
 
 Statistic: TypeAlias = Literal[
-    "count", "sum", "mean", "deviation", "ratio", "burst", "time_since_last", "distinct"
+    "count",
+    "sum",
+    "mean",
+    "deviation",
+    "ratio",
+    "baseline",
+    "burst",
+    "time_since_last",
+    "distinct",
 ]
 
 
@@ -304,8 +312,9 @@ class WindowConfig(Model):
     )
     compute: Annotated[list[Statistic], Field(min_length=1, max_length=16)] = Field(
         description="`count`, `sum`, `mean`; `deviation`: the value minus the key's own mean, in "
-        "the key's own standard deviations; `ratio`: the value over the key's own mean; `burst`: a "
-        "fading sum of how far values exceeded it; `time_since_last`; `distinct`."
+        "the key's own standard deviations; `ratio`: the value over the key's own mean; "
+        "`baseline`: the value over a level of the key's own that moves slowly, whatever comes; "
+        "`burst`: a fading sum of how far values exceeded it; `time_since_last`; `distinct`."
     )
     max_keys: int = Field(
         100_000,
@@ -316,7 +325,7 @@ class WindowConfig(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> WindowConfig:
-        needs = {"sum", "mean", "deviation", "ratio", "burst"} & set(self.compute)
+        needs = {"sum", "mean", "deviation", "ratio", "baseline", "burst"} & set(self.compute)
         if needs and self.value is None:
             raise ValueError(f"{', '.join(sorted(needs))} need `value`, a numeric field")
         if ("distinct" in self.compute) != (self.distinct_of is not None):
