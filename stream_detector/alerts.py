@@ -78,15 +78,7 @@ def alert_message(
         read: reads a record of a format other than JSON; raises ``PayloadError``.
     """
     full = {**body, "event": _original(record, read)}
-    value = msgspec.json.encode(full)
-    headers: Headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_type", ALERT_TYPE.encode()),
-        ("ce_source", f"/stream-detector/{detector}".encode()),
-        ("ce_id", body["id"].encode()),
-        ("ce_time", iso_time(time_ms).encode()),
-        ("content-type", b"application/json"),
-    ]
+    headers = _cloud_event(body["id"], time_ms, detector)
     headers.extend(
         (name, content)
         for name, content in record.headers or ()
@@ -96,7 +88,38 @@ def alert_message(
     )
     # Without a timestamp of its own: a broker refuses event times that lie ahead of its clock and
     # may delete at once what lies far behind. The event time stands in ce_time and in the body.
+    value = msgspec.json.encode(full)
     return fitted(Outgoing(source, record.offset, record.key, value, headers, None))
+
+
+def monitor_message(
+    body: dict[str, Any], source: TopicPartition, offset: int, key: str, time_ms: int, detector: str
+) -> Outgoing:
+    """An alert of a monitor, which is about many events: none is inside.
+
+    Args:
+        body: the alert's fields; ``id`` must be there.
+        source: where the event came from with which the bucket closed.
+        offset: of that event.
+        key: what the alert is about; the message's key where it is not empty.
+        time_ms: end of the bucket.
+        detector: name of the detector, the ``ce_source``.
+    """
+    value = msgspec.json.encode({**body, "event": None})
+    headers = _cloud_event(body["id"], time_ms, detector)
+    message_key = key.encode("utf-8", "replace") or None
+    return fitted(Outgoing(source, offset, message_key, value, headers, None))
+
+
+def _cloud_event(identity: str, time_ms: int, detector: str) -> Headers:
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", ALERT_TYPE.encode()),
+        ("ce_source", f"/stream-detector/{detector}".encode()),
+        ("ce_id", identity.encode("utf-8", "replace")),
+        ("ce_time", iso_time(time_ms).encode()),
+        ("content-type", b"application/json"),
+    ]
 
 
 def _original(record: Record, read: Callable[[Record], Any] | None) -> Any:

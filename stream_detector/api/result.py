@@ -140,7 +140,8 @@ class Result:
 
     @cached_property
     def _alert_of(self) -> dict[int, dict[str, Any]]:
-        return {alert["row"]: alert for alert in self.alerts}
+        # A monitor's alert is about many events, not about the one with which it came.
+        return {alert["row"]: alert for alert in self.alerts if "monitor" not in alert}
 
     @cached_property
     def _rejection_of(self) -> dict[int, str]:

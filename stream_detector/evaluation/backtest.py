@@ -36,6 +36,7 @@ class Scored:
         drifts: drifts found by the section `drift`.
         alerts: the first ``keep_alerts`` alerts.
         alert_count: all alerts.
+        monitor_alerts: how many of them are a monitor's; None without monitors.
         marks_ms: (events,) the stream's watermark after each.
     """
 
@@ -51,6 +52,7 @@ class Scored:
     drifts: int = 0
     alerts: list[Outgoing] = field(default_factory=list)
     alert_count: int = 0
+    monitor_alerts: int | None = None
     marks_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
 
 
@@ -120,6 +122,8 @@ def backtest(
         result.suppressed += outcome.suppressed
         result.drifts += len(outcome.changes)
         result.alert_count += len(outcome.alerts)
+        if pipeline.monitors.each:
+            result.monitor_alerts = (result.monitor_alerts or 0) + outcome.monitor_alerts
         result.alerts.extend(outcome.alerts[: max(keep_alerts - len(result.alerts), 0)])
         stamped = stamped or (len(batch) > 0 and batch.record[0].timestamp >= 0)
         events += len(batch)

@@ -136,7 +136,7 @@ def replay(
 def _without_alerts(config: Config) -> Config:
     """No score reaches the threshold, so no time goes into alerts and their reasons."""
     never = ThresholdConfig(score=LARGEST_NUMBER)
-    changes: dict[str, Any] = {"threshold": never, "suppression": None}
+    changes: dict[str, Any] = {"threshold": never, "suppression": None, "monitors": []}
     return config.model_copy(update=changes)
 
 

@@ -22,7 +22,8 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
 
     Returns:
         ``events`` (accepted and rejected), ``rejected``, ``positives``, ``alerts`` (after
-        suppression), ``raised`` (before), ``drifts``, ``roc_auc``, ``average_precision``,
+        suppression), ``raised`` (before), ``drifts``, ``monitor_alerts``
+        where there are monitors, ``roc_auc``, ``average_precision``,
         ``precision``, ``recall``, ``f1``, ``confusion_matrix`` ([[true negatives, false
         positives], [false negatives, true positives]] of raised events),
         ``precision_at_100_per_day``.
@@ -52,6 +53,8 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
             )
         ),
     }
+    if scored.monitor_alerts is not None:
+        result["monitor_alerts"] = scored.monitor_alerts
     known = ~np.isnan(scored.labels)
     known[:skip] = False
     labels, scores, raised = scored.labels[known], scored.scores[known], scored.raised[known]

@@ -101,6 +101,16 @@ class KeyTable:
         self._slots[key] = slot
         return slot
 
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """(rows,) which slots have a key."""
+        held: NDArray[np.bool_] = self._last_used != _FREE
+        return held
+
+    def key_of(self, slot: int) -> str:
+        """Return the key that has a slot."""
+        return self._keys[slot]
+
     def touch(self, slots: Int64, events: Int64, times: Int64, count: int) -> None:
         """Note what the ``count`` events at hand have used.
 

@@ -8,6 +8,7 @@ result does not depend on how polls cut the stream, and no event is learnt befor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from stream_detector.pipeline.chunk import DIGEST_BYTES, EARLY_CHUNK, Chunk, chu
 from stream_detector.pipeline.figures import PipelineFigures
 from stream_detector.pipeline.late_labels import LateLabels
 from stream_detector.pipeline.model import Model
+from stream_detector.pipeline.monitoring import Monitors
 from stream_detector.pipeline.observer import BeforeScoring, Observer
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.pipeline.probe import probe_rows, stored_rows
@@ -84,6 +86,7 @@ class PipelineCore:
             config.detector, config.threshold, config.drift, self.features.names, config.labels
         )
         self._writer = AlertWriter(config, fingerprint, self.plan, self.features)
+        self.monitors = Monitors(config, fingerprint, self.plan)
         self.explains = True
         self.challenger: ShadowModel | None = None
         self._models = [self.champion]
@@ -92,11 +95,8 @@ class PipelineCore:
             self._models.append(self.challenger.model)
         learnt = any(model.uses_labels for model in self._models)
         self.labels = LateLabels(config.labels, width, config.detector.seed, learnt=learnt)
-        self.sequence = 0
-        self.chunks = 0
-        self.rows_learned = 0
+        self.sequence = self.chunks = self.rows_learned = self._gaps_ms = 0
         self._order = EventOrder(config.event)
-        self._gaps_ms = 0
         self._running = bytes(DIGEST_BYTES)
         self._chunk = Chunk(EARLY_CHUNK, width)
 
@@ -160,6 +160,7 @@ class PipelineCore:
         for model in self._models:
             model.go_back(mark_ms)
         self._chunk.go_back(mark_ms)
+        self.monitors.go_back(mark_ms)
 
     def _process_events(
         self, events: EventBatch, rows: NDArray[np.intp], outcome: BatchResult
@@ -201,8 +202,11 @@ class PipelineCore:
             scores = self.champion.score(chunk.rows, first, last)
         with self._stage("decide"):
             raised = self.threshold.exceeded(scores, self.sequence - self.champion.began)
+            tell = self.monitors.take(events, self._receipt, outcome)
             for row in np.flatnonzero(raised).tolist():
+                tell(row)
                 self._alert(events, row, float(scores[row]), first + row, outcome)
+            tell(len(events))
         chunk.scores[first:last] = scores
         chunk.raised[first:last] = raised
         chunk.times_ms[first:last] = events.counted_ms
@@ -218,6 +222,9 @@ class PipelineCore:
                 assert events.mark_ms is not None
                 self._learn(outcome, int(events.mark_ms[-1]))
 
+    def _receipt(self, row: int) -> dict[str, Any]:
+        return {"sequence": self.sequence + row, "chunk": self.chunks, "state": self.fingerprint}
+
     def _alert(
         self, events: EventBatch, row: int, score: float, chunk_row: int, outcome: BatchResult
     ) -> None:
@@ -228,11 +235,7 @@ class PipelineCore:
             neutral=self._calendar.neutral(self._chunk.raw[chunk_row]),
             rows=self._chunk.rows.take(slice(chunk_row, chunk_row + 1)),
             score=score,
-            receipt={
-                "sequence": self.sequence + row,
-                "chunk": self.chunks,
-                "state": self.fingerprint,
-            },
+            receipt=self._receipt(row),
         )
         made = self._writer.write(
             scored, self.detector, self.scaler, self.threshold, explains=self.explains
@@ -304,6 +307,7 @@ class PipelineCore:
             "labels_taken": self.labels.taken,
             "labels_unmatched": self.labels.unmatched,
             "challenger": self.challenger.state(probe) if self.challenger else None,
+            **self.monitors.state(),
         }
 
     def restore(self, state: State, *, rescore: bool = False) -> None:
@@ -342,4 +346,5 @@ class PipelineCore:
         if self.challenger is not None:
             self.challenger.restore(state.get("challenger"), sequence, probe)
         self._go_back(latest_ms)  # nothing waits, or holds back, for longer than from now on
+        self.monitors.restore(state.get("monitors"), latest_ms)
         return compared

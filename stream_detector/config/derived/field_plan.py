@@ -75,6 +75,9 @@ class FieldPlan:
         for risk in config.labels.risk if config.labels is not None else []:
             text[risk.key] = None
             required.add(risk.key)
+        for monitor in config.monitors:
+            if monitor.key is not None:
+                text[monitor.key] = None
         if config.suppression is not None:
             text[config.suppression.key] = None
         if config.event.id is not None:

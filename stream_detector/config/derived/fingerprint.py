@@ -41,6 +41,7 @@ def state_shape(config: Config) -> dict[str, Any]:
         # Other detectors never look at labels; rows wait for them only where they are learnt.
         "labels": parts["labels"] if _uses_labels(config) else None,
         **({"drift": answers} if answers else {}),
+        **({"monitors": _monitors_shape(config)} if config.monitors else {}),
         "threshold": "score" if budget is None else "share" if budget.share else "rate",
         "processing": {
             "chunk_size": processing.chunk_size,
@@ -48,6 +49,12 @@ def state_shape(config: Config) -> dict[str, Any]:
             **first,
         },
     }
+
+
+def _monitors_shape(config: Config) -> list[dict[str, Any]]:
+    """Without what only says which findings are alerted."""
+    told = {"side", "budget", "deviations"}
+    return [monitor.model_dump(mode="json", exclude=told) for monitor in config.monitors]
 
 
 def _time_shape(time: dict[str, Any] | None) -> dict[str, Any] | None:

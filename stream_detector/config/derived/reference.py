@@ -64,10 +64,11 @@ file that begins with
 
 A snapshot fits a configuration that agrees with its own in `features`, `windows`, `detector`,
 `event.time`, `processing.chunk_size`, `processing.freeze_after`, `processing.shards`, in whether
-the threshold is a share, a rate or a score, in the entries of `drift` that have an answer, and, for
-detectors that learn from labels, in `labels`. Otherwise the start is refused with the fields that
-differ. Everything else may change at any time. One change of `detector` is allowed: to what was
-`challenger.detector` ([a promotion](challenger.md)).
+the threshold is a share, a rate or a score, in the entries of `drift` that have an answer, in
+`monitors` (but for `side`, `budget` and `deviations`), and, for detectors that learn from labels,
+in `labels`. Otherwise the start is refused with the fields that differ. Everything else may change
+at any time. One change of `detector` is allowed: to what was `challenger.detector`
+([a promotion](challenger.md)).
 
 ## Settings of the Kafka client
 
@@ -117,6 +118,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("`labels.risk`", "RiskConfig", ()),
     ("`drift`", "DriftConfig", ()),
     ("`threshold`", "ThresholdConfig", ()),
+    ("`monitors`", "RateMonitorConfig", ()),
     ("`suppression`", "SuppressionConfig", ()),
     ("`processing`", "ProcessingConfig", ()),
     ("`state`", "StateStoreConfig", ()),

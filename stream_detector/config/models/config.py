@@ -43,6 +43,7 @@ from stream_detector.config.models.kafka import (
 )
 from stream_detector.config.models.labels import LabelsConfig, RiskConfig
 from stream_detector.config.models.metrics import MetricsConfig
+from stream_detector.config.models.monitors import RateMonitorConfig
 from stream_detector.config.models.registry import RegistryConfig
 from stream_detector.config.models.units import Budget, Duration
 from stream_detector.detectors.base import Detector, DetectorConfig
@@ -229,6 +230,9 @@ class Config(Model):
         ),
         description="Which scores become alerts; default: a budget of `0.5 %`.",
     )
+    monitors: Annotated[list[RateMonitorConfig], Field(max_length=16)] = Field(
+        default_factory=list, description="What is watched in buckets of time."
+    )
     suppression: SuppressionConfig | None = Field(None, description="Grouping of repeated alerts.")
     processing: ProcessingConfig = Field(default_factory=ProcessingConfig, description="The loop.")
     state: StateStoreConfig = Field(default_factory=StateStoreConfig, description="Snapshots.")
@@ -272,6 +276,13 @@ class Config(Model):
                 raise ValueError(f"{name}.schema_file is for the formats avro and protobuf")
             if section.message is not None and section.format != "protobuf":
                 raise ValueError(f"{name}.message is for the format protobuf")
+        return self
+
+    @model_validator(mode="after")
+    def _monitors_differ(self) -> Config:
+        names = [monitor.name for monitor in self.monitors]
+        if len(set(names)) < len(names):
+            raise ValueError("monitors: two have the same name")
         return self
 
     @model_validator(mode="after")

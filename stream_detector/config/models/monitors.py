@@ -1,0 +1,90 @@
+"""The section `monitors`: what is counted in buckets of event time, by key or for all events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from stream_detector.cells.zones import zone_of
+from stream_detector.config.models.base import FieldName, Model, human
+from stream_detector.config.models.units import Budget, Duration
+
+_SHORTEST_BUCKET, _LONGEST_BUCKET = 10.0, 86_400.0
+_HOUR, _DAY = 3600.0, 86_400.0
+
+
+def _known_zone(name: str) -> str:
+    zone_of(name)
+    return name
+
+
+class RateMonitorConfig(Model):
+    """Watch on a rate: events a bucket of time, against what is usual at that time of the week."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = Field(
+        description="Name of the monitor; appears in alerts."
+    )
+    kind: Literal["rate"] = Field("rate", description="What is watched: the number of events.")
+    key: FieldName | None = Field(
+        None, description="Field by whose values events are counted; without it, all together."
+    )
+    bucket: Duration = Field(
+        human("1h"), description="Length of a bucket; an hour has a whole number of them, or a day."
+    )
+    season: Literal["none", "hour_of_day", "hour_of_week"] = Field(
+        "hour_of_week", description="The cycle that the usual rate follows."
+    )
+    zone: Annotated[str, Field(max_length=64), AfterValidator(_known_zone)] = Field(
+        "UTC", description="Time zone of the season, for example `Europe/Berlin`."
+    )
+    side: Literal["both", "high", "low"] = Field(
+        "both", description="Whether too many, too few or both are alerted."
+    )
+    widths: Annotated[
+        list[Annotated[int, Field(ge=1, le=1000)]], Field(min_length=1, max_length=16)
+    ] = Field(
+        default_factory=lambda: [2, 3, 6, 8, 24, 120],
+        description="Numbers of buckets that are looked at together: short ones find silence, long "
+        "ones a slow leak.",
+    )
+    half_life: Duration = Field(
+        human("28d"), description="Event time after which what was usual counts half."
+    )
+    budget: Budget | None = Field(
+        None,
+        description="Buckets of a key that may be alerted, such as `1 per day`. Default: "
+        "`deviations`.",
+    )
+    deviations: float = Field(
+        4.5,
+        ge=2,
+        le=100,
+        description="Deviations from the expected number that are alerted, where there is no "
+        "`budget`, or it is not known yet what keeps it.",
+    )
+    population: bool = Field(
+        True,
+        description="Whether a key is held against the pace and the unrest of all others: what "
+        "happens to all of them is no incident of one.",
+    )
+    max_keys: int = Field(
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="Keys remembered; those with the least history go first. A key takes 16 bytes "
+        "for each bucket of the season and 16 for each of the longest width.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> RateMonitorConfig:
+        if not _SHORTEST_BUCKET <= self.bucket <= _LONGEST_BUCKET:
+            raise ValueError("a bucket is 10 seconds to a day long")
+        within = _HOUR if self.bucket <= _HOUR else _DAY
+        if within % self.bucket:
+            raise ValueError("an hour (or a day) must have a whole number of buckets")
+        if self.budget is not None and self.budget.per_second is None:
+            raise ValueError("budget: give a rate, such as `1 per day`: buckets are no events")
+        if self.half_life < self.bucket:
+            raise ValueError("half_life is shorter than a bucket")
+        return self

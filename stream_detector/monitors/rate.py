@@ -1,0 +1,230 @@
+"""Number of events in buckets of time, by key, against what is usual for the time of the week."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_detector.config.models.monitors import RateMonitorConfig
+from stream_detector.detectors.stored import (
+    making_sense,
+    read_array,
+    read_branch,
+    read_count,
+)
+from stream_detector.errors import StateMismatchError
+from stream_detector.events import NO_TIMESTAMP, Float64, Int64, State
+from stream_detector.features.keys import LARGEST_CHUNK, KeyTable
+from stream_detector.features.texts import pack_texts, unpack_texts
+from stream_detector.monitors.base import Finding
+from stream_detector.monitors.deviations import CLIP, Deviations
+from stream_detector.monitors.history import MOST_SEEN, KeyHistory
+from stream_detector.monitors.season import Season
+
+_LONGEST_SILENCE = 10_000
+_MOST_WAITING = 4096
+
+
+class RateMonitor:
+    """Counts events of each key in buckets, and finds those that are too many or too few.
+
+    The expected number of a bucket is the key's own running mean of the slot of the season. For
+    each width, the sum S over that many buckets is held against the expected sum E, times the pace
+    of all other keys in the same buckets (their S over their E): z = 2 (sqrt(S + 3/8) -
+    sqrt(E + 3/8)) / sqrt(D), the root that makes a count's variance constant (Anscombe 1948) over
+    the key's own dispersion D at that width, which may be far below that of chance, as in a
+    timetable, or above it. Where the others are restless, z counts less: it is divided by the root
+    of the running mean of their z squared, where that is above 1. The largest |z| of a wanted side
+    over all widths is the score.
+
+    The bucket that closes is scored before it is learnt, and what it teaches is clipped. An event
+    counts in the bucket of its time, a late one in that which is open: a closed one never changes.
+
+    State, for at most ``max_keys`` keys and a chunk: the mean of each slot and how often it was
+    seen, the last buckets as far as the longest width reaches, dispersions, unrest.
+    """
+
+    def __init__(self, config: RateMonitorConfig) -> None:
+        self.config = config
+        self.without_key = 0  # events that had none, and were not counted
+        self._season = Season(config)
+        self._bucket_ms = round(config.bucket * 1000)
+        slots = self._season.slots
+        self._teaches = 1 - 0.5 ** (slots * config.bucket / config.half_life)
+        self._keys = KeyTable(config.max_keys if config.key is not None else 1)
+        self._deviations = Deviations(config)
+        self._since_eviction = 0
+        self._waiting: list[tuple[int, str]] = []  # bucket and key of what is ahead
+        self._open = NO_TIMESTAMP  # number of the open bucket since 1970
+        self._history = KeyHistory(slots, max(config.widths), len(set(config.widths)))
+
+    @property
+    def keys(self) -> int:
+        """Keys remembered."""
+        return len(self._keys)
+
+    @property
+    def evicted(self) -> int:
+        """Keys forgotten for want of room."""
+        return self._keys.evicted
+
+    def take(
+        self, keys: Sequence[str | None] | None, times_ms: Int64, marks_ms: Int64
+    ) -> list[tuple[int, list[Finding]]]:
+        """Count events, and close the buckets that the watermark has passed.
+
+        Args:
+            keys: (events,) the key of each, None where it has none: such events are not counted.
+                None where all are counted together.
+            times_ms: (events,) the time of each.
+            marks_ms: (events,) the watermark after each.
+
+        Returns:
+            For each event that closed buckets in which something was found, its row and that.
+        """
+        found: list[tuple[int, list[Finding]]] = []
+        first = int(np.argmax(marks_ms >= 0)) if len(marks_ms) else 0
+        if not len(marks_ms) or marks_ms[first] < 0:
+            return found  # nobody knows yet what time it is
+        if self._open == NO_TIMESTAMP:
+            self._open = int(marks_ms[first]) // self._bucket_ms
+        buckets = np.maximum(np.maximum.accumulate(marks_ms // self._bucket_ms), self._open)
+        starts = [first, *(np.flatnonzero(np.diff(buckets[first:])) + first + 1).tolist()]
+        for start, stop in zip(starts, [*starts[1:], len(buckets)], strict=True):
+            if findings := self._close_before(int(buckets[start])):
+                found.append((start, findings))
+            own = times_ms[start:stop] // self._bucket_ms
+            self._take_open(keys, start, own.tolist())
+        return found
+
+    def _take_open(self, keys: Sequence[str | None] | None, start: int, own: list[int]) -> None:
+        """Count events while one bucket is open; ``own``: the bucket of each one's time."""
+        some = [""] * len(own) if keys is None else keys[start : start + len(own)]
+        opened, now = self._open, []
+        for key, bucket in zip(some, own, strict=True):
+            if key is None:
+                self.without_key += 1
+            elif bucket > opened and len(self._waiting) < _MOST_WAITING:
+                self._waiting.append((bucket, key))
+            else:
+                now.append(key)
+        self._count(now)
+
+    def _take_waiting(self) -> None:
+        """Count what was ahead of the watermark, and is in the bucket that is open now."""
+        now = [key for bucket, key in self._waiting if bucket <= self._open]
+        self._waiting = [one for one in self._waiting if one[0] > self._open]
+        self._count(now)
+
+    def _close_before(self, bucket: int) -> list[Finding]:
+        """Close what is open before a bucket."""
+        if bucket - self._open > _LONGEST_SILENCE:
+            self.restart(bucket * self._bucket_ms)
+        findings: list[Finding] = []
+        while self._open < bucket:
+            findings += self._close()
+            if self._waiting:
+                self._take_waiting()
+        return findings
+
+    def _count(self, known: Sequence[str]) -> None:
+        begin = 0
+        while begin < len(known):
+            # Keys are forgotten after so many events, wherever these were cut.
+            end = min(begin + LARGEST_CHUNK - self._since_eviction, len(known))
+            count = end - begin
+            slots = self._keys.slots_of(known[begin:end])
+            self._history.grow(self._keys.rows)
+            np.add.at(self._history.counts, slots, 1.0)
+            last = np.unique(slots[::-1], return_index=True, return_counts=True)
+            self._keys.touch(last[0], count - 1 - last[1], last[2], count)
+            self._since_eviction += count
+            if self._since_eviction == LARGEST_CHUNK:
+                self._history.forget(self._keys.evict())
+                self._since_eviction = 0
+            begin = end
+
+    def restart(self, mark_ms: int) -> None:
+        """Go on at ``mark_ms``: the watermark had been wrong, or stood still for very long.
+
+        What is open counts no more, and windows begin anew: nobody knows what was in between.
+        """
+        self._open = mark_ms // self._bucket_ms
+        self._history.restart()
+        self._waiting = []
+
+    # --- the end of a bucket: score, then learn -------------------------------------------------
+
+    def _close(self) -> list[Finding]:
+        """Score and learn the open bucket, and open the next."""
+        slot = self._season.slot(self._open)
+        findings: list[Finding] = []
+        history = self._history
+        if len(history):
+            held = self._keys.held
+            known = held & (self._history.seen[:, slot] > 0)
+            expected = np.where(known, self._history.usual[:, slot], 0.0)
+            self._history.push(expected)
+            self._history.run = np.where(known, self._history.run + 1, 0.0)
+            end_ms = (self._open + 1) * self._bucket_ms
+            findings = self._deviations.find(history, end_ms, self._keys.key_of)
+            self._learn(slot, held, known, expected)
+            self._history.counts[:] = 0.0
+        self._open += 1
+        return findings
+
+    def _learn(
+        self, slot: int, held: NDArray[np.bool_], known: NDArray[np.bool_], expected: Float64
+    ) -> None:
+        """Move the usual number of the slot towards what was counted, clipped."""
+        counts, seen = self._history.counts, self._history.seen[:, slot]
+        reach = CLIP * np.sqrt(expected + 0.5)
+        taken = np.where(known, expected + np.clip(counts - expected, -reach, reach), counts)
+        weight = np.maximum(self._teaches, 1 / (seen + 1))
+        usual = self._history.usual[:, slot]
+        self._history.usual[:, slot] = np.where(
+            known, usual + weight * (taken - usual), np.where(held, taken, 0.0)
+        )
+        self._history.seen[:, slot] = np.where(held, np.minimum(seen + 1, MOST_SEEN), 0.0)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """The keys and what is known of each, in the order of their last use."""
+        keys, slots = self._keys.state()
+        self._history.grow(self._keys.rows)
+        return {
+            "keys": keys,
+            "open": self._open,
+            "without_key": self.without_key,
+            "since_eviction": self._since_eviction,
+            "waiting": pack_texts([key for _, key in self._waiting]),
+            "waiting_for": np.array([bucket for bucket, _ in self._waiting], dtype=np.int64),
+            "tail": self._deviations.state(),
+            **self._history.state(slots),
+        }
+
+    def restore(self, state: State, mark_ms: int) -> None:
+        """Take the state in; ``mark_ms`` is the watermark that goes with it.
+
+        Raises ``StateMismatchError`` where it is none of such a monitor.
+        """
+        with making_sense():
+            count = self._keys.restore(read_branch(state, "keys"))
+            opened = state["open"]
+            latest = max(mark_ms // self._bucket_ms, NO_TIMESTAMP)
+            if type(opened) is not int or not NO_TIMESTAMP <= opened <= latest:
+                raise StateMismatchError("the open bucket lies after the watermark")
+            self._open = opened
+            self.without_key = read_count(state, "without_key")
+            self._since_eviction = read_count(state, "since_eviction", high=LARGEST_CHUNK - 1)
+            keys = [key for key in unpack_texts(read_branch(state, "waiting")) if key is not None]
+            least = max(self._open, 0)
+            for_ = read_array(state, "waiting_for", (len(keys),), np.int64, low=least)
+            if len(keys) > _MOST_WAITING:
+                raise StateMismatchError(f"{len(keys)} events wait for their bucket")
+            self._waiting = list(zip(for_.tolist(), keys, strict=True))
+            self._deviations.restore(read_branch(state, "tail"))
+            self._history.restore(state, count, self._keys.rows)

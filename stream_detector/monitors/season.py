@@ -1,0 +1,38 @@
+"""The slot of a season that a bucket of time lies in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from stream_detector.cells.zones import zone_of
+from stream_detector.config.models.monitors import RateMonitorConfig
+
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
+_LENGTHS_MS = {"none": 0, "hour_of_day": _DAY_MS, "hour_of_week": 7 * _DAY_MS}
+
+
+class Season:
+    """A cycle of local time, cut into buckets. Stateless.
+
+    Clocks that are put forward skip slots, and clocks that are put back use some twice: a bucket
+    lies where the local time of its beginning says.
+    """
+
+    def __init__(self, config: RateMonitorConfig) -> None:
+        self._bucket_ms = round(config.bucket * 1000)
+        self._length_ms = _LENGTHS_MS[config.season]
+        self._zone = zone_of(config.zone)
+        self.slots = max(self._length_ms // self._bucket_ms, 1)
+
+    def slot(self, bucket: int) -> int:
+        """Slot of a bucket, given as its number since 1970."""
+        if not self._length_ms:
+            return 0
+        moment = _EPOCH + timedelta(milliseconds=bucket * self._bucket_ms)
+        offset = moment.astimezone(self._zone).utcoffset() or timedelta(0)
+        local_ms = bucket * self._bucket_ms + offset // timedelta(milliseconds=1)
+        in_cycle = (local_ms + _EPOCH_WEEKDAY * _DAY_MS) % self._length_ms
+        return in_cycle // self._bucket_ms % self.slots
