@@ -241,9 +241,9 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, Any]:
                 ours["event"]["format"] = kind
                 ours["registry"] = {"url": registry.url}
                 row[name] = daemon(ours, place, arguments.events)
-                row[name]["of_json"] = (
-                    row[name]["events_per_second"] / row[detector]["events_per_second"]
-                )
+                same, found = row[detector], row[name]
+                found["of_json"] = found["events_per_second"] / same["events_per_second"]
+                found["cpu_of_json"] = same["cpu_us_per_event"] / found["cpu_us_per_event"]
             for name in arguments.rivals:
                 program, events = RIVALS[name]
                 row[name] = rival(program, broker.bootstrap, events or arguments.events)
@@ -320,7 +320,11 @@ def main() -> None:
     formats = [f"{d}, {kind}" for d in arguments.format_detectors for kind in arguments.formats]
     print(table(result, [*arguments.detectors, *formats], arguments.rivals))
     for name in formats:
-        print(f"{name}: {result[name]['of_json']:.3f} of the same with JSON")
+        row = result[name]
+        print(
+            f"{name}: {row['of_json']:.3f} of the throughput with JSON "
+            f"({row['cpu_of_json']:.3f} by the processor's time)"
+        )
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 from kafka_broker.broker import KAFKA_VERSION
+from schema_registry.registry import VERSION
 from support.prometheus import require
 
 from dashboards.parts import RUNBOOK
+from stream_detector.config.loading.load import parse
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
@@ -49,10 +51,32 @@ def test_the_command_line_of_each_service_of_ours_is_one_that_the_programme_take
 
 
 def test_configurations_named_in_commands_are_in_the_image():
-    named = {word for service in OWN.values() for word in service["command"] if "/" in word}
+    words = (word for service in OWN.values() for word in service["command"])
+    named = {word for word in words if "/" in word and "://" not in word}
     assert named
     for word in named:
         assert (REPOSITORY / Path(word).relative_to("/app")).is_file(), word
+
+
+def test_the_detector_of_avro_reads_what_its_simulator_writes():
+    given = [w.removeprefix("--set=") for w in SERVICES["detector-avro"]["command"][2:]]
+    config = parse(
+        configuration_text(), "it", {}, dict(each.split("=", 1) for each in given)
+    ).config
+    written = dict(
+        w.removeprefix("--").split("=", 1) for w in SERVICES["simulator-avro"]["command"][2:]
+    )
+    assert config.kafka is not None
+    assert config.registry is not None
+    assert config.kafka.topics == [written["topic"]]
+    assert config.registry.url == written["registry"]
+    assert config.event.format == written["format"]
+    topics = SERVICES["topics-avro"]["environment"]["TOPICS"].split()
+    made = {pair.split(":")[0] for pair in topics}
+    assert {written["topic"], config.kafka.alerts, config.kafka.dead_letters} == made
+    profiled = [name for name, service in SERVICES.items() if service.get("profiles") == ["avro"]]
+    assert SERVICES["registry"]["image"] == f"apicurio/apicurio-registry:{VERSION}"
+    assert sorted(profiled) == ["detector-avro", "registry", "simulator-avro", "topics-avro"]
 
 
 def test_every_setting_given_to_the_detector_is_one_that_its_configuration_reads():
