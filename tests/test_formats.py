@@ -26,6 +26,7 @@ from support.formats import (
 from support.streams import SETTINGS, bytes_of, configuration, new_pipeline, records
 
 from stream_detector.config import Config
+from stream_detector.errors import ConfigurationError
 from stream_detector.events import EventBatch, PlainRecord
 from stream_detector.formats.avro import AvroReader
 from stream_detector.formats.errors import PayloadError, SchemaError
@@ -560,6 +561,37 @@ def test_no_name_that_a_registry_gives_leads_out_of_its_directory(name):
 def test_text_that_the_compiler_refuses_says_where():
     with pytest.raises(SchemaError, match=r"event\.proto:1:20"):
         proto('syntax = "proto3"; mes E {}')
+
+
+# --- what goes together --------------------------------------------------------------------------
+
+KAFKA = {"bootstrap_servers": "x:9", "topics": ["events"], "group": "g", "alerts": "a",
+         "dead_letters": "d", "labels": "labels"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"event": {"format": "avro"}}, r"avro needs `registry`, or event\.schema_file"),
+        ({"event": {"schema_file": "x.avsc"}}, "schema_file is for the formats avro and protobuf"),
+        ({"event": {"format": "avro", "message": "M"}, "registry": URL}, "message is for"),
+        ({"registry": {"url": "ftp://x"}}, "http:// or https://"),
+        ({"registry": {"url": "http://me:secret@x"}}, "no login in url"),
+        ({"registry": {**URL, "username": "me"}}, "one of password and password_file"),
+        ({"registry": {**URL, "token": "a", "token_file": "b"}}, "one of username, token"),
+        ({"registry": {**URL, "id_bytes": 8}}, "framing: apicurio"),
+        ({"registry": {**URL, "certificate_file": "x"}}, "both certificate_file and key_file"),
+        (
+            {"kafka": KAFKA, "labels": {"delay": "1d", "format": "avro"}, "registry": URL,
+                "event": {**SETTINGS["event"]}, "metrics": {"label_token": "x" * 16}},
+            "writes labels as JSON",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_go_together_are_mistakes(changes, why):
+    with pytest.raises(ConfigurationError, match=why) as found:
+        configuration(**changes)
+    assert "secret" not in str(found.value)
 
 
 # --- framings ------------------------------------------------------------------------------------

@@ -66,6 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"{arguments.config}: labels go to the topic `kafka.labels`: name one (and `labels`)"
         )
+    if config.labels.format != "json":
+        raise ConfigurationError(
+            f"{arguments.config}: labels.format is {config.labels.format}; this command writes JSON"
+        )
     word = label_for(arguments.label, config.labels)
     when = _time(arguments.time)
     partition: int | None = None
@@ -103,7 +107,8 @@ def event_of(config: Config, kafka: KafkaConfig, alert_id: str) -> tuple[str, in
         )
     source, offset = TopicPartition(topic, int(number)), int(rest)
     record = read_at(kafka, source, offset)
-    if record is not None:
+    # In other formats the event would need its schema, and the alert has the id as well.
+    if record is not None and config.event.format in ("json", "json_schema"):
         batch = Decoder(config, FieldPlan.of(config)).decode(source, [record])
         rejection = batch.rejection[0]
         if rejection is not None:

@@ -274,6 +274,8 @@ class Config(Model):
                 )
             if not described and section.schema_file is not None:
                 raise ValueError(f"{name}.schema_file is for the formats avro and protobuf")
+            if name == "labels" and section.format != "json" and self.metrics.labels_alerts:
+                raise ValueError("metrics.label_token writes labels as JSON: labels.format is json")
             if section.message is not None and section.format != "protobuf":
                 raise ValueError(f"{name}.message is for the format protobuf")
         return self
