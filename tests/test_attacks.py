@@ -40,6 +40,16 @@ def test_one_per_cent_of_copies_leave_nine_tenths_of_the_alerts(of_stolen_cards:
     assert attacked >= 0.9 * of_stolen_cards
 
 
+def test_a_flood_of_keys_leaves_what_its_own_alerts_do_not_take(of_stolen_cards: float) -> None:
+    """With memory for every key .73 of 1.00 is left as well; when idleness alone counted, .57."""
+    flooded = alerted(Case("key flood", 0.3, "payments", "stolen card"))
+    assert flooded >= 0.68 * of_stolen_cards
+
+
+def test_a_small_decoy_hides_no_takeover() -> None:
+    assert alerted(Case("decoys", 3, "payments", "takeover")) >= 0.95
+
+
 @pytest.mark.parametrize("attack", payments.ATTACKS)
 def test_an_attack_adds_rows_in_order_and_leaves_what_is_to_be_found_as_it_was(attack: str) -> None:
     case = next(each for each in CASES if each.attack == attack and each.stream == "payments")

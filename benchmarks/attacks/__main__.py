@@ -1,8 +1,10 @@
-"""Attack the detectors, write the results and the tables.
+r"""Attack the detectors, write the results and the tables.
 
     python -m benchmarks.attacks                          # what is missing of the reported seeds
     python -m benchmarks.attacks --fresh                  # everything anew: about twenty minutes
     python -m benchmarks.attacks --only copies --stream payments --detector ensemble --seed 1
+    python -m benchmarks.attacks --fresh --detector ensemble \
+        --output benchmarks/results/attacks.json          # and the tables
     python -m benchmarks.attacks --tables                 # only write the tables anew
 
 Results stand in ``results/attacks.json``, and what stands there is not run again; a run for some
@@ -84,7 +86,7 @@ def main() -> None:
     parser.add_argument("--stream", help="payments, http, nsl, by comma")
     parser.add_argument("--detector", help="ensemble, classifier, river, by comma")
     parser.add_argument("--seed", type=int, action="append", help="may come more than once")
-    parser.add_argument("--fresh", action="store_true", help="measure all anew")
+    parser.add_argument("--fresh", action="store_true", help="measure anew what is asked for")
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     parser.add_argument("--json", action="store_true", help="print the records as JSON")
     parser.add_argument("--output", type=Path, help="file of the results")
@@ -93,19 +95,23 @@ def main() -> None:
     some = any((arguments.only, arguments.stream, arguments.detector, arguments.seed))
     some = some or arguments.strength is not None
     output = arguments.output or (None if some else RESULTS)
-    known = output is not None and output.exists() and not arguments.fresh
+    known = output is not None and output.exists()
     before = json.loads(output.read_text()) if known and output is not None else {}
     results = before
     if not arguments.tables:
-        data = data_directory(arguments.data)
-        results = run(tasks(arguments), before.get("records", []), output, data)
+        wanted = tasks(arguments)
+        kept = before.get("records", [])
+        if arguments.fresh:
+            anew = set(map(key_of, wanted))
+            kept = [each for each in kept if tuple(each[name] for name in KEY) not in anew]
+        results = run(wanted, kept, output, data_directory(arguments.data))
     if arguments.json:
         print(json.dumps(results))
     else:
         seeds = arguments.seed or REPORTED
         for name in dict.fromkeys(each["stream"] for each in results.get("records", [])):
             print(f"\n{name}\n\n{report.table(results, name, seeds)}")
-    if output == RESULTS:
+    if output is not None and output.resolve() == RESULTS:
         report.write(results)
 
 
