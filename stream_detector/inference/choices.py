@@ -75,20 +75,24 @@ def category_feature(profile: Profile) -> dict[str, Any] | str:
     return feature | {"encoding": "rarity", "size": size}
 
 
-def window_of(profile: Profile, amount: str | None, seconds: float) -> tuple[dict[str, Any], str]:
+def window_of(
+    profile: Profile, amount: str | None, seconds: float, *, slow: bool = False
+) -> tuple[dict[str, Any], str]:
     """The window of a key, and the comment beside it.
 
     Args:
         profile: the key.
         amount: the number whose history it keeps besides; None: no number.
         seconds: between two events of one key, on average.
+        slow: whether the number is held against a level that moves slowly, too.
     """
     window: dict[str, Any] = {"key": profile.name, "half_lives": half_lives(seconds)}
     if amount is not None:
         window["value"] = amount
     window["compute"] = ["count", "time_since_last"]
     if amount is not None:
-        window["compute"] = ["count", "mean", "deviation", "time_since_last"]
+        baseline = ["baseline"] if slow else []
+        window["compute"] = ["count", "mean", "deviation", *baseline, "time_since_last"]
     return window, f"{profile.distinct:,} in the sample, each every {readable_duration(seconds)}"
 
 
@@ -99,6 +103,11 @@ def amount_of(numeric: Sequence[Profile]) -> str | None:
             if profile.words & words:
                 return profile.name
     return numeric[0].name if len(numeric) == 1 else None
+
+
+def is_money(profile: Profile) -> bool:
+    """Tell whether a number is named like money, which somebody may raise little by little."""
+    return bool(profile.words & AMOUNT_WORDS[0])
 
 
 def spelling_of(numeric: Sequence[Profile]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from stream_detector.inference.choices import (
     FEW_VALUES,
     amount_of,
     category_feature,
+    is_money,
     numeric_feature,
     spelling_of,
     unusable_reason,
@@ -339,7 +340,9 @@ class _Inference:
         amount = amount_of([each for each in profiles if each.complete and each.distinct > 1])
         for profile in keys:
             seconds = self._span_seconds * profile.distinct / self._count
-            self._proposal.windows.append(window_of(profile, amount, seconds))
+            # Whose money it is has a level of his own; where it is spent is everybody's.
+            slow = profile is keys[0] and amount is not None and is_money(self._open[amount])
+            self._proposal.windows.append(window_of(profile, amount, seconds, slow=slow))
         if keys:
             self._proposal.suppression = {"key": keys[0].name, "period": "1h"}
         self._proposal.event |= spelling_of(profiles)
