@@ -231,9 +231,9 @@ class _Messages:
         if field.is_repeated:
             return self._repeated(field, wanted)
         if field.type in (kinds.TYPE_MESSAGE, kinds.TYPE_GROUP):
-            inner = self.reader(field.message_type, wanted)
+            inner, take = self.reader(field.message_type, wanted), attrgetter(name)
             return lambda message, level: (
-                inner(getattr(message, name), level + 1) if message.HasField(name) else None
+                inner(take(message), level + 1) if message.HasField(name) else None
             )
         get, convert = attrgetter(name), self._scalar(field)
         if not field.has_presence or field.has_default_value:
