@@ -40,6 +40,16 @@ def test_one_per_cent_of_copies_leave_nine_tenths_of_the_alerts(of_stolen_cards:
     assert attacked >= 0.9 * of_stolen_cards
 
 
+def test_ten_per_cent_of_copies_leave_most_of_the_alerts(of_stolen_cards: float) -> None:
+    attacked = alerted(Case("copies", 0.1, "payments", "stolen card"))
+    assert attacked >= 0.75 * of_stolen_cards
+
+
+def test_a_slow_drift_leaves_most_final_payments_above_the_threshold() -> None:
+    record = measure(Case("drift", 0.03, "payments", "final payment"), "ensemble", SEED, Path())
+    assert record["raised"] >= 0.7
+
+
 def test_a_flood_of_keys_leaves_what_its_own_alerts_do_not_take(of_stolen_cards: float) -> None:
     """With memory for every key .73 of 1.00 is left as well; when idleness alone counted, .57."""
     flooded = alerted(Case("key flood", 0.3, "payments", "stolen card"))
