@@ -345,6 +345,32 @@ def test_a_type_inside_of_itself_is_read_to_a_depth_and_refused_beyond():
     assert reasons(batch) == [None, "too_deep", "too_deep"]
 
 
+def test_arrays_of_what_holds_them_are_read():
+    # As in the tests of Confluent's serializers: a user has friends, who are users.
+    schema = json.dumps({"type": "record", "name": "User", "fields": [
+        field("name", "string"),
+        field("friends", ["null", {"type": "array", "items": "User"}], default=None)]})  # fmt: skip
+    event = {"name": "a", "friends": [{"name": "b", "friends": None}, {"name": "c", "friends": []}]}
+    config = reading("avro", {"numeric": "friends[count]"}, {"categorical": "friends[1].name"})
+    value = framed(1, avro_bytes(schema, event))
+    batch = batch_of(decoder(config, {"id:1": avro(schema)}), [value])
+    assert (batch.numeric[0, 0], batch.text[0][0]) == (2, "c")
+    assert batch.original(batch.record[0]) == event
+
+
+def test_files_that_serializers_know_need_not_be_registered():
+    schema = proto(
+        'syntax = "proto3"; import "google/type/date.proto"; import "google/type/timeofday.proto"; '
+        'import "confluent/meta.proto"; import "confluent/type/decimal.proto"; message E { '
+        'google.type.Date day = 1; double x = 2 [(confluent.field_meta).doc = "said"]; }'
+    )
+    config = reading("protobuf", {"numeric": "day.month"}, {"numeric": "x"})
+    event = message_class(schema, "E")(x=1.5)
+    event.day.month = 7
+    value = framed(1, event.SerializeToString(), b"\0")
+    assert batch_of(decoder(config, {"id:1": schema}), [value]).numeric.tolist() == [[7, 1.5]]
+
+
 @pytest.mark.parametrize(
     "items",
     [

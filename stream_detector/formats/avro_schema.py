@@ -212,7 +212,8 @@ class Rewriter:
         if full in self._names.recursive:
             depth += 1
             if depth > MAX_NESTING:
-                return _Part({"type": "null", "logicalType": TOO_DEEP}, _excess(0))
+                # No value ever comes of it, so none for no byte.
+                return _Part({"type": "null", "logicalType": TOO_DEEP}, _excess(1))
         expected = self._expected(reader)
         self._kept += (inside, expected)
         key = (
