@@ -16,6 +16,7 @@ from support.formats import SOURCE, avro_bytes, framed
 from support.streams import SETTINGS, configuration, records
 from test_formats import STREAM, in_avro
 
+from stream_detector.cli.state_watermark import with_watermark
 from stream_detector.connectors.base import Fetched
 from stream_detector.daemon.held_records import Wait
 from stream_detector.daemon.shard import Shard
@@ -192,6 +193,17 @@ def test_a_snapshot_holds_the_schemas_and_what_was_refused_ahead_of_it():
     assert sorted(messages(repeated)) == sorted(messages(outcomes))
 
 
+def test_another_watermark_leaves_the_schemas_in_the_snapshot():
+    some = stream(300)
+    shard, _, _ = live(some, [], Source(KNOWN))
+    snapshot = shard.snapshot({})
+    _, changed = with_watermark(config(), snapshot, 1_600_000_000_000)
+    again = Shard(0, config(), Metrics(), None)
+    again.restore(changed)
+    assert again.input.book.schemas == shard.input.book.schemas
+    assert set(again.input.book.schemas) == {"id:7", "id:8"}
+
+
 def test_a_journal_without_the_schema_is_bad_state():
     some = stream(50)
     _, _, journal = live(some, [], Source(KNOWN))
@@ -327,6 +339,25 @@ def test_refusals_of_one_reason_are_one_and_go_when_they_are_done():
     book.forget_before({SOURCE: 1002})
     assert book.refusal(SOURCE, 999) is None
     assert book.refusal(SOURCE, 1002) == "none"
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"schemas": {}},
+        {"schemas": [], "refused": []},
+        {"schemas": {"id:1": 5}, "refused": []},
+        {"schemas": {"id:1": "no base64!"}, "refused": []},
+        {"schemas": {}, "refused": [["t", 0, 5, 5, "why"]]},
+        {"schemas": {}, "refused": [["t", 0, -1, 5, "why"]]},
+        {"schemas": {}, "refused": [["t", "0", 1, 5, "why"]]},
+        {"schemas": {f"id:{n}": "x" for n in range(MAX_SCHEMAS + 1)}, "refused": []},
+        7,
+    ],
+)
+def test_what_is_no_state_of_schemas_is_bad_state(state):
+    with pytest.raises(StateError):
+        SchemaBook().restore(state)
 
 
 @pytest.mark.parametrize("stored", ["", "no base64!", "AAAA", "eJwDAAAAAAE="])

@@ -99,7 +99,10 @@ def with_watermark(config: Config, snapshot: Snapshot, time_ms: int) -> tuple[in
     lanes = lanes_of(marks, None)
     known = [np.array([m] if m >= 0 else [], dtype=np.int64) for m in marks]
     times = [type(lane)(lane.mark_ms, each) for lane, each in zip(lanes, known, strict=True)]
-    return before_ms, Snapshot(meta, {**pipeline.state(), "lanes": lanes_state(times)})
+    # What the journal's records up to here hold, the next ones rest on.
+    kept = {name: snapshot.state[name] for name in ("schemas",) if name in snapshot.state}
+    state = {**pipeline.state(), "lanes": lanes_state(times), **kept}
+    return before_ms, Snapshot(meta, state)
 
 
 def _refuse_before_the_end(config: Config, number: int, snapshot: Snapshot) -> None:

@@ -216,8 +216,15 @@ class SchemaBook:
         """Take ``state`` in. Raises ``StateError``."""
         if not state:
             return
-        schemas = {str(key): schema_of(stored) for key, stored in state["schemas"].items()}
-        self.take_in(schemas, refusals_of(state["refused"]))
+        try:
+            stored = msgspec.convert(state["schemas"], dict[str, str])
+            plain = msgspec.convert(state["refused"], list[tuple[str, int, int, int, str]])
+        except (msgspec.ValidationError, LookupError, TypeError) as error:
+            raise StateError(f"the schemas that were kept make no sense: {error!r:.200}") from error
+        if len(stored) > MAX_SCHEMAS or any(not 0 <= start < end for _, _, start, end, _ in plain):
+            raise StateError("the schemas that were kept make no sense: too many, or no offsets")
+        schemas = {key: schema_of(packed) for key, packed in stored.items()}
+        self.take_in(schemas, refusals_of(plain))
 
 
 def plain_refusals(refusals: Iterable[Refusal]) -> list[tuple[str, int, int, int, str]]:
