@@ -690,6 +690,16 @@ def test_the_fingerprint_follows_what_shapes_state_and_nothing_else() -> None:
         assert describe_difference(state_shape(before), state_shape(after)) == []
 
 
+def test_the_format_of_labels_is_no_part_of_what_shapes_state() -> None:
+    plain = config_of(FULL, overrides={"detector": {"kind": "classifier"}})
+    other = config_of(
+        FULL, overrides={"detector": {"kind": "classifier"}, "labels.format": "json_schema"}
+    )
+    # States that were written before labels had a format know nothing of it.
+    assert not {"format", "schema_file", "message"} & state_shape(plain)["labels"].keys()
+    assert state_fingerprint(plain) == state_fingerprint(other)
+
+
 def test_a_setting_under_its_old_name_is_read_and_said() -> None:
     old = config_of(FULL, overrides={"processing.learn_first": 5000})
     new = config_of(FULL, overrides={"processing.freeze_after": 5000})

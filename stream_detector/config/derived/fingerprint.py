@@ -39,7 +39,7 @@ def state_shape(config: Config) -> dict[str, Any]:
         "windows": parts["windows"],
         "detector": identity(config.detector),
         # Other detectors never look at labels; rows wait for them only where they are learnt.
-        "labels": parts["labels"] if _uses_labels(config) else None,
+        "labels": _labels_shape(parts["labels"]) if _uses_labels(config) else None,
         **({"drift": answers} if answers else {}),
         **({"monitors": _monitors_shape(config)} if config.monitors else {}),
         "threshold": "score" if budget is None else "share" if budget.share else "rate",
@@ -49,6 +49,14 @@ def state_shape(config: Config) -> dict[str, Any]:
             **first,
         },
     }
+
+
+def _labels_shape(labels: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Without the format that they come in, as that of the events."""
+    if labels is None:
+        return None
+    told = ("format", "schema_file", "message")
+    return {key: value for key, value in labels.items() if key not in told}
 
 
 def _monitors_shape(config: Config) -> list[dict[str, Any]]:
