@@ -39,7 +39,14 @@ def finished(kafka, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict
     stream = messages(records(4000), 4)
     for number in range(100, len(stream), 200):
         stream[number] = replace(stream[number], value=BAD)
-    config = settings(section, directory, processing={"shards": 2, "commit_interval": "100ms"})
+    # Of several buckets and keys that close with one event, each has an alert of its own.
+    small = {"bucket": "1m", "season": "none", "widths": [1], "deviations": 2}
+    config = settings(
+        section,
+        directory,
+        processing={"shards": 2, "commit_interval": "100ms"},
+        monitors=[{"name": "all", **small}, {"name": "users", "key": "user", **small}],
+    )
     with DaemonProcess(directory, config) as daemon:
         daemon.wait_ready()
         for start in range(0, len(stream), 800):
@@ -65,9 +72,10 @@ def test_nothing_is_found_after_kills_and_every_offset_is_covered(finished) -> N
         assert verify(config, "--shard", str(number)) == (0, found)
     assert sum(found["events"] for found in shards) == 4000
     assert sum(found["dead_letters_expected"] for found in shards) == 20
-    assert len(consume_all(bootstrap, section["alerts"])) == sum(
-        found["alerts_found"] for found in shards
-    )
+    alerts = consume_all(bootstrap, section["alerts"])
+    assert len(alerts) == sum(found["alerts_found"] for found in shards)
+    rates = [alert for alert in alerts if b'"kind":"rate"' in alert.value]
+    assert 20 < len(rates) < len(alerts)
 
 
 def test_the_journal_names_every_offset_once(finished) -> None:
@@ -87,7 +95,8 @@ def test_what_was_tampered_with_is_found(finished) -> None:
     alerts = consume_all(bootstrap, section["alerts"])
     _, (before, _) = verify(config)
     assert (before["doubled"], before["differing"]) == (0, 0)
-    mine = [a for a in alerts if json.loads(a.value)["receipt"]["partition"] % 2 == 0]
+    events = [alert for alert in alerts if "monitor" not in json.loads(alert.value)]
+    mine = [a for a in events if json.loads(a.value)["receipt"]["partition"] % 2 == 0]
     producer = KafkaProducer(bootstrap_servers=bootstrap)
     first = mine[0]
     producer.send(section["alerts"], first.value, first.key, first.headers)

@@ -65,14 +65,18 @@ class Findings:
             self.details.append(text)
 
 
+_Identity: TypeAlias = tuple[Place, str]
+"""The record that a message was made of, and the alert's id."""
+
+
 class Comparison:
     """Comparison with one output topic. State: digests of every recomputed message, in order."""
 
     def __init__(self, topic: str, findings: Findings) -> None:
         self._topic = topic
         self._findings = findings
-        self._expected: dict[Place, tuple[int, bytes, bytes]] = {}
-        self._seen: set[Place] = set()
+        self._expected: dict[_Identity, tuple[int, bytes, bytes]] = {}
+        self._seen: set[_Identity] = set()
 
     def __len__(self) -> int:
         return len(self._expected)
@@ -80,7 +84,7 @@ class Comparison:
     def expect(self, messages: Iterable[Outgoing]) -> None:
         """Messages that came out, in order."""
         for message in messages:
-            self._expected[message.source, message.offset] = (
+            self._expected[(message.source, message.offset), _name(message)] = (
                 len(self._expected),
                 digest(message.key, message.value, message.headers),
                 _without_words(message),
@@ -107,12 +111,13 @@ class Comparison:
 
     def _judge(self, place: Place, record: Record, last: int) -> int:
         findings, name = self._findings, f"{self._topic}: of {place[0]} {place[1]}"
-        if place not in self._expected:
+        identity = place, _name(record)
+        if identity not in self._expected:
             findings.differing += 1
             findings.say(f"{name}, which gave none now")
             return last
-        number, content, wordless = self._expected[place]
-        if place in self._seen:
+        number, content, wordless = self._expected[identity]
+        if identity in self._seen:
             findings.doubled += 1
             findings.say(f"{name} twice")
         elif not (same := _is(content, record)) and _without_words(record) != wordless:
@@ -123,15 +128,21 @@ class Comparison:
             findings.say(f"{name} is out of order")
         elif not same:
             findings.reworded += 1
-        self._seen.add(place)
+        self._seen.add(identity)
         return max(last, number)
 
     def finish(self) -> None:
         """Count as lost what was not found on any partition."""
-        for place in self._expected:
-            if place not in self._seen:
+        for identity in self._expected:
+            if identity not in self._seen:
+                place, _ = identity
                 self._findings.lost += 1
                 self._findings.say(f"{self._topic}: of {place[0]} {place[1]} is missing")
+
+
+def _name(message: Outgoing | Record) -> str:
+    """What tells alerts of one record from each other: with one event many buckets may close."""
+    return (dict(message.headers or ()).get("ce_id") or b"").decode("utf-8", "replace")
 
 
 def _is(content: bytes, record: Record) -> bool:
