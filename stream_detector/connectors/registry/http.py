@@ -104,7 +104,8 @@ class Connection:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
         # The timeout is each read's own: a byte a second would never end.
         sockets: list[socket.socket] = []
-        watch = threading.Timer(timeout, _cut, (connection, sockets))
+        over = threading.Event()
+        watch = threading.Timer(timeout, _cut, (connection, sockets, over))
         watch.daemon = True
         watch.start()
         headers = {"Accept": _TYPES, "Connection": "close"}
@@ -124,11 +125,11 @@ class Connection:
                     raise UnavailableError(
                         f"{self._shown(path)} answers with more than {MAX_ANSWER_BYTES} bytes"
                     )
-            if not watch.is_alive():  # it was cut, which looks like an end
+            if over.is_set():  # it was cut, which looks like an end
                 raise TimeoutError
         except (OSError, http.client.HTTPException, ValueError) as error:
             why = str(error) or type(error).__name__
-            if not watch.is_alive():
+            if over.is_set():
                 why = f"no whole answer within {timeout:g} s"
             raise UnavailableError(f"{self._shown(path)}: {why[:200]}") from error
         else:
@@ -154,8 +155,11 @@ class Connection:
         self.secret = secret
 
 
-def _cut(connection: http.client.HTTPConnection, sockets: list[socket.socket]) -> None:
+def _cut(
+    connection: http.client.HTTPConnection, sockets: list[socket.socket], over: threading.Event
+) -> None:
     """End a request whose time is over, from outside."""
+    over.set()  # before whoever reads wakes up
     for each in sockets or [connection.sock]:
         if each is not None:
             with suppress(OSError):
