@@ -29,6 +29,7 @@ from stream_detector import (
 )
 from stream_detector.api.result import RejectedEventsWarning
 from stream_detector.api.threads import one_thread
+from stream_detector.connectors.ahead import AHEAD_BYTES
 from stream_detector.daemon.recovery import open_shard
 from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.stores import snapshot_stores
@@ -557,3 +558,21 @@ def test_a_detector_by_name_refuses_rows_of_a_wrong_shape(kind):
 def test_a_detector_that_cannot_be_says_why(arguments, named, says):
     with pytest.raises((ConfigurationError, ValueError), match=says):
         build_detector(*arguments, **named)
+
+
+def test_a_backtest_of_a_large_file_works_in_a_script_without_a_guard(tmp_path: Path) -> None:
+    """A process of its own for reading would run the script again, which has no ``__main__``."""
+    rows = tmp_path / "rows.csv"
+    rows.write_text("x,y\n" + "".join(f"{i % 97},{'z' * 100}\n" for i in range(21_000)))
+    assert rows.stat().st_size > AHEAD_BYTES
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from stream_detector import backtest\n"
+        "config = {'name': 's', 'features': [{'numeric': 'x'}], "
+        "'detector': {'kind': 'half_space_forest', 'trees': 1, 'depth': 1}}\n"
+        f"print(len(backtest(config, {str(rows)!r}).scored.scores))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (ran.returncode, ran.stdout) == (0, "21000\n"), ran.stderr

@@ -198,7 +198,7 @@ class ComparisonResult:
 
 def _source(config: Config, source: Any, limit: int | None) -> Source:
     if isinstance(source, str | os.PathLike):
-        return open_file(config, os.fspath(source), limit)
+        return open_file(config, os.fspath(source), limit, ahead=False)
     if hasattr(source, "poll") and hasattr(source, "exhausted"):
         opened: Source = source
         return opened

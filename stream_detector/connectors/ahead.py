@@ -32,6 +32,7 @@ _HEAD = struct.Struct("<?qq")
 AHEAD_BYTES = 2_000_000
 """A file of so many bytes, compressed or not, is worth the half second that a process takes."""
 
+_FEW_RECORDS = 20_000
 _POLLED, _FAILED = b"polled", b"failed"
 _END_SECONDS = 5.0
 
@@ -107,11 +108,25 @@ class ReadAhead:
 
 
 def open_file(
-    config: Config, path: str, limit: int | None = None, encoding: str | None = None
+    config: Config,
+    path: str,
+    limit: int | None = None,
+    encoding: str | None = None,
+    *,
+    ahead: bool = True,
 ) -> FileSource | ReadAhead:
     """The file, read as the configuration's fields need it; a large one ahead.
 
-    ``encoding`` stands over the configuration's. Raises ``ConnectorError`` where it cannot be read.
+    Args:
+        config: the configuration.
+        path: of the file.
+        limit: records to read.
+        encoding: stands over the configuration's.
+        ahead: whether a process may be started. It would run a caller's script a second time,
+            unless that asks for its own name first.
+
+    Raises:
+        ConnectorError: it cannot be read.
     """
     numeric, boolean = typed_columns(config)
     options: dict[str, Any] = {
@@ -123,7 +138,8 @@ def open_file(
     }
     source = FileSource(path, **options)
     small = (source.size_hint() or 0) < AHEAD_BYTES
-    if small or source.in_columns or (os.cpu_count() or 1) == 1:
+    few = limit is not None and limit < _FEW_RECORDS
+    if not ahead or small or few or source.in_columns or (os.cpu_count() or 1) == 1:
         return source
     return ReadAhead(source, path, options)
 
