@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stream_detector.__main__ import main
-from stream_detector.cli import init as command
+from stream_detector.cli.init_sample import parse_values
 from stream_detector.errors import ConnectorError
 
 RANDOM = np.random.default_rng(4)
@@ -80,21 +80,21 @@ def test_a_topic_with_a_registrys_prefix_is_named() -> None:
     event = {"user": "u1", "load": 1.5}
     prefix = b"\0" + struct.pack(">I", 7)
     values: list[bytes | None] = [prefix + json.dumps(event).encode() for _ in range(3)]
-    parsed = command._parse(values, "topic")
+    parsed = parse_values(values, "topic")
     assert parsed.events == [event] * 3
     assert parsed.unreadable == 0
     assert "schema registry's prefix" in parsed.notes[0]
     avro: list[bytes | None] = [prefix + b"\x06abc\x02"] * 3
     with pytest.raises(ConnectorError, match="schema id 7"):
-        command._parse(avro, "topic")
-    parsed = command._parse([*values, *avro, None], "topic")
+        parse_values(avro, "topic")
+    parsed = parse_values([*values, *avro, None], "topic")
     assert (len(parsed.events), parsed.unreadable) == (3, 4)
     assert any("schema id 7" in note for note in parsed.notes)
 
 
 def test_nan_as_python_writes_it_is_missing_and_told() -> None:
     text = json.dumps({"load": float("nan"), "heat": 2.0}).encode()
-    parsed = command._parse([text] * 3, "file")
+    parsed = parse_values([text] * 3, "file")
     assert (len(parsed.events), parsed.unreadable) == (3, 0)
     assert "NaN" in parsed.notes[0]
 

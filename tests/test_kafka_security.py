@@ -424,7 +424,7 @@ def test_what_is_no_broker_is_said_to_be_none(answer: bytes) -> None:
             probe(section)
 
 
-@pytest.mark.parametrize("address", ["a:b", "a:", ""])
+@pytest.mark.parametrize("address", ["a:b", "a:"])
 def test_an_address_that_is_none_is_a_mistake_of_the_configuration(address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"kafka\.bootstrap_servers"):
         probe(section_for(address))

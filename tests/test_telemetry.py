@@ -444,7 +444,7 @@ class Passing(EmbeddedSource):
 def run_daemon(source: EmbeddedSource, directory: Path) -> Metrics:
     metrics = Metrics()
     kafka = KafkaConfig(
-        bootstrap_servers="", topics=["events"], group="g", alerts="a", dead_letters="d"
+        bootstrap_servers="none", topics=["events"], group="g", alerts="a", dead_letters="d"
     )
     Daemon(
         configuration(processing={"shards": 2}),

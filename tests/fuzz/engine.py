@@ -124,8 +124,9 @@ def _one_worker(
                 outcome.results.update(line["results"])
                 outcome.slowest = max(outcome.slowest, line["slowest"])
                 outcome.peak_mib = max(outcome.peak_mib, line["peak_mib"])
-        code = worker.wait()
-        watch.join()
+        # The watch kills what goes on to no other input, and what does not end.
+        code = worker.wait(SILENCE_SECONDS + START_SECONDS)
+        watch.join(START_SECONDS)
     if ended:
         return None
     errors = (room / "stderr").read_text(errors="replace")[-3000:]
