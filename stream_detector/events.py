@@ -248,7 +248,7 @@ def _label_rows(batches: Sequence[EventBatch]) -> NDArray[np.bool_] | None:
     )
 
 
-def object_column(values: Sequence[Any]) -> Objects:
+def object_column(values: Sequence[Any] | NDArray[Any]) -> Objects:
     """A one-dimensional object array of ``values``, even where they are tuples of one length."""
     # Assigned as a whole, each text would be looked through for the depth of the array.
     return np.fromiter(values, dtype=object, count=len(values))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.blocks import with_blocks
 
 from .cases import CASES, REPORTED, applies, title
 from .detectors import DETECTORS, TITLES
@@ -71,10 +72,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def filled(text: str, results: dict[str, Any]) -> str:
     """The page with every block between its two comments made anew."""
-    for name, block in tables(results).items():
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = marks.sub(lambda found, block=block: f"{found[1]}{block}\n{found[2]}", text)
-    return text
+    return with_blocks(text, tables(results))
 
 
 def write(results: dict[str, Any]) -> None:

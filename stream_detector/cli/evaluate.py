@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ from stream_detector.evaluation.figures import figures
 from stream_detector.evaluation.labelling import with_label
 from stream_detector.evaluation.paired_comparison import compare
 from stream_detector.messages import Outgoing
-from stream_detector.pipeline import PipelineCore
 from stream_detector.rejections import RejectionTally
 from stream_detector.report.alert_text import readable
 from stream_detector.report.comparison_table import as_json, as_table
@@ -208,8 +206,6 @@ def _evaluate(
             arguments.report, config, skip=arguments.skip, resamples=arguments.resamples
         )
     source = file_source(config, arguments)
-    PipelineCore(config, "")  # loads what detectors import: seconds that no event takes
-    started = time.perf_counter()
     with progress_bar(title, share_read(source)) as update:
         if report is not None:
             scored = report.backtest(source, update)
@@ -217,7 +213,6 @@ def _evaluate(
             # Reasons take a scoring each: none where nobody looks.
             kept = _KEPT if arguments.show_alerts > 0 and not arguments.json else 0
             scored = backtest(config, source, keep_alerts=kept, progress=update).scored
-    seconds = time.perf_counter() - started
     close_file(source)
     if report is not None:
         report.write(scored, arguments.data, arguments.limit)
@@ -225,8 +220,10 @@ def _evaluate(
     scored.alerts.clear()
     result = figures(scored, skip=arguments.skip)
     result["rejections"] = as_json_rejections(scored.tally, config)
-    result["seconds"] = round(seconds, 3)
-    result["events_per_second"] = round(result["events"] / seconds) if seconds else None
+    result["seconds"] = round(scored.seconds, 3)
+    result["events_per_second"] = (
+        round(result["events"] / scored.seconds) if scored.seconds else None
+    )
     return scored, result, shown
 
 

@@ -203,7 +203,7 @@ class Decoder:
         return column
 
     def _text(self, fields: FieldValues, name: str, rejection: Objects) -> Objects:
-        values = list(fields.of(name))
+        values = fields.of(name)
         kinds = set(map(type, values))
         if kinds == {int}:
             values = list(map(str, values))
@@ -216,13 +216,14 @@ class Decoder:
             for row, value in enumerate(values):
                 if value is None:
                     _reject(rejection, row, "missing_field", f"{name} is missing", name)
+        column = object_column(values)
         for row in fields.long_rows:
-            value = values[row]
+            value = column[row]
             if value is not None and len(value) > limit:
                 message = f"{name} has {len(value)} characters, the limit is {limit}"
                 _reject(rejection, row, "text_too_long", message, name)
-                values[row] = None
-        return object_column(values)
+                column[row] = None
+        return column
 
     def _time(
         self,

@@ -168,14 +168,6 @@ def read_bytes(state: State, name: str, size: int) -> bytes:
     return content
 
 
-def read_flag(state: State, name: str) -> bool:
-    """True or False. Raises ``StateMismatchError`` where it is missing or something else."""
-    value = _read(state, name)
-    if not isinstance(value, bool):
-        raise StateMismatchError(f"state {name!r}: expected true or false, found {value!r:.80}")
-    return value
-
-
 def read_branch(state: State, name: str) -> State:
     """The nested state ``name``.
 

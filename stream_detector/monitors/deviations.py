@@ -13,8 +13,8 @@ from stream_detector.config.models.monitors import RateMonitorConfig
 from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.base import Finding
 from stream_detector.monitors.history import (
+    LARGEST_UNREST,
     LEAST_DISPERSION,
-    MOST_SEEN,
     QUIET_BUCKETS,
     KeyHistory,
 )
@@ -49,7 +49,6 @@ LEAST_THRESHOLD = 3.0
 """Deviations below which nothing is alerted, whatever the budget."""
 
 _FROM_SCORES = 2000
-_LARGEST_SQUARE = 16.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class Deviations:
             expected_of.append(np.maximum(usual * pace, LEAST_EXPECTED))
             paces.append(pace)
             if index < UNREST_WIDTHS:
-                restless = np.maximum(restless, np.minimum(plain * plain, _LARGEST_SQUARE))
+                restless = np.maximum(restless, np.minimum(plain * plain, LARGEST_UNREST))
             score = self._of_side(plain / calm)
             better = score > best
             best, place = np.where(better, score, best), np.where(better, index, place)
@@ -162,13 +161,10 @@ class Deviations:
     def _learn_dispersion(
         self, history: KeyHistory, index: int, plain: Float64, whole: NDArray[np.bool_]
     ) -> None:
-        spread, learnt = history.dispersion[:, index], history.learnt[:, index]
+        spread = history.dispersion[:, index]
         clipped = np.clip(plain, -CLIP, CLIP)
-        # A young mean moves quickly; the first value, 1, counts as much as 24 buckets.
-        weight = np.full(len(learnt), self._spreads)
-        moved = spread + weight * (clipped * clipped * spread - spread)
+        moved = spread + self._spreads * (clipped * clipped * spread - spread)
         history.dispersion[:, index] = np.where(whole, np.maximum(moved, LEAST_DISPERSION), spread)
-        history.learnt[:, index] = np.where(whole, np.minimum(learnt + 1, MOST_SEEN), learnt)
 
     def _decide(
         self, history: KeyHistory, best: _Best, end_ms: int, key_of: Callable[[int], str]

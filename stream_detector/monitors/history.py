@@ -17,7 +17,9 @@ QUIET_BUCKETS = 6
 MOST_SEEN = 1000.0
 """Counts of what was learnt stop here: beyond it nothing hangs on them."""
 
-_LARGEST_UNREST = 16.0
+LARGEST_UNREST = 16.0
+"""What a deviation squared counts in the unrest at most."""
+
 _BOUNDS: dict[str, tuple[float, float]] = {
     "counts": (0.0, LARGEST_COUNT),
     "usual": (0.0, LARGEST_COUNT),
@@ -26,8 +28,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "expected": (0.0, LARGEST_COUNT),
     "run": (0.0, LARGEST_COUNT),
     "dispersion": (LEAST_DISPERSION, LARGEST_COUNT),
-    "learnt": (0.0, MOST_SEEN),
-    "unrest": (0.0, _LARGEST_UNREST),
+    "unrest": (0.0, LARGEST_UNREST),
     "quiet": (0.0, QUIET_BUCKETS),
     "told": (0.0, LARGEST_COUNT),
 }
@@ -45,7 +46,6 @@ class KeyHistory:
         expected: (keys, buckets) events that were usual there.
         run: (keys,) closed buckets in a row of which it was known what is usual.
         dispersion: (keys, widths) variance of the deviations over that of chance.
-        learnt: (keys, widths) how often the dispersion was learnt.
         unrest: (keys,) running mean of the deviations squared.
         quiet: (keys,) buckets without a deviation.
         told: (keys,) largest score that was alerted in the incident.
@@ -60,7 +60,6 @@ class KeyHistory:
         self.expected: Float64 = np.zeros((0, buckets))
         self.run: Float64 = np.zeros(0)
         self.dispersion: Float64 = np.zeros((0, widths))
-        self.learnt: Float64 = np.zeros((0, widths))
         self.unrest: Float64 = np.zeros(0)
         self.quiet: Float64 = np.zeros(0)
         self.told: Float64 = np.zeros(0)

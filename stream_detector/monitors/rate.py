@@ -16,6 +16,7 @@ from stream_detector.detectors.stored import (
 )
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Float64, Int64, State
+from stream_detector.features.history import Occurrences
 from stream_detector.features.keys import LARGEST_CHUNK, KeyTable
 from stream_detector.features.texts import pack_texts, unpack_texts
 from stream_detector.monitors.base import Finding
@@ -137,9 +138,11 @@ class RateMonitor:
             count = end - begin
             slots = self._keys.slots_of(known[begin:end])
             self._history.grow(self._keys.rows)
-            np.add.at(self._history.counts, slots, 1.0)
-            last = np.unique(slots[::-1], return_index=True, return_counts=True)
-            self._keys.touch(last[0], count - 1 - last[1], last[2], count)
+            events = Occurrences.of(slots)
+            ends = events.starts + events.lengths - 1
+            each = events.slots[ends]
+            self._history.counts[each] += events.lengths
+            self._keys.touch(each, events.order[ends], events.lengths, count)
             self._since_eviction += count
             if self._since_eviction == LARGEST_CHUNK:
                 self._history.forget(self._keys.evict())
@@ -164,14 +167,14 @@ class RateMonitor:
         history = self._history
         if len(history):
             held = self._keys.held
-            known = held & (self._history.seen[:, slot] > 0)
-            expected = np.where(known, self._history.usual[:, slot], 0.0)
-            self._history.push(expected)
-            self._history.run = np.where(known, self._history.run + 1, 0.0)
+            known = held & (history.seen[:, slot] > 0)
+            expected = np.where(known, history.usual[:, slot], 0.0)
+            history.push(expected)
+            history.run = np.where(known, history.run + 1, 0.0)
             end_ms = (self._open + 1) * self._bucket_ms
             findings = self._deviations.find(history, end_ms, self._keys.key_of)
             self._learn(slot, held, known, expected)
-            self._history.counts[:] = 0.0
+            history.counts[:] = 0.0
         self._open += 1
         return findings
 
