@@ -13,6 +13,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
+def human(text: str) -> Any:
+    """A default in the form that people write; ``validate_default`` turns it into a number."""
+    return text
+
+
 class Model(BaseModel):
     """Base of all sections: unknown keys are errors, values do not change after loading.
 

@@ -15,7 +15,7 @@ from test_features import batch_of, extractor_of
 from stream_detector import Pipeline
 from stream_detector.errors import StateMismatchError
 from stream_detector.features import FeatureExtractor
-from stream_detector.features.texts import pack_texts, unpack_texts
+from stream_detector.tables.texts import pack_texts, unpack_texts
 
 CHUNK = 32
 

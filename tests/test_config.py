@@ -39,17 +39,17 @@ from stream_detector.config.loading.error_paths import locate, tagged_members
 from stream_detector.config.loading.kafka_settings import refusal
 from stream_detector.config.loading.scalars import resolve_plain
 from stream_detector.config.models.config import FEATURE_KINDS
-from stream_detector.config.models.units import (
+from stream_detector.connectors.files import FileSource
+from stream_detector.decoding import Decoder
+from stream_detector.detectors.registry import BUILT_IN
+from stream_detector.errors import ConfigurationError
+from stream_detector.units import (
     LONGEST_DURATION,
     Budget,
     format_duration,
     parse_duration,
     parse_size,
 )
-from stream_detector.connectors.files import FileSource
-from stream_detector.decoding import Decoder
-from stream_detector.detectors.registry import BUILT_IN
-from stream_detector.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((REPOSITORY / "config").glob("*.yaml"))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_detector.errors import StateMismatchError
-from stream_detector.features.keys import MOST_USES, KeyTable
-from stream_detector.features.texts import unpack_texts
+from stream_detector.tables.keys import MOST_USES, KeyTable
+from stream_detector.tables.texts import unpack_texts
 
 CHUNK = 64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from test_docs import SCHEMA, VALIDATOR
 
 from stream_detector import Pipeline, load_config
-from stream_detector.config.models.monitors import RateMonitorConfig
 from stream_detector.errors import StateMismatchError
-from stream_detector.monitors import Finding, RateMonitor
+from stream_detector.monitors import MonitorEvents
+from stream_detector.monitors.deviations import Deviation
+from stream_detector.monitors.rate import RateMonitor, RateMonitorConfig
 from stream_detector.snapshots.format import Snapshot, decode, encode
 
 HOUR = 3_600_000
@@ -41,19 +42,23 @@ def daily(key: str, hour: int) -> float:
     return (20.0 if 6 <= hour % 24 < 22 else 1.0) * (2.0 if key == "busy" else 1.0)
 
 
+def counted(keys: list[Any], times: Any, marks: Any) -> MonitorEvents:
+    return MonitorEvents(times, marks, text={"k": keys})
+
+
 def found_by(
     monitor: RateMonitor, events: Iterable[tuple[int, str]], cuts: Sequence[int] = (997,)
-) -> list[Finding]:
+) -> list[Deviation]:
     events = list(events)
     times = np.array([time for time, _ in events], dtype=np.int64)
     marks = np.maximum.accumulate(times)
-    findings: list[Finding] = []
+    findings: list[Deviation] = []
     start, turn = 0, 0
     while start < len(events):
         stop = start + cuts[turn % len(cuts)]
         keys = [key for _, key in events[start:stop]]
-        for _, some in monitor.take(keys, times[start:stop], marks[start:stop]):
-            findings += some
+        for _, some in monitor.take(counted(keys, times[start:stop], marks[start:stop])):
+            findings += cast("list[Deviation]", some)
         start, turn = stop, turn + 1
     return findings
 
@@ -179,7 +184,7 @@ def test_late_events_count_in_the_open_bucket_and_early_ones_in_their_own() -> N
     monitor = monitor_of(key=None)
     times = np.array([0, 1, -3, 2, 3], dtype=np.int64) * HOUR + START
     marks = np.array([0, 0, 0, 0, 3], dtype=np.int64) * HOUR + START
-    monitor.take(None, times, marks)
+    monitor.take(MonitorEvents(times, marks))
     assert monitor._history.actual[0, -3:].tolist() == [2.0, 1.0, 1.0]
     assert monitor._history.counts[0] == 1.0
     assert monitor._waiting == []
@@ -188,13 +193,13 @@ def test_late_events_count_in_the_open_bucket_and_early_ones_in_their_own() -> N
 def test_events_without_the_key_are_told_and_not_counted() -> None:
     monitor = monitor_of()
     times = np.full(3, START, dtype=np.int64)
-    monitor.take([None, "a", None], times, times)
+    monitor.take(counted([None, "a", None], times, times))
     assert (monitor.without_key, monitor.keys) == (2, 1)
 
 
 def test_before_the_time_is_known_nothing_is_counted() -> None:
     monitor = monitor_of(key=None)
-    monitor.take(None, np.array([START, START]), np.array([-1, START]))
+    monitor.take(MonitorEvents(np.array([START, START]), np.array([-1, START])))
     assert monitor._history.counts[0] == 1.0
 
 
@@ -248,7 +253,7 @@ def pipeline_of(**monitor: Any) -> Pipeline:
         "features": [{"categorical": "k", "encoding": "rarity"}],
         "detector": {"kind": "half_space_forest", "trees": 2, "depth": 2},
         "threshold": {"budget": "1 %"},
-        "monitors": [{"name": "orders", "key": "k", **monitor}],
+        "monitors": [{"kind": "rate", "name": "orders", "key": "k", **monitor}],
     }
     return Pipeline(load_config(document))
 

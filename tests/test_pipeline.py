@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from support.streams import bytes_of, configuration, decode, new_pipeline, records, run_in_cuts
 
 from stream_detector.config.models.config import ThresholdConfig
-from stream_detector.config.models.units import Budget
 from stream_detector.events import NO_TIMESTAMP, PlainRecord
 from stream_detector.messages import ORIGINAL_TIMESTAMP
 from stream_detector.snapshots import Snapshot, encode
 from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.threshold import AlertPace, AlertThreshold
+from stream_detector.units import Budget
 
 STREAM = records(3000)
 DETECTORS = ["ensemble", "autoencoder", "half_space_forest", "loda"]

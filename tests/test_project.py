@@ -29,7 +29,10 @@ FLOORS = {
     "visible": -0.5,  # below them: as does everybody who shows text of others
     "cells": 0.125,  # how people write numbers and times: config checks formats by it
     "parameters": 0.125,  # the base of what detectors declare and of what config holds
+    "units": 0.125,  # settings of monitors and of config are made of them
     "detectors": 0.25,  # below config, which asks them what they declare
+    **dict.fromkeys(("tables", "tail"), 0.375),  # they store what they know as detectors do
+    "monitors": 0.4375,  # as detectors: below config, which asks them for their settings
     "config": 0.5,  # the rooms above take their settings from it
     "labels": 0.75,  # features count them
     "stream_time": 0.75,  # what it is, everything else asks
@@ -38,7 +41,6 @@ FLOORS = {
     **dict.fromkeys(("decoding", "features", "rejections", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "testing": 1.0,
-    "monitors": 1.5,  # they count by the tables of features, and decide by the tail of scores
     "drift": 1.5,  # it stores River's objects as the detectors do
     "lanes": 1.75,  # what is merged
     **dict.fromkeys(("pipeline", "merge"), 2.0),

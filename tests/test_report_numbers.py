@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from stream_detector.config.models.units import Budget
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.bootstrap import Units, draw_weights
 from stream_detector.evaluation.curves import (
@@ -25,6 +24,7 @@ from stream_detector.evaluation.figures import DAY_MS
 from stream_detector.evaluation.population_stability import feature_drift, stability_index
 from stream_detector.evaluation.time_slices import budget_windows, days, shown_rows, slices
 from stream_detector.features import FeatureGroup
+from stream_detector.units import Budget
 
 
 def scored(scores, labels=None, raised=None, times=None):

@@ -19,8 +19,8 @@ from stream_detector.config.models.config import Config
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, object_column
 from stream_detector.features import FeatureExtractor
-from stream_detector.features.keys import LARGEST_CHUNK
-from stream_detector.features.texts import hash_texts, pack_texts, unpack_texts
+from stream_detector.tables.keys import LARGEST_CHUNK
+from stream_detector.tables.texts import hash_texts, pack_texts, unpack_texts
 
 EVERYTHING = [
     "count",

@@ -16,10 +16,10 @@ from typing import Any
 
 from stream_detector.cli.terminal import say
 from stream_detector.cli.traffic_targets import open_target
-from stream_detector.config.models.units import parse_duration
 from stream_detector.errors import ConfigurationError
 from stream_detector.simulation import network, transactions
 from stream_detector.simulation.traffic import Generated, Traffic
+from stream_detector.units import parse_duration
 
 _SLICES_A_SECOND = 20
 

@@ -103,7 +103,7 @@ def _threshold(state: Mapping[str, Any]) -> float | None:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Return where keys and categories are kept, and how many, as ``features.texts`` packs them."""
+    """Return where keys and categories are kept, and how many, as ``tables.texts`` packs them."""
     if not isinstance(value, dict):
         return
     lengths = value.get("lengths")

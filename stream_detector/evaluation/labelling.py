@@ -6,8 +6,8 @@ from typing import Any
 
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models.config import LabelsConfig
-from stream_detector.config.models.units import parse_duration
 from stream_detector.errors import ConfigurationError
+from stream_detector.units import parse_duration
 
 
 def with_label(config: Config, column: str | None, delay: str | None) -> Config:

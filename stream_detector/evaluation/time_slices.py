@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models.units import Budget
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.figures import DAY_MS, precision_of_days
 from stream_detector.events import Float64, Int64
+from stream_detector.units import Budget
 
 BUDGET_WINDOW = 10_000
 TOLERANCE = 1.25

@@ -9,8 +9,8 @@ import numpy as np
 from stream_detector.detectors.stored import read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
-from stream_detector.features.history import Occurrences, next_round, worth_a_round
-from stream_detector.features.keys import grown
+from stream_detector.tables.history import Occurrences, next_round, worth_a_round
+from stream_detector.tables.keys import grown
 
 LARGEST_STEP = 0.01
 """An event moves a level by at most so much, on the logarithm: about 1 %."""

@@ -16,9 +16,9 @@ from stream_detector.detectors.stored import (
 )
 from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features.columns import FeatureGroup, untransformed
-from stream_detector.features.keys import LARGEST_CHUNK
 from stream_detector.features.one_hot import VALUE_HALF_LIFE, OneHotEncoder, values_of
-from stream_detector.features.texts import hash_texts, pack_texts
+from stream_detector.tables.keys import LARGEST_CHUNK
+from stream_detector.tables.texts import hash_texts, pack_texts
 
 _EVICTED_SHARE = 16
 """A rarity table that is too large forgets one in this many more, the rarest, at a chunk's end."""

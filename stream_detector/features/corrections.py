@@ -12,8 +12,8 @@ from stream_detector.detectors.stored import LARGEST_TIME_MS, read_array
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.features.distinct import NEVER
-from stream_detector.features.history import read_times
 from stream_detector.labels.delay_queue import check_labels
+from stream_detector.tables.history import read_times
 
 _COLUMNS: dict[str, type] = {
     "due": np.int64,

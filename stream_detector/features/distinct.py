@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stream_detector.events import Float64, Int64
-from stream_detector.features.texts import hash_texts
+from stream_detector.tables.texts import hash_texts
 
 SKETCH_SLOTS = 32
 """Slots a key: 256 bytes, up to about 130 values, 15 % standard error between 10 and 60."""

@@ -18,7 +18,7 @@ from stream_detector.detectors.stored import (
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, untransformed
-from stream_detector.features.texts import pack_texts, unpack_texts
+from stream_detector.tables.texts import pack_texts, unpack_texts
 
 VALUE_HALF_LIFE = 100_000.0
 """Events after which an occurrence counts half: old habits fade, rare values stay rare."""

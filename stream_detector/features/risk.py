@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.config.models.config import LabelsConfig, RiskConfig
-from stream_detector.config.models.units import format_duration
 from stream_detector.detectors.stored import (
     LARGEST_COUNT,
     LARGEST_TIME_MS,
@@ -21,9 +20,10 @@ from stream_detector.events import EventBatch, Float64, Int64, State
 from stream_detector.features.columns import FeatureGroup, Transform, undo_transform
 from stream_detector.features.corrections import Correction, CountedEvents, with_places
 from stream_detector.features.distinct import NEVER
-from stream_detector.features.history import Histories, Occurrences, check_moments, read_times
-from stream_detector.features.keys import KeyTable, grown
 from stream_detector.labels import DelayQueue, identities
+from stream_detector.tables.history import Histories, Occurrences, check_moments, read_times
+from stream_detector.tables.keys import KeyTable, grown
+from stream_detector.units import format_duration
 
 _LONGEST_HALF_LIVES = 10
 _SINGLE = ("time_since_positive", "time_since_first_positive", "positives_run", "negatives_run")

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from stream_detector.config.models.config import Statistic, WindowConfig
-from stream_detector.config.models.units import format_duration
 from stream_detector.detectors.stored import (
     LARGEST_COUNT,
     LARGEST_TIME_MS,
@@ -29,14 +28,15 @@ from stream_detector.features.columns import (
     undo_transform,
 )
 from stream_detector.features.distinct import NEVER, SKETCH_SLOTS, estimate, sketch_slots
-from stream_detector.features.history import (
+from stream_detector.tables.history import (
     Histories,
     Occurrences,
     advance_sketches,
     check_moments,
     read_times,
 )
-from stream_detector.features.keys import KeyTable, grown
+from stream_detector.tables.keys import KeyTable, grown
+from stream_detector.units import format_duration
 
 LARGEST_VALUE = 1e30
 """Values are clipped at ± this in a window: squares and their sums stay far from overflow."""

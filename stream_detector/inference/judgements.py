@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.cells import parse_boolean
-from stream_detector.config.models.units import format_duration
 from stream_detector.events import Float64
 from stream_detector.inference.keys import MEASURE_WORDS
 from stream_detector.inference.labels import MOST_LABELS
 from stream_detector.inference.profiles import SMALL_SHARE, Profile
+from stream_detector.units import format_duration
 
 
 def _words(text: str) -> frozenset[str]:

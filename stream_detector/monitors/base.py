@@ -1,38 +1,166 @@
-"""What a monitor has found."""
+"""What every monitor declares, is given and gives: its settings, columns of events, findings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from stream_detector.events import Float64, Int64, State
+from stream_detector.parameters import FieldName, Model
+
+NO_KEYS: Mapping[str, Any] = {}
+
+
+class MonitorConfig(Model):
+    """Settings that every monitor has.
+
+    A subclass gives ``kind`` as a ``Literal`` with a default; its docstring begins what the
+    reference says of it.
+    """
+
+    told: ClassVar[frozenset[str]] = frozenset()
+    """Settings that only say which findings are alerted: states fit whatever they are."""
+
+    kind: str
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = Field(
+        description="Name of the monitor; appears in alerts."
+    )
+    key: FieldName | None = Field(
+        None, description="Field by whose values events are counted; without it, all together."
+    )
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Fields that the monitor reads as text, its key among them."""
+        return () if self.key is None else (self.key,)
+
+    @property
+    def number_fields(self) -> tuple[str, ...]:
+        """Fields that the monitor reads as numbers."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """A deviation of a key in the buckets that have just closed.
+class MonitorEvents:
+    """Events as columns, in the order of processing; read by the monitors of a configuration.
 
     Attributes:
-        key: the key; empty where all events are counted together.
-        start_ms: beginning of the buckets looked at, event time.
-        end_ms: their end.
-        actual: events in them.
-        expected: events that were to be expected, at the others' pace.
-        low: lower end of the band in which no alert is raised.
-        high: upper end of it.
-        pace: what the other keys did, as a multiple of what was expected of them; 1 without any.
-        score: deviations from the expected number, above 0.
-        threshold: deviations from which on an alert is raised.
-        rarity: one in how many buckets of a key has such a score.
-        share: the share of buckets that may be alerted; None without a budget.
+        times_ms: (events,) time of each.
+        marks_ms: (events,) the stream's watermark after each; negative while nobody knows it.
+        partitions: (events,) topic and partition of each, as ``TopicPartition``, dtype object.
+        text: columns of the fields read as text, by field: lists of str, or None where missing.
+        numbers: (events,) columns of the fields read as numbers, by field; NaN where missing.
+    """
+
+    times_ms: Int64
+    marks_ms: Int64
+    partitions: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
+    text: Mapping[str, Sequence[str | None]] = field(default_factory=lambda: NO_KEYS)
+    numbers: Mapping[str, Float64] = field(default_factory=lambda: NO_KEYS)
+
+    def keys(self, name: str | None) -> Sequence[str | None] | None:
+        """The column of keys; None where a monitor takes all events together."""
+        return None if name is None else self.text[name]
+
+    def __len__(self) -> int:
+        return len(self.times_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(ABC):
+    """Something that a monitor has found, about a key and a stretch of event time.
+
+    Attributes:
+        key: the key; empty where all events are taken together.
+        start_ms: beginning of the stretch of event time looked at.
+        end_ms: its end.
+        score: how far it is from the usual, larger is stranger.
+        threshold: the score from which on an alert is raised.
+        rarity: one in how many of what the monitor judges has such a score.
+        share: the share of it that may be alerted; None without a budget.
     """
 
     key: str
     start_ms: int
     end_ms: int
-    actual: int
-    expected: float
-    low: float
-    high: float
-    pace: float
     score: float
     threshold: float
     rarity: float
     share: float | None
+
+    @abstractmethod
+    def reasons(self) -> list[dict[str, Any]]:
+        """Entries of the alert's ``reasons``, the one that weighs most first; at least one.
+
+        Each has ``feature``, ``value`` and ``share``, and where they say something ``deviations``
+        (signed) and ``usual`` (the band).
+        """
+
+    @abstractmethod
+    def details(self) -> dict[str, Any]:
+        """What the alert's ``monitor`` says beside name, field, key, start and end."""
+
+
+class Monitor(ABC):
+    """Watches a stream of events, by key or all together.
+
+    Results hang on the events, their order and the watermarks alone, never on how the stream is
+    cut into calls. What is remembered is bounded by the settings.
+
+    Attributes:
+        config: its settings.
+        without_key: events that had no key, and were not counted.
+    """
+
+    Config: ClassVar[type[MonitorConfig]]
+
+    config: MonitorConfig
+    without_key: int
+
+    @abstractmethod
+    def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
+        """Take events in.
+
+        Returns:
+            For each event with which something was found its row and that, rows ascending.
+        """
+
+    @abstractmethod
+    def tick(self, mark_ms: int) -> list[Finding]:
+        """Time has come to ``mark_ms`` without an event; what that shows."""
+
+    @property
+    @abstractmethod
+    def due_ms(self) -> int | None:
+        """The first time at which a tick would change anything; None where none would."""
+
+    @abstractmethod
+    def restart(self, mark_ms: int) -> None:
+        """Go on at ``mark_ms``: the watermark had been wrong and lies before what was counted."""
+
+    @property
+    @abstractmethod
+    def keys(self) -> int:
+        """Keys remembered."""
+
+    @property
+    @abstractmethod
+    def evicted(self) -> int:
+        """Keys forgotten for want of room."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Everything that events have changed."""
+
+    @abstractmethod
+    def restore(self, state: State, mark_ms: int) -> None:
+        """Take the state in; ``mark_ms`` is the watermark that goes with it.
+
+        Raises ``StateMismatchError`` where it is none of such a monitor.
+        """

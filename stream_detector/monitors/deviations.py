@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_detector.config.models.monitors import RateMonitorConfig
 from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.base import Finding
+from stream_detector.monitors.buckets import BucketMonitorConfig
 from stream_detector.monitors.history import (
     LARGEST_UNREST,
     LEAST_DISPERSION,
     QUIET_BUCKETS,
     KeyHistory,
 )
-from stream_detector.threshold import RunningTail
+from stream_detector.tail import RunningTail
 
 CLIP = 3.0
 """What lies farther off than so many deviations teaches only as much as these (Farrington et al.
@@ -52,6 +53,48 @@ _FROM_SCORES = 2000
 
 
 @dataclass(frozen=True, slots=True)
+class Deviation(Finding):
+    """Too many or too few in the buckets that have just closed.
+
+    Attributes:
+        feature: what was counted or measured.
+        actual: of it in these buckets.
+        expected: what was to be expected, at the others' pace.
+        low: lower end of the band in which no alert is raised.
+        high: upper end of it.
+        pace: what the other keys did, as a multiple of what was expected of them; 1 without any.
+    """
+
+    feature: str
+    actual: float
+    expected: float
+    low: float
+    high: float
+    pace: float
+
+    def reasons(self) -> list[dict[str, Any]]:
+        """One: the number beside its band."""
+        signed = self.score if self.actual > self.expected else -self.score
+        return [
+            {
+                "feature": self.feature,
+                "value": self.actual,
+                "share": 1.0,
+                "deviations": signed,
+                "usual": [self.low, self.high],
+            }
+        ]
+
+    def details(self) -> dict[str, Any]:
+        """Actual beside expected, and what the others did."""
+        return {
+            "actual": self.actual,
+            "expected": self.expected,
+            "pace_of_others": self.pace,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class _Best:
     """The width of each key that deviates most.
 
@@ -80,7 +123,7 @@ def _residual(actual: Float64, expected: Float64, whole: NDArray[np.bool_]) -> F
 class Deviations:
     """Holds the last buckets of keys against what is usual. State: the tail of the scores."""
 
-    def __init__(self, config: RateMonitorConfig) -> None:
+    def __init__(self, config: BucketMonitorConfig) -> None:
         self.config = config
         self._bucket_ms = round(config.bucket * 1000)
         self._widths = sorted(set(config.widths))
@@ -188,7 +231,8 @@ class Deviations:
             )
             root = math.sqrt(expected + 0.375)
             found.append(
-                Finding(
+                Deviation(
+                    feature="events",
                     key=key_of(row),
                     start_ms=end_ms - width * self._bucket_ms,
                     end_ms=end_ms,

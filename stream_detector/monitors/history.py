@@ -6,7 +6,7 @@ import numpy as np
 
 from stream_detector.detectors.stored import LARGEST_COUNT, read_array
 from stream_detector.events import Float64, Int64, State
-from stream_detector.features.keys import grown
+from stream_detector.tables.keys import grown
 
 LEAST_DISPERSION = 0.02
 """A timetable that is always kept would make a single event an incident."""

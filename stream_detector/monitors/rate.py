@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from stream_detector.config.models.monitors import RateMonitorConfig
 from stream_detector.detectors.stored import (
     making_sense,
     read_array,
@@ -15,20 +16,27 @@ from stream_detector.detectors.stored import (
     read_count,
 )
 from stream_detector.errors import StateMismatchError
-from stream_detector.events import NO_TIMESTAMP, Float64, Int64, State
-from stream_detector.features.history import Occurrences
-from stream_detector.features.keys import LARGEST_CHUNK, KeyTable
-from stream_detector.features.texts import pack_texts, unpack_texts
-from stream_detector.monitors.base import Finding
+from stream_detector.events import NO_TIMESTAMP, Float64, State
+from stream_detector.monitors.base import Finding, Monitor, MonitorEvents
+from stream_detector.monitors.buckets import BucketMonitorConfig
 from stream_detector.monitors.deviations import CLIP, Deviations
 from stream_detector.monitors.history import MOST_SEEN, KeyHistory
 from stream_detector.monitors.season import Season
+from stream_detector.tables.history import Occurrences
+from stream_detector.tables.keys import LARGEST_CHUNK, KeyTable
+from stream_detector.tables.texts import pack_texts, unpack_texts
 
 _LONGEST_SILENCE = 10_000
 _MOST_WAITING = 4096
 
 
-class RateMonitor:
+class RateMonitorConfig(BucketMonitorConfig):
+    """Watch on a rate: events a bucket of time, against what is usual at that time of the week."""
+
+    kind: Literal["rate"] = Field("rate", description="What is watched: the number of events.")
+
+
+class RateMonitor(Monitor):
     """Counts events of each key in buckets, and finds those that are too many or too few.
 
     The expected number of a bucket is the key's own running mean of the slot of the season. For
@@ -47,8 +55,10 @@ class RateMonitor:
     seen, the last buckets as far as the longest width reaches, dispersions, unrest.
     """
 
+    Config = RateMonitorConfig
+
     def __init__(self, config: RateMonitorConfig) -> None:
-        self.config = config
+        self.config: RateMonitorConfig = config
         self.without_key = 0  # events that had none, and were not counted
         self._season = Season(config)
         self._bucket_ms = round(config.bucket * 1000)
@@ -71,21 +81,10 @@ class RateMonitor:
         """Keys forgotten for want of room."""
         return self._keys.evicted
 
-    def take(
-        self, keys: Sequence[str | None] | None, times_ms: Int64, marks_ms: Int64
-    ) -> list[tuple[int, list[Finding]]]:
-        """Count events, and close the buckets that the watermark has passed.
-
-        Args:
-            keys: (events,) the key of each, None where it has none: such events are not counted.
-                None where all are counted together.
-            times_ms: (events,) the time of each.
-            marks_ms: (events,) the watermark after each.
-
-        Returns:
-            For each event that closed buckets in which something was found, its row and that.
-        """
+    def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
+        """Count events, and close the buckets that the watermark has passed."""
         found: list[tuple[int, list[Finding]]] = []
+        marks_ms, keys = events.marks_ms, events.keys(self.config.key)
         first = int(np.argmax(marks_ms >= 0)) if len(marks_ms) else 0
         if not len(marks_ms) or marks_ms[first] < 0:
             return found  # nobody knows yet what time it is
@@ -96,9 +95,18 @@ class RateMonitor:
         for start, stop in zip(starts, [*starts[1:], len(buckets)], strict=True):
             if findings := self._close_before(int(buckets[start])):
                 found.append((start, findings))
-            own = times_ms[start:stop] // self._bucket_ms
+            own = events.times_ms[start:stop] // self._bucket_ms
             self._take_open(keys, start, own.tolist())
         return found
+
+    def tick(self, mark_ms: int) -> list[Finding]:
+        """Close the buckets that end before ``mark_ms``."""
+        return self._close_before(mark_ms // self._bucket_ms) if self._open != NO_TIMESTAMP else []
+
+    @property
+    def due_ms(self) -> int | None:
+        """End of the open bucket."""
+        return None if self._open == NO_TIMESTAMP else (self._open + 1) * self._bucket_ms
 
     def _take_open(self, keys: Sequence[str | None] | None, start: int, own: list[int]) -> None:
         """Count events while one bucket is open; ``own``: the bucket of each one's time."""

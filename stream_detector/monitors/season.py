@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from stream_detector.cells.zones import zone_of
-from stream_detector.config.models.monitors import RateMonitorConfig
+from stream_detector.monitors.buckets import BucketMonitorConfig
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -21,7 +21,7 @@ class Season:
     lies where the local time of its beginning says.
     """
 
-    def __init__(self, config: RateMonitorConfig) -> None:
+    def __init__(self, config: BucketMonitorConfig) -> None:
         self._bucket_ms = round(config.bucket * 1000)
         self._length_ms = _LENGTHS_MS[config.season]
         self._zone = zone_of(config.zone)

@@ -14,14 +14,14 @@ from stream_detector.errors import StateMismatchError
 from stream_detector.events import EventBatch, State
 from stream_detector.explanation import short_number
 from stream_detector.messages import Outgoing
-from stream_detector.monitors import Finding, RateMonitor
+from stream_detector.monitors import Finding, Monitor, MonitorEvents, build_monitor
 from stream_detector.pipeline.batch_result import BatchResult
 
 MonitorAlert = tuple[Outgoing, str, list[str]]
 """The message, its severity, the feature that it is reported under."""
 
 
-Found = tuple[int, RateMonitor, Finding]
+Found = tuple[int, Monitor, Finding]
 """The row of the event that showed it, who has found it, and what."""
 
 
@@ -31,11 +31,11 @@ class Monitors:
     def __init__(self, config: Config, fingerprint: str, plan: FieldPlan) -> None:
         """``fingerprint``: of the configuration, for the alerts."""
         self._name, self._fingerprint = config.name, fingerprint
-        self.each = [RateMonitor(monitor) for monitor in config.monitors]
-        self._columns = [
-            None if monitor.key is None else plan.text.index(monitor.key)
-            for monitor in config.monitors
-        ]
+        self.each = [build_monitor(monitor) for monitor in config.monitors]
+        texts = dict.fromkeys(name for each in config.monitors for name in each.text_fields)
+        numbers = dict.fromkeys(name for each in config.monitors for name in each.number_fields)
+        self._text = {name: plan.text.index(name) for name in texts}
+        self._numbers = {name: plan.numeric.index(name) for name in numbers}
 
     def take(
         self,
@@ -69,16 +69,22 @@ class Monitors:
         if not self.each:
             return deque()
         assert events.mark_ms is not None
+        columns = MonitorEvents(
+            times_ms=events.time_ms,
+            marks_ms=events.mark_ms,
+            partitions=events.source,
+            text={name: events.text[column].tolist() for name, column in self._text.items()},
+            numbers={name: events.numeric[:, column] for name, column in self._numbers.items()},
+        )
         found: list[Found] = []
-        for monitor, column in zip(self.each, self._columns, strict=True):
-            keys = None if column is None else events.text[column].tolist()
-            for row, findings in monitor.take(keys, events.time_ms, events.mark_ms):
+        for monitor in self.each:
+            for row, findings in monitor.take(columns):
                 found += [(row, monitor, finding) for finding in findings]
         return deque(sorted(found, key=lambda one: one[0]))  # stable: monitors as in the file
 
     def _alert(
         self,
-        monitor: RateMonitor,
+        monitor: Monitor,
         finding: Finding,
         events: EventBatch,
         row: int,
@@ -96,6 +102,7 @@ class Monitors:
         config = monitor.config
         source, offset = events.source[row], int(events.offset[row])
         start = iso_time(finding.start_ms)
+        reasons = [_readable(reason) for reason in finding.reasons()]
         body: dict[str, Any] = {
             "id": f"{config.kind}:{config.name}:{finding.key}:{start}",
             "kind": config.kind,
@@ -107,26 +114,14 @@ class Monitors:
             "rarity": float(f"{finding.rarity:.4g}"),
             "severity": severity(finding.rarity, finding.share),
             "model": config.kind,
-            "reasons": [
-                {
-                    "feature": "events",
-                    "value": finding.actual,
-                    "share": 1.0,
-                    "deviations": short_number(
-                        finding.score if finding.actual > finding.expected else -finding.score
-                    ),
-                    "usual": [short_number(finding.low), short_number(finding.high)],
-                }
-            ],
+            "reasons": reasons,
             "monitor": {
                 "name": config.name,
                 "field": config.key,
                 "key": finding.key,
                 "start": start,
                 "end": iso_time(finding.end_ms),
-                "actual": finding.actual,
-                "expected": short_number(finding.expected),
-                "pace_of_others": short_number(finding.pace),
+                **_readable(finding.details()),
             },
             "receipt": {
                 "topic": source.topic,
@@ -138,7 +133,7 @@ class Monitors:
             },
         }
         message = monitor_message(body, source, offset, finding.key, finding.end_ms, self._name)
-        return message, body["severity"], [f"{config.name}.events"]
+        return message, body["severity"], [f"{config.name}.{reasons[0]['feature']}"]
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""
@@ -162,3 +157,13 @@ class Monitors:
             raise StateMismatchError("the state has no monitors")
         for monitor in self.each:
             monitor.restore(read_branch(state, monitor.config.name), mark_ms)
+
+
+def _readable(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as people read them; counts and texts as they are."""
+    return {
+        name: [short_number(each) for each in value]
+        if isinstance(value, list | tuple)
+        else short_number(value)
+        for name, value in values.items()
+    }

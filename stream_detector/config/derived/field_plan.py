@@ -76,8 +76,8 @@ class FieldPlan:
             text[risk.key] = None
             required.add(risk.key)
         for monitor in config.monitors:
-            if monitor.key is not None:
-                text[monitor.key] = None
+            text.update(dict.fromkeys(monitor.text_fields))
+            numeric.update(dict.fromkeys(monitor.number_fields))
         if config.suppression is not None:
             text[config.suppression.key] = None
         if config.event.id is not None:

@@ -61,8 +61,7 @@ def _labels_shape(labels: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _monitors_shape(config: Config) -> list[dict[str, Any]]:
     """Without what only says which findings are alerted."""
-    told = {"side", "budget", "deviations"}
-    return [monitor.model_dump(mode="json", exclude=told) for monitor in config.monitors]
+    return [each.model_dump(mode="json", exclude=set(each.told)) for each in config.monitors]
 
 
 def _time_shape(time: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from stream_detector.config.derived.schema import json_schema
 from stream_detector.detectors.registry import BUILT_IN
+from stream_detector.monitors.registry import BUILT_IN as MONITORS
 
 _INTRODUCTION = """\
 # Configuration
@@ -118,7 +119,11 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("`labels.risk`", "RiskConfig", ()),
     ("`drift`", "DriftConfig", ()),
     ("`threshold`", "ThresholdConfig", ()),
-    ("`monitors`", "RateMonitorConfig", ()),
+    (
+        "`monitors`",
+        "",
+        tuple(each.Config.__name__ for each in MONITORS.values()),
+    ),
     ("`suppression`", "SuppressionConfig", ()),
     ("`processing`", "ProcessingConfig", ()),
     ("`state`", "StateStoreConfig", ()),
@@ -135,7 +140,8 @@ def reference_markdown() -> str:
     for title, name, members in _SECTIONS:
         parts.append(f"## {title}\n")
         if members:
-            list_of = "A list; each entry has" if "features" in title else "It has"
+            several = title in ("`features`", "`monitors`")
+            list_of = "A list; each entry has" if several else "It has"
             key = "one of these keys" if "features" in title else "one of these as its `kind`"
             parts.append(f"{list_of} {key}.\n")
             if title == "`detector`":
@@ -168,7 +174,7 @@ def _section(definition: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 def _description(name: str, schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if name == "kind":
-        return "Which detector."
+        return "Which one."
     # Pydantic leaves out what a section says of itself in the same words.
     referred = definitions.get(schema.get("$ref", "").rpartition("/")[2], {})
     return str(schema.get("description", referred.get("description")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stream_detector.config.models.event import EventConfig
-from stream_detector.config.models.units import format_duration
+from stream_detector.units import format_duration
 
 
 def notes_on_limits(event: EventConfig) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from stream_detector.parameters import (
     Parameters,
     PathName,
     Text,
+    human,
 )
 
 __all__ = [
@@ -32,11 +33,6 @@ __all__ = [
     "human",
     "positive",
 ]
-
-
-def human(text: str) -> Any:
-    """A default in the form that people write; ``validate_default`` turns it into a number."""
-    return text
 
 
 def positive(seconds: float) -> float:

@@ -43,12 +43,12 @@ from stream_detector.config.models.kafka import (
 )
 from stream_detector.config.models.labels import LabelsConfig, RiskConfig
 from stream_detector.config.models.metrics import MetricsConfig
-from stream_detector.config.models.monitors import RateMonitorConfig
 from stream_detector.config.models.registry import RegistryConfig
-from stream_detector.config.models.units import Budget, Duration
 from stream_detector.detectors.base import Detector, DetectorConfig
 from stream_detector.detectors.ensemble import EnsembleConfig
 from stream_detector.detectors.registry import find_detector
+from stream_detector.monitors import AnyMonitor
+from stream_detector.units import Budget, Duration
 
 __all__ = [
     "FEATURE_KINDS",
@@ -230,7 +230,7 @@ class Config(Model):
         ),
         description="Which scores become alerts; default: a budget of `0.5 %`.",
     )
-    monitors: Annotated[list[RateMonitorConfig], Field(max_length=16)] = Field(
+    monitors: Annotated[list[AnyMonitor], Field(max_length=16)] = Field(
         default_factory=list, description="What is watched in buckets of time."
     )
     suppression: SuppressionConfig | None = Field(None, description="Grouping of repeated alerts.")

@@ -19,7 +19,7 @@ from stream_detector.config.models.base import (
     human,
     positive,
 )
-from stream_detector.config.models.units import Duration, Size
+from stream_detector.units import Duration, Size
 
 MOST_COLUMNS = 16_384
 """Columns of a table, as many as a spreadsheet has."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from stream_detector.config.models.base import Model, Name, PathName, Text, Topic, human
-from stream_detector.config.models.units import Duration
+from stream_detector.units import Duration
 
 
 class KafkaSecurityConfig(Model):

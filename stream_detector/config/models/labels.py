@@ -17,7 +17,7 @@ from stream_detector.config.models.base import (
     positive,
 )
 from stream_detector.config.models.event import Format
-from stream_detector.config.models.units import Duration
+from stream_detector.units import Duration
 
 _Words = Annotated[list[Text], Field(max_length=10_000)]
 

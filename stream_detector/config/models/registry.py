@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from stream_detector.config.models.base import Model, PathName, Text, human, positive
-from stream_detector.config.models.units import Duration
+from stream_detector.units import Duration
 
 
 class RegistryConfig(Model):

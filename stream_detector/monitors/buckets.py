@@ -1,14 +1,15 @@
-"""The section `monitors`: what is counted in buckets of event time, by key or for all events."""
+"""Settings of monitors that look at what happens in buckets of time."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from stream_detector.cells.zones import zone_of
-from stream_detector.config.models.base import FieldName, Model, human
-from stream_detector.config.models.units import Budget, Duration
+from stream_detector.monitors.base import MonitorConfig
+from stream_detector.parameters import human
+from stream_detector.units import Budget, Duration
 
 _SHORTEST_BUCKET, _LONGEST_BUCKET = 10.0, 86_400.0
 _HOUR, _DAY = 3600.0, 86_400.0
@@ -19,16 +20,11 @@ def _known_zone(name: str) -> str:
     return name
 
 
-class RateMonitorConfig(Model):
-    """Watch on a rate: events a bucket of time, against what is usual at that time of the week."""
+class BucketMonitorConfig(MonitorConfig):
+    """Settings of a monitor that looks at buckets of time."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")] = Field(
-        description="Name of the monitor; appears in alerts."
-    )
-    kind: Literal["rate"] = Field("rate", description="What is watched: the number of events.")
-    key: FieldName | None = Field(
-        None, description="Field by whose values events are counted; without it, all together."
-    )
+    told: ClassVar[frozenset[str]] = frozenset({"side", "budget", "deviations"})
+
     bucket: Duration = Field(
         human("1h"), description="Length of a bucket; an hour has a whole number of them, or a day."
     )
@@ -77,7 +73,7 @@ class RateMonitorConfig(Model):
     )
 
     @model_validator(mode="after")
-    def _fits(self) -> RateMonitorConfig:
+    def _fits(self) -> BucketMonitorConfig:
         if not _SHORTEST_BUCKET <= self.bucket <= _LONGEST_BUCKET:
             raise ValueError("a bucket is 10 seconds to a day long")
         within = _HOUR if self.bucket <= _HOUR else _DAY

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_detector.detectors.stored import LARGEST_COUNT, read_array, read_branch, read_count
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
-from stream_detector.features.texts import pack_texts, unpack_texts
+from stream_detector.tables.texts import pack_texts, unpack_texts
 
 LARGEST_CHUNK = 2048
 """Events between two calls of ``evict``, at most; as many keys may be above the limit."""
