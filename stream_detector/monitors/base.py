@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from stream_detector.events import Float64, Int64, State
+from stream_detector.monitors.bands import Bands, MonitorFigures
 from stream_detector.parameters import FieldName, Model
 
 NO_KEYS: Mapping[str, Any] = {}
@@ -116,12 +117,16 @@ class Monitor(ABC):
     Attributes:
         config: its settings.
         without_key: events that had no key, and were not counted.
+        closed: buckets, or what else it judges at a time, closed since it was built or restored.
+        watcher: called at the end of each, with that and with what was found; no part of the state.
     """
 
     Config: ClassVar[type[MonitorConfig]]
 
     config: MonitorConfig
     without_key: int
+    closed: int = 0
+    watcher: Callable[[int, Sequence[Finding]], None] | None = None
 
     @abstractmethod
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
@@ -153,6 +158,36 @@ class Monitor(ABC):
     @abstractmethod
     def evicted(self) -> int:
         """Keys forgotten for want of room."""
+
+    @property
+    def judged(self) -> int:
+        """Keys of which so much is known that something can be said of them."""
+        return self.keys
+
+    def figures(self) -> MonitorFigures:
+        """Return what is looked at from outside; changes nothing."""
+        return MonitorFigures(self.closed, self.keys, self.judged, self.evicted, self.without_key)
+
+    def heaviest(self, count: int) -> list[str]:
+        """Return the keys with most of what is counted of late, the first of them first.
+
+        Empty where there is nothing to be drawn.
+        """
+        del count
+        return []
+
+    def bands(self, keys: Sequence[str], buckets: int) -> Bands | None:
+        """Return what keys did in the last buckets beside what was expected; changes nothing.
+
+        Args:
+            keys: those not remembered are left out.
+            buckets: at most so many, as far as the memory reaches.
+
+        Returns:
+            None where nothing is counted in buckets.
+        """
+        del keys, buckets
+        return None
 
     @abstractmethod
     def state(self) -> State:

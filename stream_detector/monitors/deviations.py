@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.events import Float64, Int64, State
+from stream_detector.monitors.bands import Judged
 from stream_detector.monitors.base import Finding
 from stream_detector.monitors.buckets import BucketMonitorConfig
 from stream_detector.monitors.history import (
@@ -121,7 +122,11 @@ def _residual(actual: Float64, expected: Float64, whole: NDArray[np.bool_]) -> F
 
 
 class Deviations:
-    """Holds the last buckets of keys against what is usual. State: the tail of the scores."""
+    """Holds the last buckets of keys against what is usual. State: the tail of the scores.
+
+    Attributes:
+        judged: what the shortest width was held against last, to be looked at; None before that.
+    """
 
     def __init__(self, config: BucketMonitorConfig) -> None:
         self.config = config
@@ -130,6 +135,7 @@ class Deviations:
         self._spreads = 1 - 0.5 ** (config.bucket / config.half_life)
         self._calms = 0.5 ** (1 / UNREST_HALF_LIFE)
         self._tail = RunningTail()
+        self.judged: Judged | None = None
 
     def find(self, history: KeyHistory, end_ms: int, key_of: Callable[[int], str]) -> list[Finding]:
         """What the last buckets show, the key that is first in the alphabet first.
@@ -159,6 +165,8 @@ class Deviations:
                 pace = self._pace(actual, usual, ordinary)
                 plain = _residual(actual, usual * pace, whole) / root
             expected_of.append(np.maximum(usual * pace, LEAST_EXPECTED))
+            if not index:
+                self.judged = Judged(expected_of[0], root * calm)
             paces.append(pace)
             if index < UNREST_WIDTHS:
                 restless = np.maximum(restless, np.minimum(plain * plain, LARGEST_UNREST))
@@ -168,6 +176,11 @@ class Deviations:
             self._learn_dispersion(history, index, plain, whole)
         history.unrest = self._calms * history.unrest + (1 - self._calms) * restless
         return self._decide(history, _Best(best, place, calm, expected_of, paces), end_ms, key_of)
+
+    def root(self, history: KeyHistory) -> Float64:
+        """(keys,) what deviations of the shortest width would be divided by now."""
+        root: Float64 = np.sqrt(history.dispersion[:, 0]) * self._calm(history)
+        return root
 
     def _of_side(self, deviations: Float64) -> Float64:
         side = self.config.side
@@ -274,3 +287,4 @@ class Deviations:
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where it is no tail of scores."""
         self._tail.restore(state)
+        self.judged = None

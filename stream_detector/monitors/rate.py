@@ -17,9 +17,15 @@ from stream_detector.detectors.stored import (
 )
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Float64, State
+from stream_detector.monitors.bands import Bands, count_band, last_sums
 from stream_detector.monitors.base import Finding, Monitor, MonitorEvents
 from stream_detector.monitors.buckets import BucketMonitorConfig
-from stream_detector.monitors.deviations import CLIP, Deviations
+from stream_detector.monitors.deviations import (
+    CLIP,
+    LEAST_EXPECTED,
+    OTHERS_EVENTS,
+    Deviations,
+)
 from stream_detector.monitors.history import MOST_SEEN, KeyHistory
 from stream_detector.monitors.season import Season
 from stream_detector.tables.history import Occurrences
@@ -184,6 +190,9 @@ class RateMonitor(Monitor):
             self._learn(slot, held, known, expected)
             history.counts[:] = 0.0
         self._open += 1
+        self.closed += 1
+        if self.watcher is not None:
+            self.watcher(self._open * self._bucket_ms, findings)
         return findings
 
     def _learn(
@@ -199,6 +208,51 @@ class RateMonitor(Monitor):
             known, usual + weight * (taken - usual), np.where(held, taken, 0.0)
         )
         self._history.seen[:, slot] = np.where(held, np.minimum(seen + 1, MOST_SEEN), 0.0)
+
+    # --- for people to see ------------------------------------------------------------------------
+
+    @property
+    def judged(self) -> int:
+        """Keys that have been held against what is usual for them."""
+        return int((self._history.run >= min(self.config.widths)).sum())
+
+    def heaviest(self, count: int) -> list[str]:
+        """The keys with most events in the last buckets."""
+        rows = np.flatnonzero(self._keys.held[: len(self._history)])
+        totals = self._history.actual[rows].sum(axis=1)
+        most = np.argpartition(-totals, count)[:count] if len(rows) > count else slice(None)
+        pairs = zip((-totals[most]).tolist(), rows[most].tolist(), strict=True)
+        return [key for _, key in sorted((total, self._keys.key_of(row)) for total, row in pairs)]
+
+    def bands(self, keys: Sequence[str], buckets: int) -> Bands:
+        """Counts of keys over the shortest width, and the bands around them.
+
+        The last is as it was judged; earlier ones are drawn with the dispersion that is known now,
+        and at the pace of all other keys.
+        """
+        history, width = self._history, min(self.config.widths)
+        found = {key: row for key in keys if (row := self._keys.find(key)) is not None}
+        rows = np.array(list(found.values()), dtype=np.int64)
+        others = OTHERS_EVENTS if self.config.population else None
+        actual, expected, known = last_sums(history, rows, width, buckets, others)
+        expected = np.maximum(expected, LEAST_EXPECTED)
+        root = np.tile(self._deviations.root(history)[rows][:, None], (1, actual.shape[1]))
+        judged = self._deviations.judged
+        if judged is not None and (rows < len(judged.expected)).all():
+            expected[:, -1], root[:, -1] = judged.expected[rows], judged.root[rows]
+        low, high = count_band(expected, root, self._deviations.threshold)
+        seen = known | (np.maximum.accumulate(actual, axis=1) > 0)
+        ends = np.arange(actual.shape[1], dtype=np.int64) - actual.shape[1] + 1 + self._open
+        return Bands(
+            feature="events",
+            keys=tuple(found),
+            width_ms=width * self._bucket_ms,
+            ends_ms=ends * self._bucket_ms,
+            actual=np.where(seen, actual, np.nan),
+            expected=np.where(known, expected, np.nan),
+            low=np.where(known, low, np.nan),
+            high=np.where(known, high, np.nan),
+        )
 
     # --- state ------------------------------------------------------------------------------------
 

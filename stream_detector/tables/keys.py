@@ -107,6 +107,10 @@ class KeyTable:
         held: NDArray[np.bool_] = self._last_used != _FREE
         return held
 
+    def find(self, key: str) -> int | None:
+        """Return the slot of a key; None where it is not remembered. Nothing is changed."""
+        return self._slots.get(key)
+
     def key_of(self, slot: int) -> str:
         """Return the key that has a slot."""
         return self._keys[slot]
