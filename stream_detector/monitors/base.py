@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.bands import Bands, MonitorFigures
+from stream_detector.monitors.conditions import ConditionConfig
 from stream_detector.parameters import FieldName, Model
 
 NO_KEYS: Mapping[str, Any] = {}
@@ -35,16 +37,29 @@ class MonitorConfig(Model):
     key: FieldName | None = Field(
         None, description="Field by whose values events are counted; without it, all together."
     )
+    where: Annotated[list[ConditionConfig], Field(min_length=1, max_length=16)] | None = Field(
+        None,
+        description="Conditions that an event must meet, all of them, to be counted. Time goes on "
+        "with the others, too.",
+    )
 
     @property
     def text_fields(self) -> tuple[str, ...]:
-        """Fields that the monitor reads as text, its key among them."""
-        return () if self.key is None else (self.key,)
+        """Fields that the monitor reads as text, its key and those of ``where`` among them."""
+        own = () if self.key is None else (self.key,)
+        return own + tuple(each.field for each in self.where or () if each.reads_text)
 
     @property
     def number_fields(self) -> tuple[str, ...]:
-        """Fields that the monitor reads as numbers."""
-        return ()
+        """Fields that the monitor reads as numbers, those of ``where`` among them."""
+        return tuple(each.field for each in self.where or () if each.reads_number)
+
+    def counted(self, events: MonitorEvents) -> MonitorEvents:
+        """Leave the events as they are, but for which of them count: those that ``where`` names."""
+        if self.where is None:
+            return events
+        met = [each.holds(events.text, events.numbers) for each in self.where]
+        return replace(events, counted=np.logical_and.reduce(met))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,7 @@ class MonitorEvents:
         partitions: (events,) topic and partition of each, as ``TopicPartition``, dtype object.
         text: columns of the fields read as text, by field: lists of str, or None where missing.
         numbers: (events,) columns of the fields read as numbers, by field; NaN where missing.
+        counted: (events,) which of them the monitor counts; None: all. Time goes on with all.
     """
 
     times_ms: Int64
@@ -64,10 +80,27 @@ class MonitorEvents:
     partitions: NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=object))
     text: Mapping[str, Sequence[str | None]] = field(default_factory=lambda: NO_KEYS)
     numbers: Mapping[str, Float64] = field(default_factory=lambda: NO_KEYS)
+    counted: NDArray[np.bool_] | None = None
 
     def keys(self, name: str | None) -> Sequence[str | None] | None:
-        """The column of keys; None where a monitor takes all events together."""
-        return None if name is None else self.text[name]
+        """The column of keys, None where an event has none or is not counted.
+
+        Where a monitor takes all events together: empty texts, or no column where all are counted.
+        """
+        if self.counted is None:
+            return None if name is None else self.text[name]
+        column = repeat("") if name is None else self.text[name]
+        return [
+            key if counts else None
+            for key, counts in zip(column, self.counted.tolist(), strict=False)
+        ]
+
+    def without_key(self, name: str | None, first: int = 0) -> int:
+        """How many events from a row on are to be counted and have no key."""
+        if name is None:
+            return 0
+        missing = [row for row, key in enumerate(self.text[name]) if key is None and row >= first]
+        return len(missing) if self.counted is None else int(self.counted[missing].sum())
 
     def __len__(self) -> int:
         return len(self.times_ms)

@@ -96,6 +96,7 @@ class RateMonitor(Monitor):
             return found  # nobody knows yet what time it is
         if self._open == NO_TIMESTAMP:
             self._open = int(marks_ms[first]) // self._bucket_ms
+        self.without_key += events.without_key(self.config.key, first)
         buckets = np.maximum(np.maximum.accumulate(marks_ms // self._bucket_ms), self._open)
         starts = [first, *(np.flatnonzero(np.diff(buckets[first:])) + first + 1).tolist()]
         for start, stop in zip(starts, [*starts[1:], len(buckets)], strict=True):
@@ -120,8 +121,8 @@ class RateMonitor(Monitor):
         opened, now = self._open, []
         for key, bucket in zip(some, own, strict=True):
             if key is None:
-                self.without_key += 1
-            elif bucket > opened and len(self._waiting) < _MOST_WAITING:
+                continue
+            if bucket > opened and len(self._waiting) < _MOST_WAITING:
                 self._waiting.append((bucket, key))
             else:
                 now.append(key)

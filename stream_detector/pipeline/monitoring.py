@@ -78,7 +78,7 @@ class Monitors:
         )
         found: list[Found] = []
         for monitor in self.each:
-            for row, findings in monitor.take(columns):
+            for row, findings in monitor.take(monitor.config.counted(columns)):
                 found += [(row, monitor, finding) for finding in findings]
         return deque(sorted(found, key=lambda one: one[0]))  # stable: monitors as in the file
 

@@ -60,8 +60,15 @@ def _labels_shape(labels: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _monitors_shape(config: Config) -> list[dict[str, Any]]:
-    """Without what only says which findings are alerted."""
-    return [each.model_dump(mode="json", exclude=set(each.told)) for each in config.monitors]
+    """Without what only says which findings are alerted, and what is not set but for the key."""
+    return [
+        {
+            name: value
+            for name, value in each.model_dump(mode="json", exclude=set(each.told)).items()
+            if value is not None or name == "key"
+        }
+        for each in config.monitors
+    ]
 
 
 def _time_shape(time: dict[str, Any] | None) -> dict[str, Any] | None:

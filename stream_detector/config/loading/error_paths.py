@@ -53,6 +53,8 @@ def locate(loc: Sequence[str | int], root: type[BaseModel] = Config) -> Target:
             here = find_detector(str(step)).config
             continue
         members = tagged_members(here)
+        if members is None and _is_tag(step, here):
+            continue
         if members is not None and step in members:
             here = members[str(step)]
             continue
@@ -69,6 +71,14 @@ def locate(loc: Sequence[str | int], root: type[BaseModel] = Config) -> Target:
         else:
             here = None
     return Target(path, owner, here)
+
+
+def _is_tag(step: str | int, model: Any) -> bool:
+    """Tell whether a step is the tag of a union that has this model alone."""
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return False
+    kind = model.model_fields.get("kind")
+    return kind is not None and kind.default == step and step not in model.model_fields
 
 
 def plain(annotation: Any) -> Any:
