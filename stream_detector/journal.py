@@ -17,6 +17,9 @@ A record may hold ``schemas`` (key, and the schema packed as text) and ``refused
 partition, from, up to and without, why): what a registry said, which the input does not determine
 either.
 
+A record may hold ``ticks`` ([steps before it, milliseconds since 1970]): where nothing arrived,
+event time went on to there, and the monitors were told so after so many of the record's steps.
+
 ``group``, ``previous`` (the digest of the record before) and ``seal`` (a digest of all the rest)
 tell our records from those of others on the topic (``daemon.chain``). Earlier versions wrote none
 of the three, and their records are read as well.
@@ -31,6 +34,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from stream_detector.cells.times import LATEST_TIME_MS
 from stream_detector.errors import StateError
 from stream_detector.events import TopicPartition
 from stream_detector.formats.schemas import Refusal, plain_refusals, refusals_of
@@ -63,6 +67,7 @@ class JournalRecord:
             the journal; empty where it was not known.
         schemas: that this commit is the first to rest on, each key with what is stored of it.
         refused: records that no schema could be had for.
+        ticks: how many steps came before each, and up to which event time it led.
     """
 
     shard: int
@@ -76,6 +81,7 @@ class JournalRecord:
     previous: str = ""
     schemas: tuple[tuple[str, str], ...] = ()
     refused: tuple[Refusal, ...] = ()
+    ticks: tuple[tuple[int, int], ...] = ()
 
     def ranges(self) -> Iterator[Range]:
         """The ranges of all steps, in order."""
@@ -98,6 +104,7 @@ class _Written(msgspec.Struct, frozen=True, omit_defaults=True):
     previous: str = ""
     schemas: list[tuple[str, str]] = []
     refused: list[tuple[str, int, int, int, str]] = []
+    ticks: list[tuple[int, int]] = []
     seal: str = ""
 
 
@@ -119,6 +126,7 @@ def encode(record: JournalRecord) -> bytes:
         record.previous,
         list(record.schemas),
         plain_refusals(record.refused),
+        list(record.ticks),
     )
     if record.group:
         written = msgspec.structs.replace(written, seal=_seal(written))
@@ -154,12 +162,22 @@ def decode(data: bytes) -> JournalRecord:
         written.previous,
         tuple(written.schemas),
         tuple(refusals_of(written.refused)),
+        tuple(written.ticks),
     )
     if written.seal != (_seal(written) if written.group else ""):
         raise StateError(f"journal record {record.number} was changed after it was written")
     if any(not 0 <= r.start <= r.end for r in (*record.ranges(), *record.lost)):
         raise StateError(f"journal record {record.number} holds a range that ends before it begins")
+    _check_ticks(record)
     return record
+
+
+def _check_ticks(record: JournalRecord) -> None:
+    steps, latest_ms = 0, -1
+    for after, time_ms in record.ticks:
+        if not (steps <= after <= len(record.steps) and latest_ms < time_ms <= LATEST_TIME_MS):
+            raise StateError(f"journal record {record.number} holds a tick that has no place in it")
+        steps, latest_ms = after, time_ms
 
 
 def _plain(ranges: Iterable[Range]) -> list[tuple[str, int, int, int]]:

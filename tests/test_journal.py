@@ -116,7 +116,7 @@ def test_a_snapshot_and_the_journal_after_it_give_the_same(seed: int) -> None:
     again.restore(kept)
     assert again.journal_place == (0, 7)
     for one in PARTITIONS:
-        again.add(one, again.restored_position(one) or 0)
+        again.add(one, again.restored_positions().get(one) or 0)
     assert follow(again, script[7:], live) == live.alerts[alerts_before:]
     assert again.replay.mismatches == 0
     assert again.pipeline.fingerprint == live.shard.pipeline.fingerprint

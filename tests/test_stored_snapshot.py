@@ -52,7 +52,7 @@ def continued() -> dict[str, Any]:
     """What comes of the rest of the stream."""
     shard = Shard(0, configuration(**CHANGES), Metrics())
     shard.restore(decode(lzma.decompress(SNAPSHOT.read_bytes())))
-    position = shard.restored_position(SOURCE)
+    position = shard.restored_positions().get(SOURCE)
     assert position == 900
     shard.add(SOURCE, position)
     shard.take_in(Fetched(SOURCE, records(2400)[position:]))

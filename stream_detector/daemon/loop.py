@@ -25,6 +25,7 @@ from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.shard_assignment import ShardAssignment, ShardFactories, ShardHandle
 from stream_detector.daemon.shard_reporter import ShardReporter
 from stream_detector.daemon.snapshotting import look_at_journal, write_snapshot
+from stream_detector.daemon.ticking import Ticker
 from stream_detector.errors import ConnectorError, ForeignCommitError, InputLostError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
@@ -88,6 +89,7 @@ class Daemon:
             leaderless_wait_seconds=config.processing.leaderless_wait,
         )
         self._stability = Stability(source, metrics, conditions)
+        self._ticker = Ticker(source, metrics, config.processing.tick if parts.ticks else None)
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
@@ -156,18 +158,12 @@ class Daemon:
             at_end = self._flow.at_end(shard)
             while not shard.full and (outcome := shard.advance(at_end)) is not None:
                 self._reporter.observe_outcome(shard, outcome)
+            if (outcome := self._ticker.work(shard)) is not None:
+                self._reporter.observe_outcome(shard, outcome)
 
     def _replay(self, shard: Shard) -> None:
         """A slice of recovery; the log says when it begins and ends."""
-        mismatches = shard.replay.mismatches
         self._reporter.observe_replay(shard, shard.follow(self._source.position))
-        if shard.replay.mismatches > mismatches == 0:
-            log.error(
-                "shard %d: the replay does not give what the journal says. Has a library or the "
-                "processor changed? Alerts of before can no longer be recomputed",
-                shard.number,
-                extra=fields("replay-mismatch", stage="replay", shard=shard.number),
-            )
         if not shard.replaying:
             log.info(
                 "shard %d has caught up with its journal: %d events so far",
@@ -340,6 +336,7 @@ class Daemon:
             self._health.broker_answered()
         ends = self._stability.look(shards, ends)
         for shard in shards:
+            self._ticker.answered(shard, ends)
             self._reporter.observe_lag(shard, ends)
             self._reporter.observe_state(shard)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
@@ -12,7 +13,8 @@ from stream_detector.events import Record, TopicPartition
 from stream_detector.messages import DEAD_LETTER, WHOLE, Outgoing, digest
 
 Place: TypeAlias = tuple[TopicPartition, int]
-"""Partition and offset of the record that a message was made of."""
+"""Partition and offset of the record that a message was made of; of a tick no topic, its shard and
+its time in milliseconds."""
 
 _DETAILS = 20
 
@@ -141,8 +143,13 @@ class Comparison:
 
 
 def _name(message: Outgoing | Record) -> str:
-    """What tells alerts of one record from each other: with one event many buckets may close."""
-    return (dict(message.headers or ()).get("ce_id") or b"").decode("utf-8", "replace")
+    """What tells alerts of one record from each other: with one event many buckets may close.
+
+    The time is of the stretch's end: one that has grown begins where the shorter one did.
+    """
+    headers = dict(message.headers or ())
+    both = ((headers.get(name) or b"") for name in ("ce_id", "ce_time"))
+    return b" ".join(both).decode("utf-8", "replace")
 
 
 def _is(content: bytes, record: Record) -> bool:
@@ -170,7 +177,10 @@ def origin(record: Record) -> Place | None:
             )
         else:
             receipt = msgspec.json.decode(record.value or b"")["receipt"]
+            if "tick" in receipt:
+                shard, moment = int(receipt["shard"]), datetime.fromisoformat(receipt["tick"])
+                return TopicPartition("", shard), round(1000 * moment.timestamp())
             topic, partition, offset = (receipt[n] for n in ("topic", "partition", "offset"))
         return TopicPartition(str(topic), int(partition)), int(offset)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, OverflowError):
         return None

@@ -160,7 +160,7 @@ def _places(
     places: dict[TopicPartition, Place] = {}
     for one in sources:
         first = ends[one] if latest else beginnings[one]
-        restored = shard.restored_position(one)
+        restored = shard.restored_positions().get(one)
         position = restored if restored is not None else starts.get(one, committed.get(one, first))
         target = max(stops.get(one, position), position)
         if target > ends[one]:
@@ -216,7 +216,7 @@ def _say_where_no_offsets_are(
     if shard.journal_place is None and not records:
         return  # without a journal: ``offsets.compare``
     known = first_starts(records)
-    read = (one for one in sources if one in known or shard.restored_position(one))
+    read = (one for one in sources if one in known or shard.restored_positions().get(one))
     without = [str(one) for one in read if one not in committed]
     if without:
         log.warning(

@@ -128,6 +128,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
             output=output,
             journal=journal,
             schemas=schemas,
+            ticks=True,
             accept_untrained=reset,
         )
         daemon = Daemon(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from stream_detector.config.derived.fingerprint import (
@@ -16,8 +15,9 @@ from stream_detector.config.derived.fingerprint import (
 from stream_detector.config.derived.promotion import champion_before
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
+from stream_detector.daemon.idle_clock import IdleClock
 from stream_detector.daemon.journal_replay import JournalReplay
-from stream_detector.daemon.shard_input import ShardInput
+from stream_detector.daemon.shard_input import PartitionFigures, ShardInput
 from stream_detector.daemon.shard_output import ShardOutput
 from stream_detector.daemon.slices import Slice
 from stream_detector.detectors.stored import making_sense
@@ -27,6 +27,7 @@ from stream_detector.failpoints import failpoint
 from stream_detector.formats.schemas import SchemaSource, schema_of
 from stream_detector.journal import JournalRecord
 from stream_detector.lanes import lanes_of, lanes_state
+from stream_detector.merge import Step
 from stream_detector.pipeline import BatchResult, PipelineCore, promoted
 from stream_detector.snapshots import Snapshot
 from stream_detector.telemetry.logs import fields
@@ -38,25 +39,8 @@ _REPLAY_SLICE_SECONDS = 0.1
 """How long one turn may replay: the worker's other shards and the group wait meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionFigures:
-    """Figures of a shard in one partition.
-
-    Attributes:
-        position: next offset to process.
-        waiting: events that wait for their turn.
-        lag_ms: event time between the newest event taken in and the last processed.
-    """
-
-    position: int
-    waiting: int
-    lag_ms: int
-
-
 class Shard:
-    """State that one worker keeps of one shard: the parts, and how they work together.
-
-    State: the parts'; the place of the restored snapshot.
+    """State that one worker keeps of one shard: its parts', and the restored snapshot's place.
 
     Attributes:
         number: which shard of the group.
@@ -65,6 +49,7 @@ class Shard:
         replay: what the journal holds after the restored snapshot.
         pipeline: scores and learns.
         output: what waits to be written.
+        clock: how far event time has gone on while nothing comes.
         known: whether a snapshot was restored, or the shard has begun without one.
         journal_place: offset and number in the journal that the restored snapshot stands at.
         set_at: number of the journal's record at which an operator has changed the state last, 0
@@ -87,6 +72,7 @@ class Shard:
         self.replay = JournalReplay()
         self.pipeline = PipelineCore(config, self.configuration, metrics.stage)
         self.output = ShardOutput(number, self.configuration, self.input.book)
+        self.clock = IdleClock()
         self.known = False
         self.journal_place: tuple[int, int] | None = None
         self.journal_link = ""
@@ -111,10 +97,6 @@ class Shard:
     def restored_positions(self) -> dict[TopicPartition, int]:
         """Return where the restored snapshot stands in each partition that it knows."""
         return {source: position for source, (position, _) in self.input.restored.items()}
-
-    def restored_position(self, source: TopicPartition) -> int | None:
-        """Return where the restored snapshot stands in a partition; None if it does not know it."""
-        return self.restored_positions().get(source)
 
     def take_in(self, fetched: Fetched) -> None:
         """Decode records and let them wait for their turn."""
@@ -177,10 +159,23 @@ class Shard:
         batch = self.input.release(at_end, *self.output.release_bounds(self.pipeline.sequence))
         if batch is None:
             return None
+        before_ms = self.pipeline.watermark_ms
         outcome = self.pipeline.process(batch)
+        self.clock.take(before_ms, batch.mark_ms)
         self.output.add(outcome.alerts, outcome.dead_letters)
         if self.output.slice_full(self.input.merger.ranges_recorded):
             self._close_slice()
+        return outcome
+
+    def tick(self, time_ms: int) -> BatchResult:
+        """Let event time go on to ``time_ms`` without an event; the caller commits next.
+
+        What was done before is a slice of its own, so that the journal has the tick in its place.
+        """
+        self._close_slice()
+        outcome = self.pipeline.tick(time_ms, self.number)
+        self.output.add(outcome.alerts, ())
+        self._close_slice(ticks=((0, time_ms),))
         return outcome
 
     def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
@@ -212,6 +207,10 @@ class Shard:
         while self.replaying and time.monotonic() < until:
             if self.replay.records[0].configuration == self.configuration:
                 self._take_over()
+            if (tick_ms := self.replay.tick_ms) is not None:
+                witness(self.pipeline.tick(tick_ms, self.number))
+                self.replay.tick_done()
+                continue
             step = self.replay.step
             if step is None:
                 self._end_record()
@@ -257,9 +256,7 @@ class Shard:
         drift = self._config.drift[watch]
         if drift.answer == "faster":
             return f"each chunk of {drift.events} events is learnt {drift.times} times"
-        if drift.answer == "reset":
-            return f"{drift.member or 'the model'} begins anew"
-        return "none"
+        return f"{drift.member or 'the model'} begins anew" if drift.answer == "reset" else "none"
 
     # --- commits and snapshots ---
 
@@ -268,13 +265,14 @@ class Shard:
         if self.output.dirty:
             self._close_slice()
             for step in self.output.steps_without_events(self.positions()):
-                pipeline = self.pipeline
-                self.output.close_slice([step], pipeline.sequence, pipeline.fingerprint)
+                self._close_slice([step])
         return self.output.take_slices()
 
-    def _close_slice(self) -> None:
-        steps = self.input.merger.take_steps()
-        self.output.close_slice(steps, self.pipeline.sequence, self.pipeline.fingerprint)
+    def _close_slice(
+        self, passed: Iterable[Step] = (), ticks: tuple[tuple[int, int], ...] = ()
+    ) -> None:
+        steps = [*self.input.merger.take_steps(), *passed]
+        self.output.close_slice(steps, self.pipeline.sequence, self.pipeline.fingerprint, ticks)
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """State and place as of the last commit, after which nothing may have been processed.
@@ -298,6 +296,7 @@ class Shard:
             "shape": state_shape(self._config),
             "fingerprint": self.pipeline.fingerprint,
             **({"set_at": self.set_at} if self.set_at else {}),
+            **({"clock": known} if (known := self.clock.state()) else {}),
             **extra,
         }
         lanes = lanes_state([times[source] for source, _ in places])
@@ -335,6 +334,7 @@ class Shard:
             marks = [mark_ms for *_, mark_ms in meta["positions"]]
             lanes = lanes_of(marks, snapshot.state.get("lanes"))
             self.input.book.restore(snapshot.state.get("schemas"))
+            self.clock.restore(meta.get("clock", {}), time.monotonic())
         if meta["sequence"] != self.pipeline.sequence:
             raise StateError("the snapshot's meta and state count different events")
         self.known = True

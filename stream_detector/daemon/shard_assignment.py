@@ -41,6 +41,7 @@ class ShardFactories:
         output: a new output for a shard, not yet open.
         journal: of all shards; None where commits leave no trace (no broker, or at least once).
         schemas: where shards ask for the schemas of events; None where these need none.
+        ticks: whether time goes on without events: not where these are generated.
         accept_untrained: go on from committed offsets even where their state is lost.
     """
 
@@ -48,6 +49,7 @@ class ShardFactories:
     output: Callable[[int], Output]
     journal: Journal | None = None
     schemas: SchemaSource | None = None
+    ticks: bool = False
     accept_untrained: bool = False
 
 

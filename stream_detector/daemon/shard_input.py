@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
@@ -16,6 +17,21 @@ from stream_detector.journal import Range
 from stream_detector.lanes import LaneTime
 from stream_detector.merge import Merger
 from stream_detector.pipeline.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFigures:
+    """Figures of a shard in one partition.
+
+    Attributes:
+        position: next offset to process.
+        waiting: events that wait for their turn.
+        lag_ms: event time between the newest event taken in and the last processed.
+    """
+
+    position: int
+    waiting: int
+    lag_ms: int
 
 
 class ShardInput:

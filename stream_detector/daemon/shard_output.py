@@ -70,16 +70,23 @@ class ShardOutput:
         """Tell whether what was done since the last slice makes one."""
         return self._backlog.slice_full(open_ranges)
 
-    def close_slice(self, steps: Iterable[Step], sequence: int, fingerprint: str) -> None:
+    def close_slice(
+        self,
+        steps: Iterable[Step],
+        sequence: int,
+        fingerprint: str,
+        ticks: tuple[tuple[int, int], ...] = (),
+    ) -> None:
         """End a slice; where nothing was done, none is made.
 
         Args:
             steps: what was done since the last one.
             sequence: events of the pipeline so far.
             fingerprint: the pipeline's.
+            ticks: how event time went on without events, after how many of the steps.
         """
         taken = cuts.journal_ranges(steps, self.journaled)
-        if not taken and not self._lost:
+        if not taken and not self._lost and not ticks:
             return
         schemas, refused = self._book.take_new(self.journaled)
         record = JournalRecord(
@@ -92,6 +99,7 @@ class ShardOutput:
             configuration=self._configuration,
             schemas=tuple((key, schema.stored()) for key, schema in schemas.items()),
             refused=tuple(refused),
+            ticks=ticks,
         )
         self._backlog.close(record, dict(self.journaled))
         self._book.forget_before(self.journaled)

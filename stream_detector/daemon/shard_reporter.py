@@ -54,6 +54,9 @@ class ShardReporter:
             self._increase(shard, f"evicted {key}", evicted)
         for case, events in figures.champion.cases.items():
             self._growth(shard, f"labelled {case}", events)
+        for monitor in shard.pipeline.monitors.each:
+            self._increase(shard, f"uncounted {monitor.config.name}", monitor.uncounted)
+            self._increase(shard, f"skipped {monitor.config.name}", monitor.skipped)
         sources = shard.sources
         for source in sources:
             self._metrics.add_lost_records(source, 0)
@@ -173,8 +176,15 @@ class ShardReporter:
         )
 
     def observe_replay(self, shard: Shard, events: int) -> None:
-        """Count a slice of a shard's recovery."""
+        """Count a slice of a shard's recovery; the log says where it gives something else."""
         mismatches = self._increase(shard, "mismatches", shard.replay.mismatches)
+        if shard.replay.mismatches == mismatches > 0:
+            log.error(
+                "shard %d: the replay does not give what the journal says. Has a library or the "
+                "processor changed? Alerts of before can no longer be recomputed",
+                shard.number,
+                extra=fields("replay-mismatch", stage="replay", shard=shard.number),
+            )
         self._metrics.add_replay(shard.number, events, mismatches, len(shard.replay.records))
 
     def observe_lag(self, shard: Shard, ends: Mapping[TopicPartition, int]) -> None:
@@ -196,6 +206,7 @@ class ShardReporter:
             self._observe_challenger(shard, figures.challenger)
         for key, held in features.keys_held.items():
             self._metrics.set_keys(number, key, held)
+        self._observe_monitors(shard)
         for (key, state), held in features.risk_events.items():
             self._metrics.labels.set_risk_events(number, key, state, held)
         for key, evicted in features.keys_evicted.items():
@@ -208,6 +219,24 @@ class ShardReporter:
         for decision, events in figures.decisions.items():
             metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
         _observe_ranking(number, metrics.ranking, figures.model.ranking)
+
+    def _observe_monitors(self, shard: Shard) -> None:
+        """Say what a monitor has left out since the last look."""
+        for monitor in shard.pipeline.monitors.each:
+            name = monitor.config.name
+            uncounted = self._increase(shard, f"uncounted {name}", monitor.uncounted)
+            skipped = self._increase(shard, f"skipped {name}", monitor.skipped)
+            if not uncounted and not skipped:
+                continue
+            log.warning(
+                "shard %d, monitor %s: %d events count no more, since the watermark was set back, "
+                "and %d buckets of a very long silence were passed over",
+                shard.number,
+                name,
+                uncounted,
+                skipped,
+                extra=fields("monitor-left-out", stage="decide", shard=shard.number),
+            )
 
     def _observe_labels(self, shard: Shard, figures: PipelineFigures) -> None:
         if figures.labels_waiting is None:

@@ -6,7 +6,7 @@ there. So a commit that was too large for its time can be cut without asking wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stream_detector.connectors.base import Commit
@@ -58,8 +58,9 @@ class Slice:
     def ranges(self) -> int:
         """Number of ranges in the journal's record; what else it holds counts by its length."""
         schemas = sum(len(stored) for _, stored in self.record.schemas) // RANGE_BYTES
-        ranges = sum(map(len, self.record.steps)) + len(self.record.lost)
-        return ranges + schemas + len(self.record.refused)
+        record = self.record
+        ranges = sum(map(len, record.steps)) + len(record.lost) + len(record.ticks)
+        return ranges + schemas + len(record.refused)
 
 
 def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int, int]:
@@ -177,7 +178,17 @@ def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> C
         lost=tuple(lost for one in slices for lost in one.record.lost),
         schemas=tuple(schema for one in slices for schema in one.record.schemas),
         refused=tuple(refusal for one in slices for refusal in one.record.refused),
+        ticks=tuple(_ticks(slices)),
     )
     alerts = [message for one in slices for message in one.alerts]
     dead_letters = [message for one in slices for message in one.dead_letters]
     return Commit([(topics[0], alerts), (topics[1], dead_letters)], encode(record), last.offsets)
+
+
+def _ticks(slices: Sequence[Slice]) -> Iterator[tuple[int, int]]:
+    """Give the ticks of slices, with the steps of all of them counted through."""
+    before = 0
+    for one in slices:
+        for after, time_ms in one.record.ticks:
+            yield before + after, time_ms
+        before += len(one.record.steps)

@@ -90,17 +90,40 @@ def verify(
         findings.fingerprint = shard.pipeline.fingerprint
         findings.fingerprint_mismatches = shard.replay.mismatches
         findings.alerts_expected, findings.dead_letters_expected = len(alerts), len(letters)
-        ends = {r.source: r.end for record in kept for r in record.ranges()}
-
-        def meant(place: Place) -> bool:
-            source, offset = place
-            return source in ends and begun[source] <= offset < ends[source]
-
+        meant = _scope(number, kept, records, begun)
         findings.alerts_found = _compare(log, kafka.alerts, alerts, meant)
         _compare(log, kafka.dead_letters, letters, meant)
     finally:
         log.close()
     return findings
+
+
+def _scope(
+    number: int,
+    kept: Sequence[JournalRecord],
+    records: Sequence[tuple[int, JournalRecord]],
+    begun: Mapping[TopicPartition, int],
+) -> Callable[[Place], bool]:
+    """What tells of a message's place whether it is of the shard and range computed again.
+
+    Args:
+        number: of the shard.
+        kept: the records that were followed.
+        records: all of the journal: of ticks before those that were followed, nothing is known.
+        begun: where each partition begins.
+    """
+    ends = {r.source: r.end for record in kept for r in record.ranges()}
+    ticks = [time_ms for record in kept for _, time_ms in record.ticks]
+    others = {time_ms for _, record in records for _, time_ms in record.ticks}.difference(ticks)
+
+    def meant(place: Place) -> bool:
+        source, offset = place
+        if not source.topic:
+            within = bool(ticks) and min(ticks) <= offset <= max(ticks)
+            return source.partition == number and within and offset not in others
+        return source in ends and begun[source] <= offset < ends[source]
+
+    return meant
 
 
 def _records(

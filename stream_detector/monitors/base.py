@@ -152,6 +152,9 @@ class Monitor(ABC):
         without_key: events that had no key, and were not counted.
         closed: buckets, or what else it judges at a time, closed since it was built or restored.
         watcher: called at the end of each, with that and with what was found; no part of the state.
+        uncounted: events that were counted, or waited for their time, when the watermark was set
+            back, and count no more.
+        skipped: stretches (buckets, say) within a very long silence that were passed over.
     """
 
     Config: ClassVar[type[MonitorConfig]]
@@ -160,6 +163,8 @@ class Monitor(ABC):
     without_key: int
     closed: int = 0
     watcher: Callable[[int, Sequence[Finding]], None] | None = None
+    uncounted: int = 0
+    skipped: int = 0
 
     @abstractmethod
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:

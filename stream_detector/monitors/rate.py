@@ -136,13 +136,32 @@ class RateMonitor(Monitor):
 
     def _close_before(self, bucket: int) -> list[Finding]:
         """Close what is open before a bucket."""
-        if bucket - self._open > _LONGEST_SILENCE:
-            self.restart(bucket * self._bucket_ms)
         findings: list[Finding] = []
         while self._open < bucket:
+            if bucket - self._open > _LONGEST_SILENCE:
+                findings += self._pass_silence(bucket)
+                continue
             findings += self._close()
             if self._waiting:
                 self._take_waiting()
+        return findings
+
+    def _pass_silence(self, bucket: int) -> list[Finding]:
+        """Close the first buckets of a very long silence, and pass over those that are empty.
+
+        As many are closed as the longest width has: what that shows is found. Windows begin anew
+        at the next bucket for which an event waits.
+        """
+        findings: list[Finding] = []
+        for _ in range(max(self.config.widths)):
+            findings += self._close()
+            self._take_waiting()
+        following = min([bucket, *(each for each, _ in self._waiting)])
+        if following > self._open:
+            self.skipped += following - self._open
+            self._open = following
+            self._history.restart()
+            self._take_waiting()
         return findings
 
     def _count(self, known: Sequence[str]) -> None:
@@ -165,10 +184,11 @@ class RateMonitor(Monitor):
             begin = end
 
     def restart(self, mark_ms: int) -> None:
-        """Go on at ``mark_ms``: the watermark had been wrong, or stood still for very long.
+        """Go on at ``mark_ms``: the watermark had been wrong.
 
         What is open counts no more, and windows begin anew: nobody knows what was in between.
         """
+        self.uncounted += int(self._history.counts.sum()) + len(self._waiting)
         self._open = mark_ms // self._bucket_ms
         self._history.restart()
         self._waiting = []
@@ -190,6 +210,8 @@ class RateMonitor(Monitor):
             findings = self._deviations.find(history, end_ms, self._keys.key_of)
             self._learn(slot, held, known, expected)
             history.counts[:] = 0.0
+            # A row without a key is as new, whoever comes to have it: also after a restore.
+            history.forget(np.flatnonzero(~held))
         self._open += 1
         self.closed += 1
         if self.watcher is not None:
@@ -265,6 +287,8 @@ class RateMonitor(Monitor):
             "keys": keys,
             "open": self._open,
             "without_key": self.without_key,
+            "uncounted": self.uncounted,
+            "skipped": self.skipped,
             "since_eviction": self._since_eviction,
             "waiting": pack_texts([key for _, key in self._waiting]),
             "waiting_for": np.array([bucket for bucket, _ in self._waiting], dtype=np.int64),
@@ -285,6 +309,9 @@ class RateMonitor(Monitor):
                 raise StateMismatchError("the open bucket lies after the watermark")
             self._open = opened
             self.without_key = read_count(state, "without_key")
+            known = {"uncounted": 0, "skipped": 0, **state}  # older states have neither
+            self.uncounted = read_count(known, "uncounted")
+            self.skipped = read_count(known, "skipped")
             self._since_eviction = read_count(state, "since_eviction", high=LARGEST_CHUNK - 1)
             keys = [key for key in unpack_texts(read_branch(state, "waiting")) if key is not None]
             least = max(self._open, 0)

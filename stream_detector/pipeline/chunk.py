@@ -16,8 +16,8 @@ from stream_detector.detectors.stored import (
     read_count,
 )
 from stream_detector.errors import StateError, StateMismatchError
-from stream_detector.events import Float64, Int64, State
-from stream_detector.labels import ScoredEvents
+from stream_detector.events import EventBatch, Float64, Int64, State
+from stream_detector.labels import ScoredEvents, identities
 from stream_detector.pipeline.probe import compare_scores
 from stream_detector.threshold import AlertThreshold
 
@@ -78,6 +78,19 @@ class Chunk:
         return ScoredEvents(
             first, self.times_ms, self.ids, self.labels, self.scores, self.raised, score_scale
         )
+
+    def take_scored(
+        self, events: EventBatch, scores: Float64, raised: NDArray[np.bool_], *, by_id: bool
+    ) -> None:
+        """Fill the next rows; their features are there. ``by_id``: labels come by identity."""
+        rows = slice(self.filled, self.filled + len(events))
+        self.scores[rows] = scores
+        self.raised[rows] = raised
+        self.times_ms[rows] = events.counted_ms
+        self.labels[rows] = events.label
+        if by_id:
+            self.ids[rows] = identities(events.event_id.tolist())
+        self.filled = rows.stop
 
     def set_labels(self, ids: Int64, labels: Float64) -> NDArray[np.bool_]:
         """Labels of events in it, by identity; which of them found theirs."""

@@ -145,6 +145,12 @@ class PipelineCore:
                 self._process_events(part.events, part.rows, outcome)
         return outcome
 
+    def tick(self, time_ms: int, shard: int = 0) -> BatchResult:
+        """Tell the monitors that time has gone on; no window and no watermark moves."""
+        outcome = BatchResult(np.empty(0), np.zeros(0, dtype=bool))
+        self.monitors.tick(time_ms, shard, self._receipt(0), outcome)
+        return outcome
+
     def _shift(self, shift: Shift) -> None:
         """The watermark is set to what most events say: forwards over a gap, or back."""
         if shift.after_ms < shift.before_ms:
@@ -207,16 +213,10 @@ class PipelineCore:
                 tell(row)
                 self._alert(events, row, float(scores[row]), first + row, outcome)
             tell(len(events))
-        chunk.scores[first:last] = scores
-        chunk.raised[first:last] = raised
-        chunk.times_ms[first:last] = events.counted_ms
-        chunk.labels[first:last] = events.label
-        if self._by_id:
-            chunk.ids[first:last] = identities(events.event_id.tolist())
+        chunk.take_scored(events, scores, raised, by_id=self._by_id)
         outcome.scores[batch_rows] = scores
         outcome.raised[batch_rows] = raised
         self.sequence += len(events)
-        chunk.filled = last
         if chunk.filled == chunk.size:
             with self._stage("learn"):
                 assert events.mark_ms is not None
@@ -277,8 +277,7 @@ class PipelineCore:
         self.chunks += 1
         outcome.chunks += 1
         self._running = hash_on(self._running, chunk.scores)
-        age = self.sequence - champion.began
-        size = chunk_size(age, self._config.processing.chunk_size)
+        size = chunk_size(self.sequence - champion.began, self._config.processing.chunk_size)
         self._chunk = Chunk(size, chunk.raw.shape[1])
 
     def figures(self) -> PipelineFigures:
@@ -346,5 +345,5 @@ class PipelineCore:
         if self.challenger is not None:
             self.challenger.restore(state.get("challenger"), sequence, probe)
         self._go_back(latest_ms)  # nothing waits, or holds back, for longer than from now on
-        self.monitors.restore(state.get("monitors"), latest_ms)
+        self.monitors.restore(state, latest_ms)
         return compared

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from stream_detector.alerts import iso_time, monitor_message, severity
+from stream_detector.cells.times import LATEST_TIME_MS
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
-from stream_detector.detectors.stored import read_branch
+from stream_detector.detectors.stored import read_branch, read_time
 from stream_detector.errors import StateMismatchError
-from stream_detector.events import EventBatch, State
+from stream_detector.events import NO_TIMESTAMP, EventBatch, State, TopicPartition
 from stream_detector.explanation import short_number
 from stream_detector.messages import Outgoing
 from stream_detector.monitors import Finding, Monitor, MonitorEvents, build_monitor
@@ -25,13 +27,42 @@ Found = tuple[int, Monitor, Finding]
 """The row of the event that showed it, who has found it, and what."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """What showed a finding: an event, or a tick, which is of no topic and named by its time.
+
+    Attributes:
+        source: partition of the event; of a tick no topic, and the shard.
+        offset: of the event; of a tick its time in milliseconds since 1970.
+    """
+
+    source: TopicPartition
+    offset: int
+
+    def told(self) -> dict[str, Any]:
+        """What the receipt says of it."""
+        if self.source.topic:
+            partition, offset = self.source.partition, self.offset
+            return {"topic": self.source.topic, "partition": partition, "offset": offset}
+        return {"tick": iso_time(self.offset), "shard": self.source.partition}
+
+
 class Monitors:
-    """All monitors of a configuration. State: theirs, by their names."""
+    """All monitors of a configuration.
+
+    State: theirs, by their names.
+
+    Attributes:
+        each: the monitors, in the order of the configuration.
+        ticked_ms: the last tick's time; before any, and where the watermark was set back since,
+            ``NO_TIMESTAMP``.
+    """
 
     def __init__(self, config: Config, fingerprint: str, plan: FieldPlan) -> None:
         """``fingerprint``: of the configuration, for the alerts."""
         self._name, self._fingerprint = config.name, fingerprint
         self.each = [build_monitor(monitor) for monitor in config.monitors]
+        self.ticked_ms = NO_TIMESTAMP
         texts = dict.fromkeys(name for each in config.monitors for name in each.text_fields)
         numbers = dict.fromkeys(name for each in config.monitors for name in each.number_fields)
         self._text = {name: plan.text.index(name) for name in texts}
@@ -59,10 +90,42 @@ class Monitors:
         def tell(last: int) -> None:
             while found and found[0][0] <= last:
                 row, monitor, finding = found.popleft()
-                outcome.add_alert(self._alert(monitor, finding, events, row, receipt_of(row)))
-                outcome.monitor_alerts += 1
+                cause = _Cause(events.source[row], int(events.offset[row]))
+                self._add(monitor, finding, cause, receipt_of(row), outcome)
 
         return tell
+
+    @property
+    def due_ms(self) -> int | None:
+        """The first time at which a tick would change anything; None where none would."""
+        due = [monitor.due_ms for monitor in self.each]
+        return min((one for one in due if one is not None), default=None)
+
+    def tick(self, time_ms: int, shard: int, receipt: dict[str, Any], outcome: BatchResult) -> None:
+        """Time has come to ``time_ms`` without an event.
+
+        Args:
+            time_ms: later than any tick, and any watermark, before.
+            shard: whose tick it is.
+            receipt: what the alerts say of the state.
+            outcome: takes the alerts.
+        """
+        self.ticked_ms = max(self.ticked_ms, time_ms)
+        cause = _Cause(TopicPartition("", shard), time_ms)
+        for monitor in self.each:
+            for finding in monitor.tick(time_ms):
+                self._add(monitor, finding, cause, receipt, outcome)
+
+    def _add(
+        self,
+        monitor: Monitor,
+        finding: Finding,
+        cause: _Cause,
+        receipt: dict[str, Any],
+        outcome: BatchResult,
+    ) -> None:
+        outcome.add_alert(self._alert(monitor, finding, cause, receipt))
+        outcome.monitor_alerts += 1
 
     def _found(self, events: EventBatch) -> deque[Found]:
         """What was found, with the row of the event that showed it."""
@@ -86,8 +149,7 @@ class Monitors:
         self,
         monitor: Monitor,
         finding: Finding,
-        events: EventBatch,
-        row: int,
+        cause: _Cause,
         receipt: dict[str, Any],
     ) -> MonitorAlert:
         """The alert of a finding.
@@ -95,12 +157,10 @@ class Monitors:
         Args:
             monitor: has found it.
             finding: is what was found.
-            events: hold the event with which the bucket closed.
-            row: its row there.
-            receipt: where in the stream and by which state it was found.
+            cause: the event, or the tick, that showed it.
+            receipt: by which state it was found.
         """
         config = monitor.config
-        source, offset = events.source[row], int(events.offset[row])
         start = iso_time(finding.start_ms)
         reasons = [_readable(reason) for reason in finding.reasons()]
         body: dict[str, Any] = {
@@ -124,19 +184,20 @@ class Monitors:
                 **_readable(finding.details()),
             },
             "receipt": {
-                "topic": source.topic,
-                "partition": source.partition,
-                "offset": offset,
+                **cause.told(),
                 "configuration": self._fingerprint,
                 **receipt,
                 "features": [],
             },
         }
-        message = monitor_message(body, source, offset, finding.key, finding.end_ms, self._name)
+        message = monitor_message(
+            body, cause.source, cause.offset, finding.key, finding.end_ms, self._name
+        )
         return message, body["severity"], [f"{config.name}.{reasons[0]['feature']}"]
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""
+        self.ticked_ms = NO_TIMESTAMP
         for monitor in self.each:
             monitor.restart(mark_ms)
 
@@ -144,19 +205,27 @@ class Monitors:
         """``monitors``: the states of all by their names; nothing without any."""
         if not self.each:
             return {}
-        return {"monitors": {monitor.config.name: monitor.state() for monitor in self.each}}
+        ticked = {} if self.ticked_ms == NO_TIMESTAMP else {"ticked_ms": self.ticked_ms}
+        return {
+            "monitors": {monitor.config.name: monitor.state() for monitor in self.each},
+            **ticked,
+        }
 
-    def restore(self, state: State | None, mark_ms: int) -> None:
-        """Take the state in; ``mark_ms`` is the watermark of it.
+    def restore(self, state: State, mark_ms: int) -> None:
+        """Take a pipeline's state in; ``mark_ms`` is the watermark of it.
 
         Raises ``StateMismatchError`` where it is not that of these monitors.
         """
         if not self.each:
             return
-        if state is None:
+        if state.get("monitors") is None:
             raise StateMismatchError("the state has no monitors")
+        if "ticked_ms" in state:
+            self.ticked_ms = read_time(state, "ticked_ms", latest_ms=LATEST_TIME_MS)
+        states = read_branch(state, "monitors")
         for monitor in self.each:
-            monitor.restore(read_branch(state, monitor.config.name), mark_ms)
+            branch = read_branch(states, monitor.config.name)
+            monitor.restore(branch, max(mark_ms, self.ticked_ms))
 
 
 def _readable(values: dict[str, Any]) -> dict[str, Any]:

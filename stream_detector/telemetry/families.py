@@ -157,6 +157,7 @@ FAMILIES = (
     Family("replayed_events_total", "counter", "Events processed again in recovery.", SHARD),
     Family("replay_remaining_records", "gauge", "Journal records still to be replayed.", SHARD),
     Family("replay_mismatches_total", "counter", "Replayed records that came out other.", SHARD),
+    Family("ticks_total", "counter", "Times that went on without an event.", SHARD),
     Family("lost_records_total", "counter", "Offsets deleted before they were read.", PARTITION),
     Family("foreign_records_total", "counter", "Records of others, passed over.", PARTITION),
     Family("cut_messages_total", "counter", "Messages written without a part.", (), _AT_ZERO),

@@ -41,6 +41,7 @@ from stream_detector.telemetry.label_metrics import LabelMetrics
 from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.rates import RecentRate, RecentShare
 from stream_detector.telemetry.series import Series
+from stream_detector.telemetry.tick_metrics import TickMetrics
 
 
 class Metrics:
@@ -70,6 +71,7 @@ class Metrics:
         self._series = Series()
         self._scores = BulkHistogram(score_buckets)
         self.labels = LabelMetrics(self._series, self._lock)
+        self.ticks = TickMetrics(self._series, self._lock)
         self.http = HttpMetrics(self._series, self._lock)
         self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
@@ -185,8 +187,6 @@ class Metrics:
         """Keys that the windows over the field ``key`` forgot for want of room."""
         with self._lock:
             self._series.add("keys_evicted_total", count, (*_shard(shard), key))
-
-    # --- time spent ---
 
     def stage(self, stage: str) -> AbstractContextManager[None]:
         """``with metrics.stage("decode"): ...`` measures a batch's time in one of ``STAGES``."""

@@ -174,6 +174,13 @@ class ProcessingConfig(Model):
         "go on without it.",
     )
     commit_interval: Duration = Field(human("1s"), description="Longest time between commits.")
+    tick: Duration = Field(
+        human("30s"),
+        ge=0.01,
+        le=3600,
+        description="Where nothing arrives, how often monitors are told at most that time goes on: "
+        "so soon the silence of a whole topic is seen.",
+    )
     shutdown_timeout: Duration = Field(
         human("30s"), description="Limit for a graceful stop after SIGTERM."
     )
