@@ -179,7 +179,8 @@ def test_the_example_alert_fits_the_schema():
         json.loads(text) for language, text in FENCE.findall(ALERTS_PAGE) if language == "json"
     ]
     assert [error.message for error in VALIDATOR.iter_errors(example)] == []
-    of_events = {name for path, name in FIELDS if path != "monitor."} - {"kind", "monitor"}
+    of_monitors = {"kind", "monitor", "tick", "shard"}
+    of_events = {name for path, name in FIELDS if path != "monitor."} - of_monitors
     assert of_events <= _all_keys(example)
 
 

@@ -40,7 +40,7 @@ def finished(kafka, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict
     for number in range(100, len(stream), 200):
         stream[number] = replace(stream[number], value=BAD)
     # Of several buckets and keys that close with one event, each has an alert of its own.
-    small = {"bucket": "1m", "season": "none", "widths": [1], "deviations": 2}
+    small = {"kind": "rate", "bucket": "1m", "season": "none", "widths": [1], "deviations": 2}
     config = settings(
         section,
         directory,
