@@ -187,7 +187,7 @@ def test_late_events_count_in_the_open_bucket_and_early_ones_in_their_own() -> N
     monitor.take(MonitorEvents(times, marks))
     assert monitor._history.actual[0, -3:].tolist() == [2.0, 1.0, 1.0]
     assert monitor._history.counts[0] == 1.0
-    assert monitor._waiting == []
+    assert len(monitor._waiting) == 0
 
 
 def test_events_without_the_key_are_told_and_not_counted() -> None:

@@ -32,6 +32,7 @@ FLOORS = {
     "units": 0.125,  # settings of monitors and of config are made of them
     "detectors": 0.25,  # below config, which asks them what they declare
     **dict.fromkeys(("tables", "tail"), 0.375),  # they store what they know as detectors do
+    "calendars": 0.40625,  # monitors go by them
     "monitors": 0.4375,  # as detectors: below config, which asks them for their settings
     "config": 0.5,  # the rooms above take their settings from it
     "labels": 0.75,  # features count them

@@ -72,17 +72,6 @@ class Judged:
     root: Float64
 
 
-def count_band(expected: Float64, root: Float64, threshold: float) -> tuple[Float64, Float64]:
-    """The counts at which deviations over the root reach the threshold, below and above.
-
-    The inverse of 2 (sqrt(S + 3/8) - sqrt(E + 3/8)) / root.
-    """
-    middle, reach = np.sqrt(expected + 0.375), threshold * root / 2
-    low: Float64 = np.maximum(np.maximum(middle - reach, 0.0) ** 2 - 0.375, 0.0)
-    high: Float64 = (middle + reach) ** 2 - 0.375
-    return low, high
-
-
 def last_sums(
     history: KeyHistory, rows: Int64, width: int, buckets: int, others_events: float | None
 ) -> tuple[Float64, Float64, NDArray[np.bool_]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from stream_detector.calendars.effects import NO_CALENDARS, Calendars
 from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.bands import Bands, MonitorFigures
 from stream_detector.monitors.conditions import ConditionConfig
@@ -155,6 +156,7 @@ class Monitor(ABC):
         uncounted: events that were counted, or waited for their time, when the watermark was set
             back, and count no more.
         skipped: stretches (buckets, say) within a very long silence that were passed over.
+        calendars: what days are others than usual; no part of the state.
     """
 
     Config: ClassVar[type[MonitorConfig]]
@@ -165,6 +167,7 @@ class Monitor(ABC):
     watcher: Callable[[int, Sequence[Finding]], None] | None = None
     uncounted: int = 0
     skipped: int = 0
+    calendars: Calendars = NO_CALENDARS
 
     @abstractmethod
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:

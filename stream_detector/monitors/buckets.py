@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from stream_detector.cells.zones import zone_of
 from stream_detector.monitors.base import MonitorConfig
-from stream_detector.parameters import human
+from stream_detector.parameters import FieldName, human
 from stream_detector.units import Budget, Duration
 
 _SHORTEST_BUCKET, _LONGEST_BUCKET = 10.0, 86_400.0
@@ -23,7 +24,7 @@ def _known_zone(name: str) -> str:
 class BucketMonitorConfig(MonitorConfig):
     """Settings of a monitor that looks at buckets of time."""
 
-    told: ClassVar[frozenset[str]] = frozenset({"side", "budget", "deviations"})
+    told: ClassVar[frozenset[str]] = frozenset({"side", "budget", "deviations", "p"})
 
     bucket: Duration = Field(
         human("1h"), description="Length of a bucket; an hour has a whole number of them, or a day."
@@ -59,10 +60,22 @@ class BucketMonitorConfig(MonitorConfig):
         description="Deviations from the expected number that are alerted, where there is no "
         "`budget`, or it is not known yet what keeps it.",
     )
+    p: float | None = Field(
+        None,
+        ge=1e-15,
+        le=0.05,
+        description="Instead of `deviations`: the probability that a bucket deviates so far by "
+        "chance, at one width.",
+    )
     population: bool = Field(
         True,
         description="Whether a key is held against the pace and the unrest of all others: what "
         "happens to all of them is no incident of one.",
+    )
+    over: FieldName | None = Field(
+        None,
+        description="Field by whose newest value keys are told apart for this: a key is held "
+        "against those of the same value (shops of the same region). Default: against all.",
     )
     max_keys: int = Field(
         1000,
@@ -83,4 +96,21 @@ class BucketMonitorConfig(MonitorConfig):
             raise ValueError("budget: give a rate, such as `1 per day`: buckets are no events")
         if self.half_life < self.bucket:
             raise ValueError("half_life is shorter than a bucket")
+        if self.p is not None and "deviations" in self.model_fields_set:
+            raise ValueError("give one of deviations and p")
+        if self.over is not None and (self.key is None or not self.population):
+            raise ValueError("over: needs `key`, and a `population` that keys are held against")
         return self
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The key, that of ``over``, and those of ``where``."""
+        return super().text_fields + (() if self.over is None else (self.over,))
+
+    @property
+    def limit(self) -> float:
+        """Deviations that are alerted where no budget says otherwise."""
+        if self.p is None:
+            return self.deviations
+        tail = self.p / 2 if self.side == "both" else self.p
+        return -NormalDist().inv_cdf(tail)

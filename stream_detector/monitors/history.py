@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.detectors.stored import LARGEST_COUNT, read_array
 from stream_detector.events import Float64, Int64, State
@@ -20,7 +24,13 @@ MOST_SEEN = 1000.0
 LARGEST_UNREST = 16.0
 """What a deviation squared counts in the unrest at most."""
 
-_BOUNDS: dict[str, tuple[float, float]] = {
+LEAST_UNIT = 1e-9
+"""A value that never changes spreads by so much."""
+
+RECENT = 31
+"""Values remembered of a key, whose median nothing single moves."""
+
+BOUNDS: dict[str, tuple[float, float]] = {
     "counts": (0.0, LARGEST_COUNT),
     "usual": (0.0, LARGEST_COUNT),
     "seen": (0.0, MOST_SEEN),
@@ -32,13 +42,17 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "quiet": (0.0, QUIET_BUCKETS),
     "told": (0.0, LARGEST_COUNT),
 }
-_FRESH = {"dispersion": 1.0, "unrest": 1.0, "quiet": float(QUIET_BUCKETS)}
+FRESH = {"dispersion": 1.0, "unrest": 1.0, "quiet": float(QUIET_BUCKETS)}
+
+Bounds = Mapping[str, tuple[float, float]]
 
 
 class KeyHistory:
     """Columns of what is known of each key.
 
     Attributes:
+        bounds: least and largest value of each column, by its name.
+        fresh: what a new key has in it, where that is not 0.
         counts: (keys,) events in the open bucket.
         usual: (keys, slots) mean number of events in a slot of the season.
         seen: (keys, slots) how often the slot was seen.
@@ -50,6 +64,9 @@ class KeyHistory:
         quiet: (keys,) buckets without a deviation.
         told: (keys,) largest score that was alerted in the incident.
     """
+
+    bounds: ClassVar[Bounds] = BOUNDS
+    fresh: ClassVar[Mapping[str, float]] = FRESH
 
     def __init__(self, slots: int, buckets: int, widths: int) -> None:
         self._shapes = (slots, buckets, widths)
@@ -64,26 +81,49 @@ class KeyHistory:
         self.quiet: Float64 = np.zeros(0)
         self.told: Float64 = np.zeros(0)
 
+    def empty(self) -> KeyHistory:
+        """Return another one of the same shape, with no key."""
+        return type(self)(*self._shapes)
+
     def __len__(self) -> int:
         return len(self.counts)
 
     def grow(self, rows: int) -> None:
         """Have a row for each slot of the table of keys."""
         if len(self) < rows:
-            for name in _BOUNDS:
-                setattr(self, name, grown(getattr(self, name), rows, _FRESH.get(name, 0.0)))
+            for name in self.bounds:
+                setattr(self, name, grown(getattr(self, name), rows, self.fresh.get(name, 0.0)))
 
     def forget(self, rows: Int64) -> None:
         """Make rows as new: their keys were forgotten."""
         if len(rows):
-            for name in _BOUNDS:
-                getattr(self, name)[rows] = _FRESH.get(name, 0.0)
+            for name in self.bounds:
+                getattr(self, name)[rows] = self.fresh.get(name, 0.0)
 
-    def push(self, expected: Float64) -> None:
-        """Put the open bucket, and what was usual in it, behind the last buckets."""
-        for ring, newest in ((self.actual, self.counts), (self.expected, expected)):
-            ring[:, :-1] = ring[:, 1:]
-            ring[:, -1] = newest
+    def push(self, actual: Float64, expected: Float64, muted: NDArray[np.bool_]) -> None:
+        """Put what the open bucket came to, and what was usual in it, behind the last buckets.
+
+        ``muted``: (keys,) where the bucket is left out.
+        """
+        shift(self.actual, np.where(muted, 0.0, actual))
+        shift(self.expected, np.where(muted, 0.0, expected))
+
+    def learn(
+        self, slots: Int64, taken: Float64, learnt: NDArray[np.bool_], teaches: float
+    ) -> None:
+        """Move what is usual in a slot towards what there was.
+
+        Args:
+            slots: (keys,) slot of each.
+            taken: (keys,) what there was, as far as it is let teach.
+            learnt: (keys,) which keys learn.
+            teaches: least weight of what there was.
+        """
+        every = np.arange(len(slots))
+        seen, usual = self.seen[every, slots], self.usual[every, slots]
+        weight = np.maximum(teaches, 1 / (seen + 1))  # 1 where nothing was known
+        self.usual[every, slots] = np.where(learnt, usual + weight * (taken - usual), usual)
+        self.seen[every, slots] = np.where(learnt, np.minimum(seen + 1, MOST_SEEN), seen)
 
     def restart(self) -> None:
         """Begin windows anew; what is usual stays known."""
@@ -93,17 +133,77 @@ class KeyHistory:
 
     def state(self, rows: Int64) -> State:
         """The columns, of these rows in this order."""
-        return {name: getattr(self, name)[rows] for name in _BOUNDS}
+        return {name: getattr(self, name)[rows] for name in self.bounds}
 
     def restore(self, state: State, count: int, rows: int) -> None:
         """Take the columns of ``count`` keys in, with room for ``rows``.
 
         Raises ``StateMismatchError`` where they have other shapes, or values that cannot be.
         """
-        fresh = KeyHistory(*self._shapes)
+        fresh = self.empty()
         fresh.grow(rows)
-        for name, (low, high) in _BOUNDS.items():
+        for name, (low, high) in self.bounds.items():
             column = getattr(fresh, name)
             shape = (count, *column.shape[1:])
             column[:count] = read_array(state, name, shape, low=low, high=high)
         self.__dict__.update(fresh.__dict__)
+
+
+def shift(ring: Float64, newest: Float64) -> None:
+    """Put the newest bucket behind the last ones, of which the first goes."""
+    ring[:, :-1] = ring[:, 1:]
+    ring[:, -1] = newest
+
+
+LARGEST_AMOUNT = 1e120
+"""What sums and means come to at most: so many events of the largest value."""
+
+
+class LevelHistory(KeyHistory):
+    """Columns of a monitor of levels, beside those of every monitor of buckets.
+
+    Attributes:
+        total: (keys,) sum of the values in the open bucket.
+        weights: (keys, buckets) events in the last closed buckets, as far as they tell a mean.
+        unit: (keys,) what an event usually comes to, or values spread by.
+        center: (keys,) median of the last values.
+        crowd: (keys,) running mean of the events in a bucket that has any.
+        met: (keys,) buckets that had events.
+        recent: (keys, values) the last values, in a ring.
+        put: (keys,) values put into the ring so far; those of full rounds but one are forgotten.
+    """
+
+    bounds: ClassVar[Bounds] = {
+        **BOUNDS,
+        **dict.fromkeys(
+            ("usual", "actual", "expected", "total", "center", "recent"),
+            (-LARGEST_AMOUNT, LARGEST_AMOUNT),
+        ),
+        "weights": (0.0, LARGEST_COUNT),
+        "unit": (LEAST_UNIT, LARGEST_AMOUNT),
+        "crowd": (0.0, LARGEST_COUNT),
+        "met": (0.0, MOST_SEEN),
+        "put": (0.0, 2.0 * RECENT - 1),
+    }
+    fresh: ClassVar[Mapping[str, float]] = {**FRESH, "unit": 1.0}
+
+    def __init__(self, slots: int, buckets: int, widths: int) -> None:
+        super().__init__(slots, buckets, widths)
+        self.total: Float64 = np.zeros(0)
+        self.weights: Float64 = np.zeros((0, buckets))
+        self.unit: Float64 = np.zeros(0)
+        self.center: Float64 = np.zeros(0)
+        self.crowd: Float64 = np.zeros(0)
+        self.met: Float64 = np.zeros(0)
+        self.recent: Float64 = np.zeros((0, RECENT))
+        self.put: Float64 = np.zeros(0)
+
+    def push(self, actual: Float64, expected: Float64, muted: NDArray[np.bool_]) -> None:
+        """As of every history, and how many events there were."""
+        super().push(actual, expected, muted)
+        shift(self.weights, np.where(muted, 0.0, self.counts))
+
+    def restart(self) -> None:
+        """As of every history; the open bucket counts no more."""
+        super().restart()
+        self.total[:] = 0.0
