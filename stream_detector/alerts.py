@@ -39,7 +39,7 @@ _MAX_TRACE_BYTES = 1000
 def iso_time(time_ms: int) -> str:
     """``2018-04-01T00:00:31.000Z``."""
     moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    return f"{moment.isoformat()[:19]}.{time_ms % 1000:03d}Z"
 
 
 def severity(rarity: float, budget_share: float | None) -> str:

@@ -60,7 +60,11 @@ def contributions(
     """
     by_row = detector.contributions(_padded(row, BLOCK_ROWS))
     if by_row is not None:
-        parts: Float64 = np.array([by_row[0][list(group.columns)].sum() for group in groups])
+        # Most groups have one column: a sum for each would cost more than the contributions do.
+        parts: Float64 = by_row[0].take([group.columns[0] for group in groups])
+        for index, group in enumerate(groups):
+            if len(group.columns) > 1:
+                parts[index] = by_row[0].take(group.columns).sum()
         return parts
     # Row 0 is the event itself. Always the same layout, so the bits do not depend on what other
     # alerts happen to be explained beside this one.
@@ -115,11 +119,8 @@ def usual_range(
     """Mean ± two standard deviations within what was seen, for a group of one column."""
     if len(columns) != 1:
         return None
-    column = columns[0]
-    return (
-        float(max(mean[column] - 2 * deviation[column], low[column])),
-        float(min(mean[column] + 2 * deviation[column], high[column])),
-    )
+    centre, spread, least, most = (each.item(columns[0]) for each in (mean, deviation, low, high))
+    return max(centre - 2 * spread, least), min(centre + 2 * spread, most)
 
 
 def short_number(value: Any) -> Any:

@@ -20,9 +20,7 @@ def use(table: KeyTable, keys: list[str], cut: int = CHUNK) -> None:
         chunk = keys[first : first + CHUNK]
         for begin in range(0, len(chunk), cut):
             part = chunk[begin : begin + cut]
-            slots = table.slots_of(part)
-            found, last, times = np.unique(slots[::-1], return_index=True, return_counts=True)
-            table.touch(found, len(part) - 1 - last, times, len(part))
+            table.touch(table.slots_of(part))
         if len(chunk) == CHUNK:
             table.evict()
 

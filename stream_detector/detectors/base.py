@@ -215,40 +215,53 @@ class Detector(ABC):
 # --- what callers may get wrong -------------------------------------------------------------------
 
 
-def _check_rows(detector: Detector, where: str, rows: Rows) -> None:
+# Each runs before every call: what a message says is put together only where there is one.
+
+
+def _check_rows(detector: Detector, method: str, rows: Rows) -> None:
     if not isinstance(rows, Rows):
-        raise ValueError(f"{where}: expected Rows, got {type(rows).__name__}")  # noqa: TRY004
-    for name, matrix in (("features", rows.features), ("standardised", rows.standardised)):
-        _check_array(f"{where}: rows.{name}", matrix, (len(rows), detector.features))
+        raise ValueError(  # noqa: TRY004 - a mistake like the others
+            f"{type(detector).__name__}.{method}: expected Rows, got {type(rows).__name__}"
+        )
+    shape = (len(rows), detector.features)
+    _check_array(detector, method, "rows.features", rows.features, shape)
+    _check_array(detector, method, "rows.standardised", rows.standardised, shape)
 
 
-def _check_array(what: str, array: Any, shape: tuple[int, ...]) -> None:
+def _check_array(
+    detector: Detector, method: str, what: str, array: Any, shape: tuple[int, ...]
+) -> None:
     if isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == shape:
         return
     got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-    raise ValueError(f"{what}: expected float64 {shape}, got {got}")
+    raise ValueError(
+        f"{type(detector).__name__}.{method}: {what}: expected float64 {shape}, got {got}"
+    )
 
 
-def _check_score(detector: Detector, where: str, rows: Rows) -> None:
-    _check_rows(detector, where, rows)
+def _check_score(detector: Detector, method: str, rows: Rows) -> None:
+    _check_rows(detector, method, rows)
     if len(rows) % detector.block_rows:
         raise ValueError(
-            f"{where}: expected a multiple of {detector.block_rows} rows, got {len(rows)}; "
-            "Rows.in_blocks() fills up with zeros, whose scores are thrown away"
+            f"{type(detector).__name__}.{method}: expected a multiple of {detector.block_rows} "
+            f"rows, got {len(rows)}; Rows.in_blocks() fills up with zeros, whose scores are thrown "
+            "away"
         )
 
 
-def _check_learn(detector: Detector, where: str, rows: Rows, labels: Any = None) -> None:
-    _check_rows(detector, where, rows)
+def _check_learn(detector: Detector, method: str, rows: Rows, labels: Any = None) -> None:
+    _check_rows(detector, method, rows)
     if labels is not None:
-        _check_array(f"{where}: labels", labels, (len(rows),))
+        _check_array(detector, method, "labels", labels, (len(rows),))
 
 
-def _check_ids(_detector: Detector, where: str, ids: Int64, labels: Any) -> None:
+def _check_ids(detector: Detector, method: str, ids: Int64, labels: Any) -> None:
     if not isinstance(ids, np.ndarray) or ids.ndim != 1 or ids.dtype != np.int64:
         got = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else type(ids).__name__
-        raise ValueError(f"{where}: ids: expected int64 of one dimension, got {got}")
-    _check_array(f"{where}: labels", labels, (len(ids),))
+        raise ValueError(
+            f"{type(detector).__name__}.{method}: ids: expected int64 of one dimension, got {got}"
+        )
+    _check_array(detector, method, "labels", labels, (len(ids),))
 
 
 _CHECKS: Mapping[str, Callable[..., None]] = {
@@ -261,11 +274,13 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
 
 
 def _checked(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    name = method.__name__
+
     @functools.wraps(method)
     def checked(self: Detector, *arguments: Any, **named: Any) -> Any:
         if not self.features:
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__(features)")
-        check(self, f"{type(self).__name__}.{method.__name__}", *arguments, **named)
+        check(self, name, *arguments, **named)
         return method(self, *arguments, **named)
 
     return checked

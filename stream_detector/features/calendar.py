@@ -12,7 +12,7 @@ from there on which are rare.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,19 +65,27 @@ class TimeEncoder:
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, 2) sine and cosine, or (events, 1) of 0 and 1; NaN before the cycle is known."""
-        self.write(batch.time_ms + self._offset_ms, out)
-        if self._covered_ms < self._period_ms and len(batch):
+        known = self._covered_ms >= self._period_ms
+        if not known and len(batch):
             marks = batch.mark_ms
             if marks is None:
                 marks = np.maximum.accumulate(batch.time_ms)
-            out[self._go_on(marks) < self._period_ms] = np.nan
+            covered = self._go_on(marks)
+            if covered[-1] < self._period_ms:  # it only grows
+                out[:] = np.nan
+                return
+        self.write(batch.time_ms + self._offset_ms, out)
+        if not known and len(batch):
+            out[covered < self._period_ms] = np.nan
 
     def _go_on(self, marks: Int64) -> Int64:
         """(events,) how much of the cycle was covered at each watermark; what is remembered."""
         first = self._mark_ms if self._mark_ms != NO_TIMESTAMP else int(marks[0])
-        steps = np.diff(marks, prepend=first)
+        steps = np.empty_like(marks)
+        steps[0] = marks[0] - first
+        np.subtract(marks[1:], marks[:-1], out=steps[1:])
         longest = self._period_ms // _STEPS_OF_A_CYCLE
-        covered: Int64 = self._covered_ms + np.cumsum(np.clip(steps, 0, longest))
+        covered: Int64 = self._covered_ms + np.minimum(np.maximum(steps, 0), longest).cumsum()
         self._covered_ms, self._mark_ms = int(covered[-1]), int(marks[-1])
         return covered
 
@@ -101,16 +109,15 @@ class TimeEncoder:
 
     def _number(self, local_ms: Int64) -> tuple[Float64, float]:
         """The part of each time as a number (hours, days or 0 and 1) and its period."""
-        in_day = local_ms % _DAY_MS
-        weekday = (local_ms // _DAY_MS + _EPOCH_WEEKDAY) % len(_DAYS)
         match self._part:
             case "hour_of_day":
-                return in_day / _HOUR_MS, 24.0
+                return local_ms % _DAY_MS / _HOUR_MS, 24.0
             case "day_of_week":
-                return weekday.astype(np.float64), float(len(_DAYS))
+                return _weekday(local_ms).astype(np.float64), float(len(_DAYS))
             case "weekend":
-                return (weekday >= _SATURDAY).astype(np.float64), 1.0
+                return (_weekday(local_ms) >= _SATURDAY).astype(np.float64), 1.0
             case "night":
+                in_day = local_ms % _DAY_MS
                 return (in_day < _NIGHT_ENDS_HOUR * _HOUR_MS).astype(np.float64), 1.0
 
     def go_back(self, mark_ms: int) -> None:
@@ -140,6 +147,14 @@ class Calendar:
     def __init__(self, encoders: Sequence[tuple[TimeEncoder, slice]]) -> None:
         """``encoders``: each with its columns in the feature matrix."""
         self._encoders = tuple(encoders)
+        columns = [column for _, span in encoders for column in range(span.start, span.stop)]
+        self._columns = np.array(columns, dtype=np.intp)
+        self._neutral = np.empty((1, len(columns)))
+        begin = 0
+        for encoder, span in encoders:
+            end = begin + span.stop - span.start
+            encoder.write(np.full(1, _NEUTRAL_MS), self._neutral[:, begin:end])
+            begin = end
 
     def scored(self, raw: Float64) -> Float64:
         """``raw`` with one and the same moment where a cycle is not known.
@@ -147,7 +162,13 @@ class Calendar:
         Args:
             raw: (events, features) float64, as extracted; it stays as it is.
         """
-        return self._filled(raw, lambda rows: np.full(len(rows), _NEUTRAL_MS))
+        times = raw.take(self._columns, axis=1)
+        missing = np.isnan(times)
+        if not missing.any():
+            return raw
+        filled = raw.copy()
+        filled[:, self._columns] = np.where(missing, self._neutral, times)
+        return filled
 
     def learnt(self, raw: Float64, first: int) -> Float64:
         """``raw`` with moments drawn by lot where a cycle is not known.
@@ -156,17 +177,6 @@ class Calendar:
             raw: (events, features) float64, as extracted; it stays as it is.
             first: number of the first event in the stream, which the draws depend on.
         """
-        return self._filled(raw, lambda rows: _drawn(first + rows))
-
-    def neutral(self, raw: Float64) -> NDArray[np.bool_]:
-        """(features,) which columns of one event, (features,) as extracted, have no part in it."""
-        neutral = np.zeros(len(raw), dtype=bool)
-        for _, span in self._encoders:
-            neutral[span] = np.isnan(raw[span])
-        return neutral
-
-    def _filled(self, raw: Float64, moments: Callable[[Int64], Int64]) -> Float64:
-        """``moments``: local times for rows."""
         filled = raw
         for encoder, span in self._encoders:
             rows = np.flatnonzero(np.isnan(raw[:, span.start]))
@@ -175,9 +185,21 @@ class Calendar:
             if filled is raw:
                 filled = raw.copy()
             columns = np.empty((len(rows), span.stop - span.start))
-            encoder.write(moments(rows), columns)
+            encoder.write(_drawn(first + rows), columns)
             filled[rows, span] = columns
         return filled
+
+    def neutral(self, raw: Float64) -> NDArray[np.bool_]:
+        """(features,) which columns of one event, (features,) as extracted, have no part in it."""
+        neutral = np.zeros(len(raw), dtype=bool)
+        for _, span in self._encoders:
+            neutral[span] = np.isnan(raw[span])
+        return neutral
+
+
+def _weekday(local_ms: Int64) -> Int64:
+    weekday: Int64 = (local_ms // _DAY_MS + _EPOCH_WEEKDAY) % len(_DAYS)
+    return weekday
 
 
 def _drawn(numbers: Int64) -> Int64:

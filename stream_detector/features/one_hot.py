@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import repeat
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.config.models.config import CategoricalFeatureConfig
 from stream_detector.detectors.stored import (
@@ -75,9 +77,10 @@ class OneHotEncoder:
         """(events, size + 1 or 2) of 0 and 1; the table takes in what is new."""
         texts = batch.text[self._field].tolist()
         early = min(max(_EARLY - self._events, 0), len(texts))
-        columns = [self._early_column(text) for text in texts[:early]]
+        columns = np.empty(len(texts), dtype=np.intp)
+        columns[:early] = [self._early_column(text) for text in texts[:early]]
         if early < len(texts):
-            columns += self._later_columns(texts[early:])
+            columns[early:] = self._later_columns(texts[early:])
         self._events += len(texts)
         out[:] = 0.0
         out[np.arange(len(texts)), columns] = 1.0
@@ -99,26 +102,28 @@ class OneHotEncoder:
         self._in_chunk[column] += 1
         return column
 
-    def _later_columns(self, texts: list[str | None]) -> list[int]:
+    def _later_columns(self, texts: list[str | None]) -> NDArray[np.intp]:
         table, size = self._table, self._size
-        if len(table) < size:
-            for text in texts:
-                if text is not None and text not in table:
-                    table[text] = len(table)
-                    if len(table) == size:
-                        break
-        columns = [table.get(text, size) for text in texts]  # type: ignore[arg-type]
+        columns = np.fromiter(map(table.get, texts, repeat(size)), np.intp, len(texts))  # type: ignore[arg-type]
+        # None has no column in the table, so nothing else has to be looked for there.
+        others = np.flatnonzero(columns == size).tolist()
+        if others and len(table) < size:
+            for row in others:
+                columns[row] = self._column_while_room(texts[row])
+            others = [row for row in others if columns[row] == size]
         self._in_chunk += np.bincount(columns, minlength=size + 1)[:size]
-        if size in columns:
-            self._waiting_in_chunk.update(
-                text for text in texts if text is not None and text not in table
-            )
-        if None in texts:
-            columns = [
-                self._missing_column if text is None else column
-                for text, column in zip(texts, columns, strict=True)
-            ]
+        for row in others:
+            if (text := texts[row]) is None:
+                columns[row] = self._missing_column
+            else:
+                self._waiting_in_chunk[text] += 1
         return columns
+
+    def _column_while_room(self, text: str | None) -> int:
+        """The column of a text, which gets one while there are any left."""
+        if text is not None and text not in self._table and len(self._table) < self._size:
+            self._table[text] = len(self._table)
+        return self._size if text is None else self._table.get(text, self._size)
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the text says it all
         """The text, None if missing."""

@@ -113,9 +113,7 @@ class RiskWindow:
             return
         slots = self._table.slots_of(batch.text[self._key].tolist())
         self._grow()
-        events = Occurrences.of(slots)
-        ends = events.starts + events.lengths - 1
-        self._table.touch(events.slots[ends], events.order[ends], events.lengths, len(batch))
+        self._table.touch(slots)
         times_ms = batch.counted_ms
         now = times_ms.astype(np.float64) - self._delay_ms
         marks = self._marks[slots]
@@ -169,6 +167,10 @@ class RiskWindow:
     def take_labels(self, now_ms: int) -> None:
         """Count the labels of the events whose delay is over at ``now_ms`` of event time."""
         due = self._queue.mature(now_ms)
+        if not len(due["label"]):
+            if self._counted is not None:
+                self._counted.forget(now_ms)
+            return
         labels = due["label"].astype(np.float64)
         labels[np.isnan(labels)] = self._absent
         due["label"] = labels

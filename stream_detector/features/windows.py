@@ -172,9 +172,9 @@ class KeyedWindow:
             touched = sketch_slots(batch.text[self._distinct][order].tolist())
             seen = advance_sketches(self._sketches, events, touched, time_ms)
             distinct = estimate(time_ms[:, None] - seen, self._rates)
-        ends = events.starts + events.lengths - 1
-        self._last_time[events.slots[ends]] = time_ms[ends]
-        self._table.touch(events.slots[ends], order[ends], events.lengths, len(batch))
+        # A key's times rise, and of those that come twice the later stays: NumPy assigns in order.
+        self._last_time[events.slots] = time_ms
+        self._table.touch(slots)
         extra = {"ratio": ratio, "burst": bursts, "baseline": baseline}
         out[order] = self._features(before, decay, gap_ms, values, extra, distinct)
 

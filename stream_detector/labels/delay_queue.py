@@ -59,6 +59,8 @@ class DelayQueue:
     def mature(self, now_ms: int) -> dict[str, NDArray[Any]]:
         """Take out the rows, oldest first, whose delay is over at ``now_ms`` of event time."""
         taken = [self._empty()]
+        if not self._blocks or self._blocks[0]["due"][0] > now_ms:
+            return taken[0]
         while self._blocks:
             due: NDArray[Any] = self._blocks[0]["due"]
             # In event order, not in order of due time: a late event waits for its elders.

@@ -66,6 +66,8 @@ class WaitingRows:
             The columns, with ``label`` (1 or 0), ``id`` and ``due`` beside; maybe without a row.
         """
         due = self._queue.mature(now_ms)
+        if not len(due["label"]):
+            return due
         labels = due["label"].astype(np.float64)
         labels[np.isnan(labels)] = self._absent
         known = np.flatnonzero(~np.isnan(labels))

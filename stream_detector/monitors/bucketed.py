@@ -180,13 +180,11 @@ class BucketMonitor(Monitor):
             slots = self._keys.slots_of(some.keys)
             self._history.grow(self._keys.rows)
             events = Occurrences.of(slots)
-            ends = events.starts + events.lengths - 1
-            each = events.slots[ends]
-            self._history.counts[each] += events.lengths
+            np.add.at(self._history.counts, slots, 1)
             if self._groups is not None:
                 self._groups.learn(slots.tolist(), some.groups)
             self._add(slots, events, some)
-            self._keys.touch(each, events.order[ends], events.lengths, end - begin)
+            self._keys.touch(slots)
             self._since_eviction += end - begin
             if self._since_eviction == LARGEST_CHUNK:
                 self._forget(self._keys.evict())

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from stream_detector import explanation
 from stream_detector.alerts import Suppressor, alert_message, iso_time, severity
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.detectors.base import Detector, Rows
-from stream_detector.events import EventBatch, State
+from stream_detector.events import EventBatch, Float64, State
 from stream_detector.features import FeatureExtractor
 from stream_detector.messages import Outgoing
 from stream_detector.scaling import RunningScaler
@@ -27,7 +24,7 @@ class ScoredEvent:
     Attributes:
         events: the batch that holds it.
         row: its row there.
-        neutral: (features,) which of its features have no part in the score.
+        raw: (features,) as extracted: NaN among them has no part in the score.
         rows: its features, one row.
         score: its score.
         receipt: where in the stream and by which state it was scored.
@@ -35,7 +32,7 @@ class ScoredEvent:
 
     events: EventBatch
     row: int
-    neutral: NDArray[np.bool_]
+    raw: Float64
     rows: Rows
     score: float
     receipt: dict[str, Any]
@@ -50,6 +47,8 @@ class AlertWriter:
         self._config = config
         self._fingerprint = fingerprint
         self._features = features
+        # The columns of a part of the time, a group of its own, are neutral all together.
+        self._first_columns = [group.columns[0] for group in features.groups]
         self._suppressor: Suppressor | None = None
         if config.suppression:
             self._suppressor = Suppressor(config.suppression, config.event.max_step)
@@ -114,9 +113,8 @@ class AlertWriter:
     ) -> list[dict[str, Any]]:
         groups = self._features.groups
         parts = explanation.contributions(detector, groups, event.rows, scaler.mean)
-        if event.neutral.any():
-            silent = {*np.flatnonzero(event.neutral).tolist()}
-            parts[[not silent.isdisjoint(group.columns) for group in groups]] = 0.0
+        neutral = self._features.calendar.neutral(event.raw)
+        parts[neutral.take(self._first_columns)] = 0.0
         reasons: list[dict[str, Any]] = []
         for reason in explanation.rank_reasons(parts, groups, event.rows):
             group = groups[reason.group]

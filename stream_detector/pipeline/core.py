@@ -232,7 +232,7 @@ class PipelineCore:
         scored = ScoredEvent(
             events=events,
             row=row,
-            neutral=self._calendar.neutral(self._chunk.raw[chunk_row]),
+            raw=self._chunk.raw[chunk_row],
             rows=self._chunk.rows.take(slice(chunk_row, chunk_row + 1)),
             score=score,
             receipt=self._receipt(row),

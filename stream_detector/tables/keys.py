@@ -115,18 +115,12 @@ class KeyTable:
         """Return the key that has a slot."""
         return self._keys[slot]
 
-    def touch(self, slots: Int64, events: Int64, times: Int64, count: int) -> None:
-        """Note what the ``count`` events at hand have used.
-
-        Args:
-            slots: no slot twice.
-            events: the last of the events that used each.
-            times: how many of them used it.
-            count: events at hand.
-        """
-        self._last_used[slots] = events + self._events
-        self._uses[slots] += times
-        self._events += count
+    def touch(self, slots: Int64) -> None:
+        """Note the slot that each of the events at hand, in their order, has used."""
+        # Of a slot that comes twice the later number stays: NumPy assigns in order.
+        self._last_used[slots] = np.arange(self._events, self._events + len(slots))
+        np.add.at(self._uses, slots, 1)
+        self._events += len(slots)
 
     def evict(self) -> Int64:
         """Forget the keys that are worth least where there are too many; the slots freed.
