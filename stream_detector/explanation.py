@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.detectors.base import BLOCK_ROWS, Detector, Rows
 from stream_detector.events import Float64
@@ -40,9 +41,38 @@ class Reason:
     deviations: float
 
 
-def contributions(
-    detector: Detector, groups: Sequence[Group], row: Rows, usual: Float64
-) -> Float64:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Places of the columns of groups, made once for all events.
+
+    Attributes:
+        groups: the feature groups.
+        first: (groups,) the first column of each.
+        several: those of more than one column, by index.
+        rows: (columns,) one more than the index of the group that a column belongs to.
+        columns: (columns,) the columns, group by group.
+    """
+
+    groups: Sequence[Group]
+    first: NDArray[np.intp]
+    several: tuple[tuple[int, NDArray[np.intp]], ...]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, groups: Sequence[Group]) -> Layout:
+        """The layout of groups, which have at least one column each."""
+        columns = [np.array(group.columns, dtype=np.intp) for group in groups]
+        return cls(
+            groups,
+            np.array([each[0] for each in columns], dtype=np.intp),
+            tuple((index, each) for index, each in enumerate(columns) if len(each) > 1),
+            np.repeat(np.arange(1, len(groups) + 1), [len(each) for each in columns]),
+            np.concatenate(columns),
+        )
+
+
+def contributions(detector: Detector, layout: Layout, row: Rows, usual: Float64) -> Float64:
     """Return how much of one event's score each group of features accounts for.
 
     A detector that knows (``contributions``: an autoencoder's error by feature) is asked. For the
@@ -51,29 +81,28 @@ def contributions(
 
     Args:
         detector: the model as it scored the event.
-        groups: the feature groups.
+        layout: of the feature groups.
         row: the event, one row.
         usual: (features,) float64, the running means in the features' own units.
 
     Returns:
         (groups,) float64, at least 0.
     """
-    by_row = detector.contributions(_padded(row, BLOCK_ROWS))
+    by_row = None
+    if type(detector).contributions is not Detector.contributions:
+        by_row = detector.contributions(_padded(row, BLOCK_ROWS))
     if by_row is not None:
         # Most groups have one column: a sum for each would cost more than the contributions do.
-        parts: Float64 = by_row[0].take([group.columns[0] for group in groups])
-        for index, group in enumerate(groups):
-            if len(group.columns) > 1:
-                parts[index] = by_row[0].take(group.columns).sum()
+        parts: Float64 = by_row[0].take(layout.first)
+        for index, columns in layout.several:
+            parts[index] = by_row[0].take(columns).sum()
         return parts
     # Row 0 is the event itself. Always the same layout, so the bits do not depend on what other
     # alerts happen to be explained beside this one.
-    count = len(groups) + 1
+    count = len(layout.first) + 1
     variants = _padded(row, -(-count // BLOCK_ROWS) * BLOCK_ROWS, copies=count)
-    rows = [index for index, group in enumerate(groups, start=1) for _ in group.columns]
-    columns = [column for group in groups for column in group.columns]
-    variants.features[rows, columns] = usual[columns]
-    variants.standardised[rows, columns] = 0.0
+    variants.features[layout.rows, layout.columns] = usual.take(layout.columns)
+    variants.standardised[layout.rows, layout.columns] = 0.0
     scores = detector.score(variants)
     falls: Float64 = np.maximum(scores[0] - scores[1:count], 0.0)
     return falls
@@ -119,8 +148,9 @@ def usual_range(
     """Mean ± two standard deviations within what was seen, for a group of one column."""
     if len(columns) != 1:
         return None
-    centre, spread, least, most = (each.item(columns[0]) for each in (mean, deviation, low, high))
-    return max(centre - 2 * spread, least), min(centre + 2 * spread, most)
+    column = columns[0]
+    centre, spread = mean.item(column), 2 * deviation.item(column)
+    return max(centre - spread, low.item(column)), min(centre + spread, high.item(column))
 
 
 def short_number(value: Any) -> Any:

@@ -12,7 +12,7 @@ from stream_detector.detectors.boosted_trees import LEAST_NEW, NEW_SHARE, Booste
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.mixture import HALF_LIFE_ROWS, Mixture
 from stream_detector.errors import StateMismatchError
-from stream_detector.explanation import contributions
+from stream_detector.explanation import Layout, contributions
 from stream_detector.features.columns import FeatureGroup
 
 FEATURES = 5
@@ -160,8 +160,9 @@ def test_where_the_corner_is_what_counts_the_trees_are_heard_and_explain_it() ->
     scores = detector.score(Rows(values, values))
     assert np.quantile(scores[positive], 0.05) > np.quantile(scores[~positive], 0.99)
     groups = [FeatureGroup(str(n), (n,), "numeric", None) for n in range(FEATURES)]
+    layout = Layout.of(groups)
     first_two = [
-        set(np.argsort(-contributions(detector, groups, Rows(row, row), np.zeros(FEATURES)))[:2])
+        set(np.argsort(-contributions(detector, layout, Rows(row, row), np.zeros(FEATURES)))[:2])
         for row in values[positive][:30, None]
     ]
     assert sum(pair == {0, 1} for pair in first_two) >= 27

@@ -8,7 +8,7 @@ import pytest
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.ensemble import Ensemble
 from stream_detector.detectors.random_fourier import RandomFourier
-from stream_detector.explanation import contributions, rank_reasons
+from stream_detector.explanation import Layout, contributions, rank_reasons
 from stream_detector.features.columns import FeatureGroup
 
 WIDTH = 6
@@ -40,6 +40,20 @@ def test_the_planted_feature_is_first_in_nine_of_ten(kind: type, relation: bool)
         else:
             row[0, feature] += 8.0
         event = Rows(row, row)
-        parts = contributions(detector, groups, event, np.zeros(WIDTH))
+        parts = contributions(detector, Layout.of(groups), event, np.zeros(WIDTH))
         first += rank_reasons(parts, groups, event)[0].group in expected
     assert first >= 45
+
+
+def test_the_columns_of_a_group_count_together() -> None:
+    random = np.random.default_rng(2)
+    detector = Ensemble(WIDTH)
+    crowd = correlated(random, 256)
+    detector.learn(Rows(crowd, crowd))
+    event = Rows(crowd[:1] + 3.0, crowd[:1] + 3.0)
+    single = [FeatureGroup(f"f{column}", (column,), "numeric", None) for column in range(WIDTH)]
+    joined = [single[5], FeatureGroup("three", (4, 0, 2), "categorical", None), single[1]]
+    usual = np.zeros(WIDTH)
+    each = contributions(detector, Layout.of(single), event, usual)
+    together = contributions(detector, Layout.of(joined), event, usual)
+    assert together == pytest.approx([each[5], each[[4, 0, 2]].sum(), each[1]])

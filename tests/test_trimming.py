@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.ensemble import Ensemble
@@ -12,6 +14,7 @@ from stream_detector.detectors.trimming import (
     TRIMMED_SHARE,
     TRIMMED_WEIGHT,
     Trimming,
+    quantile,
 )
 from stream_detector.errors import StateMismatchError
 
@@ -106,3 +109,12 @@ def test_a_state_from_before_there_was_trimming_goes_on_without_a_level() -> Non
 def test_a_level_that_makes_no_sense_is_refused(broken: dict[str, float]) -> None:
     with pytest.raises(StateMismatchError):
         Trimming().restore({"level": 0.0, "rows_seen": 5} | broken)
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=70),
+    st.one_of(st.just(1.0 - TRIMMED_SHARE), st.floats(0, 1, exclude_max=True)),
+)
+def test_the_quantile_is_numpys_to_the_bit(values: list[float], share: float) -> None:
+    scores = np.array(values)
+    assert quantile(scores, share) == float(np.quantile(scores, share))

@@ -215,6 +215,8 @@ class Detector(ABC):
 # --- what callers may get wrong -------------------------------------------------------------------
 
 
+_FLOAT64 = np.dtype(np.float64)
+
 # Each runs before every call: what a message says is put together only where there is one.
 
 
@@ -231,7 +233,7 @@ def _check_rows(detector: Detector, method: str, rows: Rows) -> None:
 def _check_array(
     detector: Detector, method: str, what: str, array: Any, shape: tuple[int, ...]
 ) -> None:
-    if isinstance(array, np.ndarray) and array.dtype == np.float64 and array.shape == shape:
+    if isinstance(array, np.ndarray) and array.dtype == _FLOAT64 and array.shape == shape:
         return
     got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
     raise ValueError(

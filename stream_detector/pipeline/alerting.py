@@ -47,8 +47,7 @@ class AlertWriter:
         self._config = config
         self._fingerprint = fingerprint
         self._features = features
-        # The columns of a part of the time, a group of its own, are neutral all together.
-        self._first_columns = [group.columns[0] for group in features.groups]
+        self._layout = explanation.Layout.of(features.groups)
         self._suppressor: Suppressor | None = None
         if config.suppression:
             self._suppressor = Suppressor(config.suppression, config.event.max_step)
@@ -111,10 +110,11 @@ class AlertWriter:
     def _reasons(
         self, event: ScoredEvent, detector: Detector, scaler: RunningScaler
     ) -> list[dict[str, Any]]:
-        groups = self._features.groups
-        parts = explanation.contributions(detector, groups, event.rows, scaler.mean)
+        groups, layout = self._features.groups, self._layout
+        parts = explanation.contributions(detector, layout, event.rows, scaler.mean)
+        # The columns of a part of the time, a group of its own, are neutral all together.
         neutral = self._features.calendar.neutral(event.raw)
-        parts[neutral.take(self._first_columns)] = 0.0
+        parts[neutral.take(layout.first)] = 0.0
         reasons: list[dict[str, Any]] = []
         for reason in explanation.rank_reasons(parts, groups, event.rows):
             group = groups[reason.group]

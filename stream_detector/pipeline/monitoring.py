@@ -85,6 +85,8 @@ class Monitors:
             What adds the alerts that rows up to a given one have brought, in the order of the rows:
             so alerts are in the order of the events, however these are cut.
         """
+        if not self.each:
+            return _tell_nothing
         found = self._found(events)
 
         def tell(last: int) -> None:
@@ -129,8 +131,6 @@ class Monitors:
 
     def _found(self, events: EventBatch) -> deque[Found]:
         """What was found, with the row of the event that showed it."""
-        if not self.each:
-            return deque()
         assert events.mark_ms is not None
         columns = MonitorEvents(
             times_ms=events.time_ms,
@@ -236,3 +236,7 @@ def _readable(values: dict[str, Any]) -> dict[str, Any]:
         else short_number(value)
         for name, value in values.items()
     }
+
+
+def _tell_nothing(_last: int) -> None:
+    """Add no alert: there are no monitors."""
