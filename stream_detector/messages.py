@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,12 +47,23 @@ _SHORT_EVENT_BYTES = 100
 _MARK_BYTES = 70
 
 
+class Coding(Protocol):
+    """How an alert's value is written; JSON, where a message names none."""
+
+    def encode(self, body: dict[str, Any]) -> bytes:
+        """Return the value of a body."""
+
+    def decode(self, value: bytes) -> dict[str, Any]:
+        """Return the body of a value that ``encode`` gave."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message for an output topic.
 
     ``source`` and ``offset`` tell which record caused it; ``timestamp_ms`` is the timestamp of the
-    record to write, None to leave it to the client and the broker.
+    record to write, None to leave it to the client and the broker; ``coding`` is how the value of
+    an alert is written, None for JSON.
     """
 
     source: TopicPartition
@@ -61,6 +72,7 @@ class Outgoing:
     value: bytes | None
     headers: Headers
     timestamp_ms: int | None
+    coding: Coding | None = None
 
     @property
     def kind(self) -> str:
@@ -165,7 +177,8 @@ def _fitted_letter(message: Outgoing, start: int, limit: int) -> Outgoing:
 
 
 def _fitted_alert(message: Outgoing, limit: int) -> Outgoing:
-    body: dict[str, Any] = msgspec.json.decode(message.value or b"{}")
+    value, coding = message.value or b"{}", message.coding
+    body: dict[str, Any] = coding.decode(value) if coding else msgspec.json.decode(value)
     event = msgspec.json.encode(body.get("event"))
     left_out: list[str] = []
     key = message.key
@@ -173,7 +186,8 @@ def _fitted_alert(message: Outgoing, limit: int) -> Outgoing:
     def shortened() -> Outgoing:
         told = (LEFT_OUT, ", ".join(left_out).encode())
         headers = [*message.headers, told] if left_out else message.headers
-        return replace(message, key=key, value=msgspec.json.encode(body), headers=headers)
+        value = coding.encode(body) if coding else msgspec.json.encode(body)
+        return replace(message, key=key, value=value, headers=headers)
 
     if len(event) > _SHORT_EVENT_BYTES:
         body["event"] = {"truncated": True, "size_bytes": len(event)}

@@ -42,6 +42,7 @@ FLOORS = {
     **dict.fromkeys(("decoding", "features", "rejections", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "testing": 1.0,
+    "alert_avro": 1.25,  # alerts in another form, by formats
     "drift": 1.5,  # it stores River's objects as the detectors do
     "lanes": 1.75,  # what is merged
     **dict.fromkeys(("pipeline", "merge"), 2.0),

@@ -60,6 +60,9 @@ class Source:
         self.asked.append(key)
         return self.answers.get(key, DENIED)
 
+    def alerts(self) -> Schema | None:
+        return None
+
     def close(self) -> None:
         pass
 

@@ -14,6 +14,8 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.terminal import say
 from stream_detector.connectors.kafka.reading.follow import follow
+from stream_detector.connectors.registry.alerts import AlertValues
+from stream_detector.formats.errors import PayloadError
 from stream_detector.report.alert_text import as_it_is, readable
 
 
@@ -40,9 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
     kafka = kafka_section(config, arguments.config)
     stop = Stop(10.0)
     printed = 0
+    values = AlertValues(config)
     with stop.listening():
         for value in follow(kafka, from_beginning=arguments.from_beginning, stopping=stop):
-            say(as_it_is(value) if arguments.json else readable(value))
+            try:
+                alert = values.json_of(value)
+            except PayloadError:
+                alert = value  # which neither of them shows as an alert
+            say(as_it_is(alert) if arguments.json else readable(alert))
             printed += 1
             if arguments.count is not None and printed >= arguments.count:
                 break

@@ -19,10 +19,12 @@ from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.reading.lookup import find_value, read_at
 from stream_detector.connectors.kafka.writing.labels import write_label
+from stream_detector.connectors.registry.alerts import AlertValues
 from stream_detector.decoding import Decoder
 from stream_detector.decoding.label_words import label_for
 from stream_detector.errors import ConfigurationError, InputMissingError
 from stream_detector.events import TopicPartition
+from stream_detector.formats.errors import PayloadError
 from stream_detector.visible import shown
 
 _SEARCH_SECONDS = 60.0
@@ -116,31 +118,30 @@ def event_of(config: Config, kafka: KafkaConfig, alert_id: str) -> tuple[str, in
                 f"{alert_id} is a bad record and never was an alert: {shown(rejection.message)}"
             )
         return str(batch.event_id[0]), source.partition
-    return _from_alert(kafka, alert_id), source.partition
+    return _from_alert(config, kafka, alert_id), source.partition
 
 
-def _from_alert(kafka: KafkaConfig, alert_id: str) -> str:
-    needle = msgspec.json.encode(alert_id)
+def _from_alert(config: Config, kafka: KafkaConfig, alert_id: str) -> str:
+    needle, values = alert_id.encode(), AlertValues(config)
+
+    def field(value: bytes, name: str) -> Any:
+        try:
+            return msgspec.json.decode(values.json_of(value))[name]
+        except (msgspec.MsgspecError, PayloadError, KeyError, TypeError, UnicodeDecodeError):
+            return None
 
     def wanted(value: bytes) -> bool:
-        return needle in value and _field(value, "id") == alert_id
+        return needle in value and bool(field(value, "id") == alert_id)
 
     value = find_value(kafka, kafka.alerts, wanted, _SEARCH_SECONDS)
     if value is None:
         raise InputMissingError(
             f"{alert_id}: its topic has deleted the event, and {kafka.alerts} has no such alert"
         )
-    event_id = _field(value, "event_id")
+    event_id = field(value, "event_id")
     if event_id is None:
         raise InputMissingError(f"{alert_id}: the alert holds no id of its event (`event.id`)")
     return str(event_id)
-
-
-def _field(value: bytes, name: str) -> Any:
-    try:
-        return msgspec.json.decode(value)[name]
-    except (msgspec.MsgspecError, KeyError, TypeError, UnicodeDecodeError):
-        return None
 
 
 def _is_count(text: str) -> bool:

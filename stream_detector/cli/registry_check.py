@@ -1,9 +1,10 @@
-"""What `check --connect` asks the schema registry: which schemas there are, which fields lack."""
+"""What `check --connect` asks the schema registry: which schemas there are, what they lack."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from stream_detector.alert_avro.schema import ALERT_SCHEMA
 from stream_detector.cli.terminal import say
 from stream_detector.config import Config, FieldPlan
 from stream_detector.config.models.config import KafkaConfig, RegistryConfig
@@ -13,8 +14,10 @@ from stream_detector.connectors.kafka.inspection.findings import (
     not_checked,
     warning,
 )
+from stream_detector.connectors.registry.alerts import SECTION as ALERTS_SECTION
+from stream_detector.connectors.registry.alerts import alerts_subject, number_in
 from stream_detector.connectors.registry.client import RegistryClient, schema_of_texts
-from stream_detector.connectors.registry.http import UnavailableError
+from stream_detector.connectors.registry.http import NotFoundError, UnavailableError
 from stream_detector.connectors.registry.local import local_schemas
 from stream_detector.connectors.registry.source import needs_registry
 from stream_detector.formats.errors import PayloadError, SchemaError
@@ -33,19 +36,69 @@ def check_schemas(config: Config, kafka: KafkaConfig) -> list[Finding]:
     """
     local = local_schemas(config).get(LOCAL)
     registry = config.registry
-    if registry is None or not needs_registry(config):
-        return [] if local is None else list(_fields_of(config, local, "event.schema_file"))
-    return list(_registered(config, kafka, registry))
-
-
-def _registered(config: Config, kafka: KafkaConfig, registry: RegistryConfig) -> Iterator[Finding]:
+    findings: list[Finding] = []
+    if local is not None and (registry is None or not needs_registry(config)):
+        findings += _fields_of(config, local, "event.schema_file")
+    if registry is None or not (needs_registry(config) or config.alerts_are_avro):
+        return findings
     client = RegistryClient(registry)
     try:
         client.check()
     except UnavailableError as why:
-        yield error(f"registry.url: {why}", SECTION)
-        return
+        return [*findings, error(f"registry.url: {why}", SECTION)]
     say(f"  {shown(registry.url):<40} answers")
+    if needs_registry(config):
+        findings += _registered(config, kafka, registry, client)
+    if config.alerts_are_avro:
+        findings += _of_alerts(kafka, registry, client)
+    return findings
+
+
+def _of_alerts(
+    kafka: KafkaConfig, registry: RegistryConfig, client: RegistryClient
+) -> Iterator[Finding]:
+    """Yield what would keep alerts from being written as Avro; says what the registry has."""
+    subject = alerts_subject(kafka)
+    name = f"  {shown(subject):<40}"
+    try:
+        found = client.latest(subject)
+        if found is None and registry.register_alerts:
+            say(f"{name} not there yet: the daemon registers it")
+            return
+        level = client.level(subject)
+        asked = f"compatibility {shown(level)}" if level else "no compatibility asked"
+        try:
+            number = number_in(client, subject)
+        except NotFoundError:
+            if not registry.register_alerts:
+                yield error(
+                    f"{subject}: the registry does not have the schema of alerts: register "
+                    "docs/alert.avsc there, or set registry.register_alerts",
+                    ALERTS_SECTION,
+                )
+                return
+        else:
+            say(f"{name} avro, ours has the id {number}, {asked}")
+            return
+        takes, reasons = client.compatible(subject, "avro", ALERT_SCHEMA)
+    except (UnavailableError, NotFoundError) as why:
+        yield error(f"registry.url: {why}", ALERTS_SECTION)
+        return
+    newest = found[2] if found is not None else 0
+    say(f"{name} newest id {newest}, not ours; {asked}")
+    if takes:
+        say(f"{'':<43}takes ours: the daemon registers it")
+    else:
+        yield error(
+            f"{subject}: the schema of alerts is not compatible with id {newest} "
+            f"({shown(reasons or 'the registry does not say why')})",
+            ALERTS_SECTION,
+        )
+
+
+def _registered(
+    config: Config, kafka: KafkaConfig, registry: RegistryConfig, client: RegistryClient
+) -> Iterator[Finding]:
     if registry.framing == "apicurio":
         yield not_checked(
             "the schemas of the topics: they have subjects in Confluent's API alone", SECTION

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
 from stream_detector.events import Record, TopicPartition
+from stream_detector.formats.errors import PayloadError
 from stream_detector.messages import DEAD_LETTER, WHOLE, Outgoing, digest
 
 Place: TypeAlias = tuple[TopicPartition, int]
@@ -74,8 +75,14 @@ _Identity: TypeAlias = tuple[Place, str]
 class Comparison:
     """Comparison with one output topic. State: digests of every recomputed message, in order."""
 
-    def __init__(self, topic: str, findings: Findings) -> None:
-        self._topic = topic
+    def __init__(
+        self,
+        topic: str,
+        findings: Findings,
+        body_of: Callable[[bytes], Any] = msgspec.json.decode,
+    ) -> None:
+        """``body_of``: reads an alert's value; what it is raises as JSON or ``PayloadError``."""
+        self._topic, self._body_of = topic, body_of
         self._findings = findings
         self._expected: dict[_Identity, tuple[int, bytes, bytes]] = {}
         self._seen: set[_Identity] = set()
@@ -105,7 +112,7 @@ class Comparison:
         count, last = 0, -1
         for records in found:
             for record in records:
-                place = origin(record)
+                place = origin(record, self._body_of)
                 if place is not None and meant(place):
                     count += 1
                     last = self._judge(place, record, last)
@@ -166,7 +173,7 @@ def _without_words(message: Outgoing | Record) -> bytes:
     return digest(message.key, message.value, headers)
 
 
-def origin(record: Record) -> Place | None:
+def origin(record: Record, body_of: Callable[[bytes], Any] = msgspec.json.decode) -> Place | None:
     """Return the record that an alert or a dead letter was made of; None for what is neither."""
     headers = dict(record.headers or ())
     try:
@@ -176,11 +183,11 @@ def origin(record: Record) -> Place | None:
                 for name in ("topic", "partition", "offset")
             )
         else:
-            receipt = msgspec.json.decode(record.value or b"")["receipt"]
+            receipt = body_of(record.value or b"")["receipt"]
             if "tick" in receipt:
                 shard, moment = int(receipt["shard"]), datetime.fromisoformat(receipt["tick"])
                 return TopicPartition("", shard), round(1000 * moment.timestamp())
             topic, partition, offset = (receipt[n] for n in ("topic", "partition", "offset"))
         return TopicPartition(str(topic), int(partition)), int(offset)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, OverflowError):
+    except (msgspec.MsgspecError, PayloadError, LookupError, TypeError, ValueError, OverflowError):
         return None

@@ -23,6 +23,7 @@ from stream_detector.connectors.kafka.state_topics.internal_topics import (
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import ensure_snapshot_topic
 from stream_detector.connectors.kafka.writing.sink import AtLeastOnceOutput
 from stream_detector.connectors.kafka.writing.transactions import TransactionalOutput
+from stream_detector.connectors.registry.alerts import alert_form
 from stream_detector.connectors.registry.source import open_schemas, wait_for_registry
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
@@ -96,6 +97,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
     processing = config.processing
     exactly_once = kafka.delivery == "exactly_once"
     wait_for_registry(config, waiting=waiting, stopping=stop)
+    form = alert_form(config, kafka, waiting=waiting, stopping=stop)
     metrics.set_waiting_for_input(False)
     if stop():
         return
@@ -116,6 +118,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
         )
         journal = stack.enter_context(closing(KafkaJournal(kafka))) if exactly_once else None
         schemas = stack.enter_context(closing(open_schemas(config)))
+        schemas.alert_form = form
         register_secret(schemas.secret)
 
         def output(shard: int) -> Output:

@@ -43,7 +43,7 @@ class Shard:
     """State that one worker keeps of one shard: its parts', and the restored snapshot's place.
 
     Attributes:
-        number: which shard of the group.
+        number: which of the group.
         configuration: fingerprint of what shapes the state.
         input: records come in here.
         replay: what the journal holds after the restored snapshot.
@@ -187,6 +187,7 @@ class Shard:
         self.replay.begin(records)
         if not self.replaying:
             self._take_over()
+            self.input.go_live()
 
     def follow(
         self,
@@ -205,6 +206,7 @@ class Shard:
         until = time.monotonic() + _REPLAY_SLICE_SECONDS
         count = 0
         while self.replaying and time.monotonic() < until:
+            self.output.follow_alerts(self.replay.records[0])
             if self.replay.records[0].configuration == self.configuration:
                 self._take_over()
             if (tick_ms := self.replay.tick_ms) is not None:
@@ -231,6 +233,7 @@ class Shard:
         if not self.replaying:
             self.input.merger.take_steps()  # what was followed is in the journal already
             self._take_over()
+            self.input.go_live()
 
     def _take_over(self) -> None:
         """Let the challenger take over where the configuration promoted it since the snapshot.
@@ -282,10 +285,7 @@ class Shard:
         """
         times = self.input.merger.released_times()
         places = sorted(self.output.journaled.items())
-        positions = [
-            [source.topic, source.partition, offset, times[source].mark_ms]
-            for source, offset in places
-        ]
+        positions = [[s.topic, s.partition, offset, times[s].mark_ms] for s, offset in places]
         meta = {
             "name": self._config.name,
             "shard": self.number,

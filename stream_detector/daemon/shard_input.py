@@ -67,6 +67,10 @@ class ShardInput:
         self.merger.add(source, known)
         self.fetch_positions[source] = position
 
+    def go_live(self) -> None:
+        """Take what is asked for from here on in the place of what the journal says."""
+        self.book.alerts = self._schemas.alerts() if self._schemas is not None else None
+
     @property
     def sources(self) -> list[TopicPartition]:
         """The partitions, in the order that breaks ties."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from stream_detector.alert_avro.form import AlertForm
 from stream_detector.daemon import slices as cuts
 from stream_detector.events import TopicPartition
-from stream_detector.formats.schemas import SchemaBook
+from stream_detector.formats.schemas import ALERTS, Schema, SchemaBook, schema_of
 from stream_detector.journal import JournalRecord, Range
 from stream_detector.merge import Step
 from stream_detector.messages import Outgoing
@@ -15,7 +16,8 @@ from stream_detector.messages import Outgoing
 class ShardOutput:
     """Collects messages and steps until they are committed.
 
-    State: what waits to be written; of each partition the offset up to which the journal tells.
+    State: what waits to be written; of each partition the offset up to which the journal tells;
+    what writes alerts as the book says.
 
     Attributes:
         dirty: whether anything was processed since the slices were last taken.
@@ -31,6 +33,7 @@ class ShardOutput:
         self._emit_from: dict[TopicPartition, int] = {}
         self.dirty = False
         self.journaled: dict[TopicPartition, int] = {}
+        self._form: tuple[Schema | None, AlertForm | None] = (None, None)
 
     def add_partition(
         self, source: TopicPartition, position: int, emit_from: int, lost_from: int
@@ -45,8 +48,29 @@ class ShardOutput:
 
     def add(self, alerts: Sequence[Outgoing], dead_letters: Sequence[Outgoing]) -> None:
         """Messages of what was just done."""
-        self._backlog.add(self._to_emit(alerts), self._to_emit(dead_letters))
+        self._backlog.add(self.written(self._to_emit(alerts)), self._to_emit(dead_letters))
         self.dirty = True
+
+    def written(self, alerts: Sequence[Outgoing]) -> Sequence[Outgoing]:
+        """Return alerts as their topic has them. Raises ``StateError``."""
+        form = self.form if alerts else None
+        return alerts if form is None else list(map(form.written, alerts))
+
+    @property
+    def form(self) -> AlertForm | None:
+        """How alerts are written, as the book says; None for JSON. Raises ``StateError``."""
+        stored, form = self._form
+        if stored != self._book.alerts:
+            stored = self._book.alerts
+            form = None if stored is None else AlertForm.of(stored)
+            self._form = (stored, form)
+        return form
+
+    def follow_alerts(self, record: JournalRecord) -> None:
+        """Write alerts as the journal says that they are from a record on."""
+        for key, stored in record.schemas:
+            if key == ALERTS:
+                self._book.take_alerts(schema_of(stored))
 
     def _to_emit(self, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:
         if not self._emit_from:

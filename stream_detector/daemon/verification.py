@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
+from stream_detector.alert_avro.form import AlertForm, number_of
 from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.base import Fetched, Journal
@@ -17,7 +20,7 @@ from stream_detector.daemon.recovery import first_starts
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import Record, TopicPartition
-from stream_detector.formats.schemas import SchemaSource
+from stream_detector.formats.schemas import ALERTS, SchemaSource, schema_of
 from stream_detector.journal import JournalRecord, last_beginning
 from stream_detector.pipeline import BatchResult
 from stream_detector.snapshots import SnapshotStore
@@ -75,12 +78,12 @@ def verify(
     try:
         shard, kept = _basis(config, number, store, records, log, schemas)
         _check_joins(shard, kept, findings)
-        alerts = Comparison(kafka.alerts, findings)
+        alerts = Comparison(kafka.alerts, findings, _reader(shard, kept))
         letters = Comparison(kafka.dead_letters, findings)
         begun = _begin(shard, kept)
 
         def witness(outcome: BatchResult) -> None:
-            alerts.expect(outcome.alerts)
+            alerts.expect(shard.output.written(outcome.alerts))
             letters.expect(outcome.dead_letters)
             findings.events += len(outcome.scores)
             progress(findings.events)
@@ -124,6 +127,19 @@ def _scope(
         return source in ends and begun[source] <= offset < ends[source]
 
     return meant
+
+
+def _reader(shard: Shard, records: Sequence[JournalRecord]) -> Callable[[bytes], Any]:
+    """Return what reads alerts of every form that the records name, or that they begin with."""
+    stored = [schema_of(one) for record in records for key, one in record.schemas if key == ALERTS]
+    forms = [shard.output.form, *map(AlertForm.of, stored)]
+    known = {form.number: form for form in forms if form is not None}
+
+    def read(value: bytes) -> Any:
+        form = known.get(number_of(value) or -1)
+        return msgspec.json.decode(value) if form is None else form.decode(value)
+
+    return read
 
 
 def _records(

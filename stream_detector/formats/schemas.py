@@ -31,12 +31,18 @@ MAX_NEW_BYTES = 400_000
 MAX_SCHEMAS = 1000
 """Different schemas of a shard."""
 
+ALERTS = "alerts"
+"""Key of how alerts are written from here on; no id of a registry is so."""
+
+AS_JSON = ("json", ())
+"""What it says where alerts are JSON again."""
+
 
 class Schema(NamedTuple):
     """A schema as it is kept.
 
     Attributes:
-        kind: ``avro`` or ``protobuf``.
+        kind: ``avro`` or ``protobuf``; of the key ``ALERTS`` what ``alert_avro`` makes of it.
         parts: of Avro the texts, the schema first and then what it refers to; of Protobuf the name
             of the file, and the set of compiled files in base64.
     """
@@ -102,6 +108,9 @@ class SchemaSource(Protocol):
         An answer that is not final says why there is none yet; it is asked on.
         """
 
+    def alerts(self) -> Schema | None:
+        """Return how alerts are to be written; None for JSON."""
+
     def close(self) -> None:
         """Stop asking."""
 
@@ -110,14 +119,17 @@ class SchemaBook:
     """The schemas and refusals of one shard.
 
     State: they, at most ``MAX_SCHEMAS`` schemas; of the refusals those that may be met again;
-    what of both no journal record holds yet.
+    what of both no journal record holds yet; how alerts are written, likewise.
 
     Attributes:
         schemas: by key.
+        alerts: how alerts are written; None for JSON.
     """
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
+        self.alerts: Schema | None = None
+        self._alerts_kept: Schema | None = None
         self._refusals: dict[TopicPartition, list[Refusal]] = {}
         self._new_schemas: dict[str, Schema] = {}
         self._new_bytes = 0
@@ -181,6 +193,9 @@ class SchemaBook:
     ) -> tuple[dict[str, Schema], list[Refusal]]:
         """Return all new schemas, and the new refusals of records before ``ends``, once."""
         schemas, self._new_schemas, self._new_bytes = self._new_schemas, {}, 0
+        if self.alerts != self._alerts_kept:
+            schemas[ALERTS] = self.alerts or Schema(*AS_JSON)
+            self._alerts_kept = self.alerts
         taken: list[Refusal] = []
         left: list[Refusal] = []
         for one in self._new_refusals:
@@ -189,24 +204,27 @@ class SchemaBook:
         return schemas, taken
 
     def take_in(self, schemas: Mapping[str, Schema], refusals: Iterable[Refusal]) -> None:
-        """Take what a journal's record or a snapshot holds."""
-        self.schemas |= schemas
+        """Take what a journal's record or a snapshot holds, but for how alerts are written."""
+        self.schemas |= {key: schema for key, schema in schemas.items() if key != ALERTS}
         for one in refusals:
             known = self._refusals.setdefault(one.source, [])
             if not known or one.start >= known[-1].end:  # else a snapshot had it already
                 known.append(one)
 
+    def take_alerts(self, form: Schema) -> None:
+        """Take how a journal's record or a snapshot says that alerts are written from there on."""
+        self.alerts = self._alerts_kept = None if form == Schema(*AS_JSON) else form
+
     def state(self) -> dict[str, Any]:
         """Return what the journal's records up to here hold, as JSON; nothing for nothing."""
         new = set(self._new_refusals)
-        if not self.schemas and not any(self._refusals.values()):
+        kept = {key: one for key, one in self.schemas.items() if key not in self._new_schemas}
+        if self._alerts_kept is not None:
+            kept[ALERTS] = self._alerts_kept
+        if not self.schemas and not kept and not any(self._refusals.values()):
             return {}
         return {
-            "schemas": {
-                key: schema.stored()
-                for key, schema in self.schemas.items()
-                if key not in self._new_schemas
-            },
+            "schemas": {key: schema.stored() for key, schema in kept.items()},
             "refused": plain_refusals(
                 one for some in self._refusals.values() for one in some if one not in new
             ),
@@ -221,10 +239,13 @@ class SchemaBook:
             plain = msgspec.convert(state["refused"], list[tuple[str, int, int, int, str]])
         except (msgspec.ValidationError, LookupError, TypeError) as error:
             raise StateError(f"the schemas that were kept make no sense: {error!r:.200}") from error
-        if len(stored) > MAX_SCHEMAS or any(not 0 <= start < end for _, _, start, end, _ in plain):
+        most = MAX_SCHEMAS + 1  # that of alerts
+        if len(stored) > most or any(not 0 <= start < end for _, _, start, end, _ in plain):
             raise StateError("the schemas that were kept make no sense: too many, or no offsets")
         schemas = {key: schema_of(packed) for key, packed in stored.items()}
         self.take_in(schemas, refusals_of(plain))
+        if (form := schemas.get(ALERTS)) is not None:
+            self.take_alerts(form)
 
 
 def plain_refusals(refusals: Iterable[Refusal]) -> list[tuple[str, int, int, int, str]]:

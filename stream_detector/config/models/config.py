@@ -251,6 +251,11 @@ class Config(Model):
         """Tell whether labels are messages of their own, which name their event by its id."""
         return self.kafka is not None and self.kafka.labels is not None
 
+    @property
+    def alerts_are_avro(self) -> bool:
+        """Tell whether alerts are written as Avro."""
+        return self.kafka is not None and self.kafka.alerts_format == "avro"
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if not self.features and not self.windows:
@@ -285,6 +290,13 @@ class Config(Model):
                 raise ValueError("metrics.label_token writes labels as JSON: labels.format is json")
             if section.message is not None and section.format != "protobuf":
                 raise ValueError(f"{name}.message is for the format protobuf")
+        if self.alerts_are_avro and self.registry is None:
+            raise ValueError("kafka.alerts_format avro needs `registry`, which has the schema")
+        if self.alerts_are_avro and self.registry and self.registry.framing != "confluent":
+            raise ValueError(
+                "kafka.alerts_format avro needs registry.framing confluent and an address of its "
+                "API, which Apicurio has as well (/apis/ccompat/v7)"
+            )
         return self
 
     @model_validator(mode="after")

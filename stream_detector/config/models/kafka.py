@@ -59,6 +59,11 @@ class KafkaConfig(Model):
     )
     group: Name = Field(description="Consumer group; also names the stored state.")
     alerts: Topic = Field(description="Topic that alerts are written to.")
+    alerts_format: Literal["json", "avro"] = Field(
+        "json",
+        description="How alerts are written: JSON, or Avro by a schema that `registry` has under "
+        "the topic's name and `-value`.",
+    )
     dead_letters: Topic = Field(description="Topic that records which cannot be used go to, whole.")
     labels: Topic | None = Field(
         None,

@@ -61,6 +61,12 @@ class RegistryConfig(Model):
         description="After that: stop with exit code 3, or write what waits to the dead letters.",
     )
 
+    register_alerts: bool = Field(
+        True,
+        description="With `kafka.alerts_format: avro`, whether the schema of alerts is registered; "
+        "without, it has to be there (docs/alert.avsc).",
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> RegistryConfig:
         parts = urlsplit(self.url)

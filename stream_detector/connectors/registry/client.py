@@ -108,12 +108,51 @@ class RegistryClient:
 
         Raises ``UnavailableError``, and ``NotFoundError`` where the registry has no such thing.
         """
-        path = f"/subjects/{quote(subject, safe='')}/versions"
+        return self._number(f"/subjects/{quote(subject, safe='')}/versions", kind, text)
+
+    def number_of(self, subject: str, kind: str, text: str) -> int:
+        """Return the id of a schema that a subject has, whatever blanks it was registered with.
+
+        Raises ``UnavailableError``, and ``NotFoundError`` where it does not have it.
+        """
+        path = f"/subjects/{quote(subject, safe='')}"
+        try:
+            return self._number(path, kind, text)
+        except NotFoundError:  # Apicurio compares texts unless it is asked to normalize
+            return self._number(f"{path}?normalize=true", kind, text)
+
+    def _number(self, path: str, kind: str, text: str) -> int:
         answer = self.connection.post_json(path, {"schemaType": kind.upper(), "schema": text})
         number = answer.get("id") if isinstance(answer, dict) else None
         if type(number) is not int or not 0 < number < 2**31:
             raise UnavailableError(f"{path} answers without an id")
         return number
+
+    def compatible(self, subject: str, kind: str, text: str) -> tuple[bool, str]:
+        """Tell whether a subject takes a schema, and in words why not.
+
+        Raises ``UnavailableError``, and ``NotFoundError`` where there is no such subject.
+        """
+        path = f"/compatibility/subjects/{quote(subject, safe='')}/versions/latest?verbose=true"
+        answer = self.connection.post_json(path, {"schemaType": kind.upper(), "schema": text})
+        takes = answer.get("is_compatible") if isinstance(answer, dict) else None
+        if not isinstance(takes, bool):
+            raise UnavailableError(f"{path} answers without a word on compatibility")
+        said = answer.get("messages")
+        return takes, "; ".join(map(str, said)) if isinstance(said, list) else ""
+
+    def level(self, subject: str) -> str:
+        """Return which compatibility a registry asks of a subject; empty where it does not say.
+
+        Raises ``UnavailableError``.
+        """
+        for path in (f"/config/{quote(subject, safe='')}", "/config"):
+            try:
+                answer = self._object(path)
+            except NotFoundError:
+                continue
+            return str(answer.get("compatibilityLevel") or "")[:40]
+        return ""
 
     def _object(self, path: str) -> dict[str, Any]:
         answer = self.connection.get_json(path)

@@ -26,11 +26,17 @@ GUIDS = "/schemas/guids/"
 _PIECE = 64 * 1024
 _DENIED = range(40400, 40500)
 _OK, _NOT_FOUND, _UNAUTHORIZED, _FORBIDDEN = 200, 404, 401, 403
+_CONFLICT, _UNPROCESSABLE = 409, 422
+_LONGEST_REASON = 300
 _TYPES = "application/vnd.schemaregistry.v1+json, application/json, */*;q=0.1"
 
 
 class UnavailableError(Exception):
     """No answer that counts: the registry is down, slow, refuses us, or something else answers."""
+
+
+class UnwelcomeError(UnavailableError):
+    """The registry has understood what it was sent, and does not take it: waiting is no cure."""
 
 
 class NotFoundError(Exception):
@@ -90,8 +96,11 @@ class Connection:
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             given = "the login" if self._authorization is not None else "a request without login"
             raise UnavailableError(f"{self._shown(path)} refuses {given} ({status})")
-        what = f": {said[:200]}" if said else ""
-        raise UnavailableError(f"{self._shown(path)} answers with status {status}{what}")
+        what = f": {said[:_LONGEST_REASON]}" if said else ""
+        refuses = status in (_CONFLICT, _UNPROCESSABLE)
+        raise (UnwelcomeError if refuses else UnavailableError)(
+            f"{self._shown(path)} answers with status {status}{what}"
+        )
 
     def _request(self, method: str, path: str, content: bytes | None) -> tuple[int, bytes]:
         timeout = self._config.request_timeout

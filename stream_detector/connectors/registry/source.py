@@ -41,11 +41,15 @@ class RegistrySchemas:
 
     State: a thread that asks; the schemas found, at most ``MAX_SCHEMAS``; keys that are not there,
     for a while.
+
+    Attributes:
+        alert_form: how alerts are to be written, as it was registered; None for JSON.
     """
 
     def __init__(self, client: RegistryClient | None, local: Mapping[str, Schema]) -> None:
         """``client``: None where files give all that is needed."""
         self._client, self._local = client, dict(local)
+        self.alert_form: Schema | None = None
         self._lock = threading.Lock()
         self._found: dict[str, Answer] = {}
         self._final: dict[str, tuple[float, Answer]] = {}
@@ -83,6 +87,10 @@ class RegistrySchemas:
                 self._waiting.put(key)
                 self._start()
             return asked.answer
+
+    def alerts(self) -> Schema | None:
+        """Return how alerts are to be written; None for JSON."""
+        return self.alert_form
 
     def close(self) -> None:
         """Stop asking; a request under way ends by its own deadline."""

@@ -1,0 +1,1 @@
+"""Alerts as Avro: their schema, and what writes and reads them by it."""
