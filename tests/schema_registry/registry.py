@@ -110,10 +110,17 @@ class Registry:
             self._process.kill()
             self._process.wait(30)
 
-    def ask(self, path: str, content: Any = None, base: str | None = None, **headers: str) -> Any:
+    def ask(
+        self,
+        path: str,
+        content: Any = None,
+        base: str | None = None,
+        method: str | None = None,
+        **headers: str,
+    ) -> Any:
         """The JSON that it answers; sends ``content`` as JSON where it is given."""
         body = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request((base or self.url) + path, data=body)
+        request = urllib.request.Request((base or self.url) + path, data=body, method=method)
         request.add_header("Content-Type", "application/json")
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
@@ -134,3 +141,7 @@ class Registry:
         """The id of a schema, new or not."""
         content = {"schema": schema, "schemaType": kind, "references": list(references)}
         return int(self.ask(f"/subjects/{subject}/versions", content)["id"])
+
+    def demand(self, subject: str, level: str) -> None:
+        """Ask a compatibility of a subject."""
+        self.ask(f"/config/{subject}", {"compatibility": level}, method="PUT")

@@ -16,6 +16,7 @@ class FakeRegistry:
     Attributes:
         schemas: what it has, by id: the answer's members.
         mode: how it answers: ``well``, or one of ``MODES``.
+        given: the id that it gives whatever is registered.
         asked: the paths that it was asked for.
         headers: of the last request.
     """
@@ -28,6 +29,7 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.schemas: dict[int, dict[str, Any]] = {}
         self.mode = "well"
+        self.given: int = 1
         self.asked: list[str] = []
         self.headers: dict[str, str] = {}
         self.over = threading.Event()
@@ -44,6 +46,10 @@ class FakeRegistry:
                     registry._answer(self)
                 except OSError:
                     self.close_connection = True  # whoever asked has gone
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.do_GET()
 
         self._handler = Handler
         self._server: ThreadingHTTPServer | None = None
@@ -106,6 +112,9 @@ class FakeRegistry:
     def _well(self, request: BaseHTTPRequestHandler, path: str) -> None:
         if path == "/subjects":
             self._send(request, 200, b"[]")
+            return
+        if request.command == "POST":
+            self._send(request, 200, json.dumps({"id": self.given}).encode())
             return
         number = path.rpartition("/")[2]
         known = path.startswith(("/schemas/ids/", "/subjects/s/"))
