@@ -395,6 +395,17 @@ GROUP = Section(
             runbook="streamdetectoropentransaction",
         ),
         lines(
+            "Waits for schemas",
+            "How long a partition has been paused for want of a schema. The log says why.",
+            "s",
+            Query(
+                "max by (topic, partition) (stream_detector_schema_wait_seconds{@})",
+                "{{topic}}-{{partition}}",
+            ),
+            runbook="streamdetectorschemamissing",
+            limit=60,
+        ),
+        lines(
             "Broker errors",
             "Errors of the broker or of its client, by kind.",
             "short",

@@ -204,6 +204,7 @@ def test_down_later_known_schemas_go_on_and_unknown_ones_wait_through_a_kill(
             lambda: daemon.metric("conditions", condition="schema_missing") == PARTITIONS, "a wait"
         )
         assert daemon.metric("paused_partitions") == PARTITIONS
+        wait_until(lambda: daemon.metric("schema_wait_seconds") > 0, "how long it has waited")
         wait_until(lambda: daemon.metric("buffered_records") > 0, "the figure of what waits")
         assert daemon.metric("events_total") == 600
         assert "for the schema id:2: the schema registry at" in daemon.text()
@@ -215,6 +216,7 @@ def test_down_later_known_schemas_go_on_and_unknown_ones_wait_through_a_kill(
     with DaemonProcess(tmp_path, config) as daemon:
         daemon.wait_ready().wait_worked_off()
         assert daemon.metric("conditions", condition="schema_missing") == 0
+        assert daemon.metric("schema_wait_seconds") == 0
         assert daemon.metric("replay_mismatches_total") == 0
         assert daemon.stop() == 0, daemon.text()
     assert letters(kafka.bootstrap, section) == []

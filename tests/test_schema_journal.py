@@ -239,9 +239,11 @@ def test_records_wait_in_their_order_and_nothing_is_skipped():
     shard = Shard(0, config(), Metrics(), source)
     shard.add(SOURCE, 0)
     shard.take_in(Fetched(SOURCE, some[:30]))
+    assert shard.input.schema_wait(SOURCE, 0.0) == 0.0
     assert shard.input.ask_for_schemas(0.0) == [Wait(SOURCE, 1, "id:8", "nobody listens")]
     shard.take_in(Fetched(SOURCE, some[30:]))
     assert shard.input.ask_for_schemas(5.0)[0].offset == 1
+    assert shard.input.schema_wait(SOURCE, 5.5) == 5.5
     assert shard.waiting(SOURCE) == 60
     assert shard.input.holds(SOURCE)
     assert shard.input.fetch_positions[SOURCE] == 1
@@ -250,6 +252,7 @@ def test_records_wait_in_their_order_and_nothing_is_skipped():
     assert len(done) == 1
     source.answers["id:8"] = Answer(SECOND)
     assert shard.input.ask_for_schemas(6.0) == []
+    assert shard.input.schema_wait(SOURCE, 6.5) == 0.0
     work_off(shard)
     assert shard.positions() == {SOURCE: 60}
     direct, _, _ = live(some, [], Source(KNOWN))
@@ -302,6 +305,7 @@ def test_an_answer_begins_the_wait_anew():
     source.answers["id:9"] = DOWN
     assert shard.input.ask_for_schemas(15.0)
     assert shard.input.ask_for_schemas(24.0)
+    assert shard.input.schema_wait(SOURCE, 24.5) == 9.5  # of this record, not of the one before
     with pytest.raises(ConnectorError):
         shard.input.ask_for_schemas(25.0)
 

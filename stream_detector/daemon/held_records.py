@@ -29,7 +29,7 @@ class HeldRecords:
     """Holds back records of partitions.
 
     State: they, of each partition as many as were fetched before it was paused; since when each
-    schema is waited for; since when there has been no answer for any.
+    schema, and each partition at which record, is waited for; since when there has been no answer.
     """
 
     def __init__(self, config: RegistryConfig | None) -> None:
@@ -37,6 +37,7 @@ class HeldRecords:
         self._records: dict[TopicPartition, list[Record]] = {}
         self._waiting: dict[str, float] = {}
         self._silent_since: float | None = None
+        self._since: dict[TopicPartition, tuple[int, float]] = {}
 
     def add(self, source: TopicPartition, records: Sequence[Record]) -> None:
         """Hold back further records of a partition."""
@@ -50,6 +51,10 @@ class HeldRecords:
         """Return the number of records held of a partition."""
         held = self._records.get(source)
         return len(held) if held is not None else 0
+
+    def waited(self, source: TopicPartition, now: float) -> float:
+        """Return for how many seconds a partition has waited; 0 where nothing of it is held."""
+        return now - self._since.get(source, (0, now))[1] if source in self._records else 0.0
 
     def sources(self) -> list[TopicPartition]:
         """Return the partitions that wait."""
@@ -78,6 +83,8 @@ class HeldRecords:
         """
         if self._config is None:
             return True
+        if self._since.get(wait.source, (-1, now))[0] != wait.offset:
+            self._since[wait.source] = (wait.offset, now)
         since = self._waiting.setdefault(wait.key, now)
         if not asked:
             since = self._silent_since = min(self._silent_since or since, since)

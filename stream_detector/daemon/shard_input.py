@@ -84,6 +84,10 @@ class ShardInput:
         """Tell whether records of a partition wait for a schema: what follows must wait, too."""
         return self._held.count(source) > 0
 
+    def schema_wait(self, source: TopicPartition, now: float) -> float:
+        """Return for how many seconds a partition has waited for a schema; 0 where it does not."""
+        return self._held.waited(source, now)
+
     def expects(self, fetched: Fetched) -> bool:
         """Tell whether records go on where the last ones ended, maybe after a gap."""
         return fetched.records[0].offset >= self.fetch_positions[fetched.source]

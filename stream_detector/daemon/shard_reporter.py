@@ -188,11 +188,13 @@ class ShardReporter:
         self._metrics.add_replay(shard.number, events, mismatches, len(shard.replay.records))
 
     def observe_lag(self, shard: Shard, ends: Mapping[TopicPartition, int]) -> None:
-        """Set how far behind the ends of the logs a shard is."""
+        """Set how far behind the ends of the logs a shard is, and what it waits for."""
+        now = time.monotonic()
         for source, figures in shard.partitions().items():
             behind = max(ends.get(source, 0) - figures.position, 0)
             self._metrics.set_lag(source, behind, figures.lag_ms / 1000)
             self._metrics.set_buffered(source, figures.waiting)
+            self._metrics.set_schema_wait(source, shard.input.schema_wait(source, now))
 
     def observe_state(self, shard: Shard) -> None:
         """Set what a shard holds: its threshold, what labels say, and the keys of its windows."""

@@ -94,6 +94,12 @@ FAMILIES = (
         "How long an open transaction has kept a partition from being read further.",
         PARTITION,
     ),
+    Family(
+        "schema_wait_seconds",
+        "gauge",
+        "How long a partition has been paused for a schema that cannot be had.",
+        PARTITION,
+    ),
     Family("buffered_records", "gauge", "Records held back by the merge.", PARTITION),
     Family("paused_partitions", "gauge", "Partitions paused by the merge.", (), _AT_ZERO),
     Family("waiting_for_input", "gauge", "1 while nothing waits to be read.", (), _AT_ZERO),

@@ -210,6 +210,11 @@ class Metrics:
         with self._lock:
             self._series.set("last_stable_offset_age_seconds", seconds, _partition(source))
 
+    def set_schema_wait(self, source: TopicPartition, seconds: float) -> None:
+        """Set how long a partition has been paused for want of a schema; 0 where it is not."""
+        with self._lock:
+            self._series.set("schema_wait_seconds", seconds, _partition(source))
+
     def set_buffered(self, source: TopicPartition, records: int) -> None:
         """Records of a partition that the merge holds back."""
         with self._lock:
