@@ -84,8 +84,7 @@ def exercised() -> Metrics:
         with metrics.stage(stage):
             pass
     metrics.set_lag(FIRST, 7, 1.5)
-    metrics.set_buffered(FIRST, 4)
-    metrics.set_schema_wait(FIRST, 0.0)
+    metrics.set_buffered(FIRST, 4, 0.0)
     metrics.set_assignment(2, 1)
     metrics.add_rebalance()
     metrics.add_time_shift("back")

@@ -193,8 +193,8 @@ class ShardReporter:
         for source, figures in shard.partitions().items():
             behind = max(ends.get(source, 0) - figures.position, 0)
             self._metrics.set_lag(source, behind, figures.lag_ms / 1000)
-            self._metrics.set_buffered(source, figures.waiting)
-            self._metrics.set_schema_wait(source, shard.input.schema_wait(source, now))
+            schema_wait = shard.input.schema_wait(source, now)
+            self._metrics.set_buffered(source, figures.waiting, schema_wait)
 
     def observe_state(self, shard: Shard) -> None:
         """Set what a shard holds: its threshold, what labels say, and the keys of its windows."""

@@ -210,15 +210,11 @@ class Metrics:
         with self._lock:
             self._series.set("last_stable_offset_age_seconds", seconds, _partition(source))
 
-    def set_schema_wait(self, source: TopicPartition, seconds: float) -> None:
-        """Set how long a partition has been paused for want of a schema; 0 where it is not."""
-        with self._lock:
-            self._series.set("schema_wait_seconds", seconds, _partition(source))
-
-    def set_buffered(self, source: TopicPartition, records: int) -> None:
-        """Records of a partition that the merge holds back."""
+    def set_buffered(self, source: TopicPartition, records: int, schema_wait: float) -> None:
+        """Records of a partition that are held back; seconds that it has waited for a schema."""
         with self._lock:
             self._series.set("buffered_records", records, _partition(source))
+            self._series.set("schema_wait_seconds", schema_wait, _partition(source))
 
     def forget_partitions(self, sources: Iterable[TopicPartition]) -> None:
         """Drop every series of partitions that now belong to another worker."""
