@@ -27,8 +27,10 @@ from test_schema_journal import Source, journalled, work_off
 from stream_detector.alert_avro.form import AlertForm, body_of, number_of
 from stream_detector.alert_avro.schema import ALERT, ALERT_SCHEMA, MORE
 from stream_detector.connectors.base import Fetched
+from stream_detector.daemon.output_comparison import origin
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
+from stream_detector.events import PlainRecord, TopicPartition
 from stream_detector.formats.errors import PayloadError
 from stream_detector.formats.schemas import ALERTS, Schema, schema_of
 from stream_detector.journal import JournalRecord
@@ -151,6 +153,20 @@ def test_whatever_an_alert_says_is_written_and_read_back(data):
     assert by_fastavro(value)["receipt"] is not None
 
 
+def test_an_alert_that_a_tick_has_shown_names_no_record():
+    body = json.loads(json.dumps(monitor_bodies()[0]))
+    for name in ("topic", "partition", "offset"):
+        del body["receipt"][name]
+    body["receipt"] |= {"tick": "2024-02-01T07:00:00.000Z", "shard": 3}
+    value = FORM.encode(body)
+    assert json.loads(msgspec.json.encode(FORM.decode(value))) == body
+    receipt = by_fastavro(value)["receipt"]
+    assert (receipt["offset"], receipt["shard"], receipt[MORE]) == (None, 3, {})
+    assert origin(PlainRecord(0, 0, None, value), FORM.decode) == (
+        TopicPartition("", 3), receipt["tick"].timestamp() * 1000,
+    )  # fmt: skip
+
+
 def test_numbers_that_no_double_holds_and_missing_ones_are_read_back():
     body = json.loads(alerts()[0].value)
     body["receipt"]["features"][0] = None  # as JSON has a NaN
@@ -189,12 +205,12 @@ def test_a_later_schema_and_this_one_read_each_other():
     added = {"name": "verdict", "type": ["null", "string"], "default": None}
     later["fields"].insert(3, added)
     receipt = next(f for f in later["fields"] if f["name"] == "receipt")["type"]
-    receipt["fields"].append({"name": "shard", "type": "int", "default": -1})
+    receipt["fields"].append({"name": "lane", "type": "int", "default": -1})
     form = AlertForm(8, json.dumps(later))
-    said = BODY | {"verdict": "odd", "receipt": BODY["receipt"] | {"shard": 3}}
+    said = BODY | {"verdict": "odd", "receipt": BODY["receipt"] | {"lane": 3}}
     assert by_fastavro(form.encode(said), later, ALERT)["id"] == BODY["id"]
     old = by_fastavro(FORM.encode(BODY), ALERT, later)
-    assert (old["verdict"], old["receipt"]["shard"]) == (None, -1)
+    assert (old["verdict"], old["receipt"]["lane"]) == (None, -1)
     # This version's commands read an alert of the later one by its own schema.
     assert json.loads(msgspec.json.encode(form.decode(form.encode(said)))) == said
     # And it says what it has no field for.

@@ -100,9 +100,8 @@ class Metrics:
 
     def add_rejections(self, rejections: Iterable[Rejection]) -> None:
         """Records that touched no model."""
-        counts = Counter((rejection.stage, rejection.reason) for rejection in rejections)
         with self._lock:
-            for labels, count in counts.items():
+            for labels, count in Counter((one.stage, one.reason) for one in rejections).items():
                 self._series.add("rejected_total", count, labels)
 
     def observe_scores(self, scores: Float64) -> None:
