@@ -453,4 +453,89 @@ CHALLENGER = Section(
     ],
 )
 
-DETECTION = [NOW, ALERTS, SCORES, REASONS, DRIFT, FEEDBACK, CHALLENGER]
+MONITORS = Section(
+    "Monitors (empty without the section `monitors`)",
+    [
+        lines(
+            "Place in the band",
+            "Where the last closed bucket of each key shown lies in its band: at 0 and at 1 an "
+            "alert is due. One line beyond is that key's incident; all at once are everybody's.",
+            "percentunit",
+            Query(
+                "max by (monitor, key) ((stream_detector_monitor_actual{@} - "
+                "stream_detector_monitor_low{@}) / (stream_detector_monitor_high{@} - "
+                "stream_detector_monitor_low{@}))",
+                "{{monitor}}: {{key}}",
+            ),
+            runbook="monitor-panels",
+            limit=1,
+            least=None,
+            width=12,
+        ),
+        lines(
+            "All together beside the band",
+            "Of monitors without a key: what there was, what was expected, and the band without an "
+            "alert. A key's own is on the status page.",
+            "short",
+            *(
+                Query(
+                    f'max by (monitor) (stream_detector_monitor_{name}{{@, key="all"}})',
+                    f"{{{{monitor}}}}: {legend}",
+                )
+                for name, legend in (
+                    ("actual", "there were"),
+                    ("expected", "expected"),
+                    ("low", "least"),
+                    ("high", "most"),
+                )
+            ),
+            runbook="monitor-panels",
+            least=None,
+            width=12,
+        ),
+        lines(
+            "Alerts of monitors",
+            "Alerts an hour, by monitor. An incident is one, and one more where it grows.",
+            "short",
+            Query(
+                "3600 * sum by (monitor) "
+                "(rate(stream_detector_monitor_alerts_total{@}[$__rate_interval]))",
+                "{{monitor}}",
+            ),
+            runbook="streamdetectormonitormanyalerts",
+        ),
+        lines(
+            "Keys of monitors",
+            "Keys remembered, and those of which enough is known to judge them.",
+            "short",
+            Query(
+                "sum by (monitor) (stream_detector_monitor_keys_held{@})", "{{monitor}}: remembered"
+            ),
+            Query(
+                "sum by (monitor) (stream_detector_monitor_keys_judged{@})", "{{monitor}}: judged"
+            ),
+            runbook="streamdetectormonitorlearnsnothing",
+        ),
+        lines(
+            "What monitors leave out",
+            "Keys forgotten for want of room and events without a key, a second; and the buckets "
+            "closed, without which nothing is judged.",
+            "cps",
+            *(
+                Query(
+                    f"sum by (monitor) (rate(stream_detector_monitor_{name}_total{{@}}"
+                    "[$__rate_interval]))",
+                    f"{{{{monitor}}}}: {legend}",
+                )
+                for name, legend in (
+                    ("keys_evicted", "keys forgotten"),
+                    ("events_without_key", "events without a key"),
+                    ("buckets_closed", "buckets closed"),
+                )
+            ),
+            runbook="streamdetectormonitorkeysevicted",
+        ),
+    ],
+)
+
+DETECTION = [NOW, ALERTS, SCORES, REASONS, MONITORS, DRIFT, FEEDBACK, CHALLENGER]

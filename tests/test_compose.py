@@ -171,6 +171,7 @@ def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
         ("check", "config", PROMETHEUS / "prometheus.yml"),
         ("check", "rules", PROMETHEUS / "rules.yml"),
         ("test", "rules", PROMETHEUS / "rules.test.yml"),
+        ("test", "rules", PROMETHEUS / "rules.days.test.yml"),
     ],
     ids=lambda arguments: " ".join(map(str, arguments[:2])),
 )

@@ -200,9 +200,11 @@ def test_every_panel_that_the_runbook_names_exists():
 
 
 def test_every_alert_is_tested_firing_and_quiet():
-    document = yaml.safe_load(RULES.with_name("rules.test.yml").read_text())
+    files = sorted(RULES.parent.glob("rules.*test.yml"))
+    assert len(files) == 2
+    every = [test for file in files for test in yaml.safe_load(file.read_text())["tests"]]
     firing, quiet = set(), set()
-    for test in document["tests"]:
+    for test in every:
         for case in test.get("alert_rule_test", []):
             (firing if case["exp_alerts"] else quiet).add(case["alertname"])
         for case in test.get("promql_expr_test", []):

@@ -41,12 +41,17 @@ ABSENT = "StreamDetectorMetricsMissing"
 OF_JOURNAL = "StreamDetectorForeignRecords 0"
 """Has no data without a broker, where there is no journal; the test at a real one asks for it."""
 
+SHORT = {"bucket": "10m", "season": "none"}
 LABELLED: dict[str, Any] = {
     **SETTINGS,
     "labels": {"field": "label", "delay": "1h", "absent": "normal", "keep_first": 1000},
     "drift": [{"on": "inputs"}, {"on": "score"}],
     "challenger": {"detector": {"kind": "loda"}},
     "state": {"interval": "2s"},
+    "monitors": [
+        {"kind": "rate", "name": "by_user", "key": "user", **SHORT, "max_keys": 50},
+        {"kind": "rate", "name": "together", **SHORT},
+    ],
 }
 
 

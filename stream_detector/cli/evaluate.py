@@ -37,6 +37,7 @@ from stream_detector.messages import Outgoing
 from stream_detector.rejections import RejectionTally
 from stream_detector.report.alert_text import readable
 from stream_detector.report.comparison_table import as_json, as_table
+from stream_detector.report.monitor_text import monitor_lines
 from stream_detector.report.rejected_text import as_json as as_json_rejections
 from stream_detector.report.rejected_text import refuse_if_all, table
 from stream_detector.visible import visible
@@ -240,7 +241,7 @@ def _rarest(alerts: Sequence[Outgoing], skip: int, count: int) -> str:
 def _table(result: dict[str, Any]) -> str:
     lines = []
     for name, value in result.items():
-        if name in ("confusion_matrix", "rejected_by_reason", "rejections"):
+        if name in ("confusion_matrix", "rejected_by_reason", "rejections", "monitors"):
             continue
         text = (
             "-" if value is None else f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
@@ -256,4 +257,6 @@ def _table(result: dict[str, Any]) -> str:
             f"{'normal':<20}{tn:>12,}{fp:>12,}",
             f"{'anomalous':<20}{fn:>12,}{tp:>12,}",
         ]
+    for monitor in result.get("monitors", []):
+        lines += ["", *monitor_lines(monitor)]
     return "\n".join(lines)

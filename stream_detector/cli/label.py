@@ -100,6 +100,10 @@ def event_of(config: Config, kafka: KafkaConfig, alert_id: str) -> tuple[str, in
     Raises ``ConfigurationError`` where the id is of no event of these topics, or of one that
     cannot be used; ``InputMissingError`` where neither the event nor its alert is there any more.
     """
+    if ":" in alert_id:  # which no topic's name has
+        raise ConfigurationError(
+            f"{alert_id!r} is a monitor's alert: it is about many events, and has no label"
+        )
     topic, _, rest = alert_id.rpartition("-")
     topic, _, number = topic.rpartition("-")
     if topic not in kafka.topics or not (_is_count(number) and _is_count(rest)):

@@ -192,6 +192,8 @@ def alert_lines(alert: RecentAlert) -> list[str]:
     level = shown(alert.severity).upper()
     score = f"score {alert.score:.2f} ({alert.threshold:.2f})  1 in {alert.rarity:,.0f}"
     lines = [f"{shown(alert.event_time)}  {level:<8}  {shown(alert.id)}{event}  {score}"]
+    if alert.sentence:
+        return [*lines, f"  {visible(alert.sentence)}"]
     for reason in alert.reasons[:_REASONS]:
         beside = f"  usual {shown(reason.usual)}" if reason.usual else ""
         value = shown(reason.value)

@@ -15,6 +15,7 @@ from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.connectors.base import Source
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.backtest import Scored, backtest
+from stream_detector.evaluation.monitor_samples import MonitorSamples
 from stream_detector.evaluation.report_samples import ReportSamples
 from stream_detector.pipeline import PipelineCore
 from stream_detector.report.analysis import Provenance, analyse
@@ -37,6 +38,7 @@ class Report:
         self._samples = ReportSamples(skip=skip)
         fingerprint = state_fingerprint(config)
         self._pipeline = PipelineCore(config, fingerprint, observer=self._samples)
+        self._monitors = MonitorSamples(self._pipeline.monitors.each)
 
     def backtest(self, source: Source, progress: Callable[[int], None]) -> Scored:
         """The back-test, watched; it gives what it would give unwatched."""
@@ -86,6 +88,7 @@ class Report:
             provenance,
             skip=self._skip,
             resamples=self._resamples,
+            monitors=self._monitors,
         )
         try:
             self._path.write_text(page(analysis), encoding="utf-8")

@@ -92,6 +92,7 @@ def _labelling(
 
     def write(alert: RecentAlert, word: str) -> None:
         assert alert.event_id is not None
+        assert alert.partition is not None
         write_label(
             quick,
             alert.event_id,

@@ -93,7 +93,7 @@ class Daemon:
         self._ready_for_rebalance = False
         self._last_report = time.monotonic()
         self._last_question = 0.0
-        self._reporter = ShardReporter(metrics, recent)
+        self._reporter = ShardReporter(metrics, recent, config.metrics.monitor_keys)
 
     @property
     def shards(self) -> dict[int, Shard]:

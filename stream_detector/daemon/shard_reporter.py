@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stream_detector.alerts import iso_time
+from stream_detector.daemon.monitor_reporter import MonitorReporter
 from stream_detector.daemon.shard import Shard
 from stream_detector.drift import DriftEvent
 from stream_detector.events import TopicPartition
@@ -37,8 +38,12 @@ class ShardReporter:
     State: the last value of each total, a few numbers a shard, window and watch, what was reported.
     """
 
-    def __init__(self, metrics: Metrics, recent: Recent | None = None) -> None:
+    def __init__(
+        self, metrics: Metrics, recent: Recent | None = None, monitor_keys: int = 0
+    ) -> None:
+        """``monitor_keys``: of each monitor, how many keys' bands are metrics."""
         self._metrics, self._recent = metrics, recent or Recent()
+        self._monitors = MonitorReporter(metrics, self._recent, self._increase, monitor_keys)
         self._counted: dict[tuple[int, str], float] = defaultdict(int)
         self._reported = (0, 0, 0, 0)
         self._minute = RejectionTally()
@@ -54,9 +59,7 @@ class ShardReporter:
             self._increase(shard, f"evicted {key}", evicted)
         for case, events in figures.champion.cases.items():
             self._growth(shard, f"labelled {case}", events)
-        for monitor in shard.pipeline.monitors.each:
-            self._increase(shard, f"uncounted {monitor.config.name}", monitor.uncounted)
-            self._increase(shard, f"skipped {monitor.config.name}", monitor.skipped)
+        self._monitors.begin(shard)
         sources = shard.sources
         for source in sources:
             self._metrics.add_lost_records(source, 0)
@@ -79,7 +82,14 @@ class ShardReporter:
         for chunk in outcome.challenger_scores:
             self._metrics.challenger.observe_scores(chunk)
         severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
-        self._metrics.add_decisions(shard.number, len(scores), severities, outcome.suppressed)
+        self._metrics.add_decisions(
+            shard.number,
+            len(scores),
+            severities,
+            outcome.suppressed,
+            outcome.monitor_alerts.total(),
+        )
+        self._monitors.count_alerts(shard, outcome.monitor_alerts)
         self._observe_changes(shard, outcome.changes)
         self._observe_shifts(shard, outcome.shifts)
         self._metrics.add_reasons(Counter(outcome.reasons))
@@ -204,11 +214,11 @@ class ShardReporter:
         self._metrics.set_watermark(number, figures.watermark_ms / 1000)
         self._recent.observe_shard(number, champion.threshold, features.groups, features.moments)
         self._observe_labels(shard, figures)
+        self._monitors.observe(shard)
         if figures.challenger is not None:
             self._observe_challenger(shard, figures.challenger)
         for key, held in features.keys_held.items():
             self._metrics.set_keys(number, key, held)
-        self._observe_monitors(shard)
         for (key, state), held in features.risk_events.items():
             self._metrics.labels.set_risk_events(number, key, state, held)
         for key, evicted in features.keys_evicted.items():
@@ -221,24 +231,6 @@ class ShardReporter:
         for decision, events in figures.decisions.items():
             metrics.add_decisions(number, *decision, self._increase(shard, f"{decision}", events))
         _observe_ranking(number, metrics.ranking, figures.model.ranking)
-
-    def _observe_monitors(self, shard: Shard) -> None:
-        """Say what a monitor has left out since the last look."""
-        for monitor in shard.pipeline.monitors.each:
-            name = monitor.config.name
-            uncounted = self._increase(shard, f"uncounted {name}", monitor.uncounted)
-            skipped = self._increase(shard, f"skipped {name}", monitor.skipped)
-            if not uncounted and not skipped:
-                continue
-            log.warning(
-                "shard %d, monitor %s: %d events count no more, since the watermark was set back, "
-                "and %d buckets of a very long silence were passed over",
-                shard.number,
-                name,
-                uncounted,
-                skipped,
-                extra=fields("monitor-left-out", stage="decide", shard=shard.number),
-            )
 
     def _observe_labels(self, shard: Shard, figures: PipelineFigures) -> None:
         if figures.labels_waiting is None:
@@ -256,6 +248,7 @@ class ShardReporter:
     def forget(self, number: int) -> None:
         """A shard was given up: its totals begin anew if it comes back."""
         self._recent.forget(number)
+        self._monitors.forget(number)
         self._counted = defaultdict(int, {k: v for k, v in self._counted.items() if k[0] != number})
 
     def _increase(self, shard: Shard, name: str, total: int) -> int:

@@ -14,6 +14,7 @@ from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Source
 from stream_detector.decoding import Decoder
+from stream_detector.evaluation.monitor_tally import MonitorTally
 from stream_detector.events import EventBatch, Float64, Int64
 from stream_detector.messages import Outgoing
 from stream_detector.pipeline import BatchResult, PipelineCore
@@ -37,7 +38,7 @@ class Scored:
         drifts: drifts found by the section `drift`.
         alerts: the first ``keep_alerts`` alerts.
         alert_count: all alerts.
-        monitor_alerts: how many of them are a monitor's; None without monitors.
+        monitors: the alerts among them that are of monitors.
         marks_ms: (events,) the stream's watermark after each.
         seconds: how long the events took, without what detectors import when they are built.
     """
@@ -54,7 +55,7 @@ class Scored:
     drifts: int = 0
     alerts: list[Outgoing] = field(default_factory=list)
     alert_count: int = 0
-    monitor_alerts: int | None = None
+    monitors: MonitorTally = field(default_factory=lambda: MonitorTally(()))
     marks_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     seconds: float = 0.0
 
@@ -103,6 +104,7 @@ def backtest(
         pipeline = PipelineCore(config, state_fingerprint(config))
     none = np.empty(0, np.int64)
     result = Scored(np.empty(0), np.empty(0), np.empty(0, bool), none, none, False)
+    result.monitors = MonitorTally(pipeline.monitors.each)
     columns: list[tuple[Float64, Float64, NDArray[np.bool_], Int64, Int64, Int64]] = []
     stamped = False
     events = 0
@@ -126,8 +128,8 @@ def backtest(
         result.suppressed += outcome.suppressed
         result.drifts += len(outcome.changes)
         result.alert_count += len(outcome.alerts)
-        if pipeline.monitors.each:
-            result.monitor_alerts = (result.monitor_alerts or 0) + outcome.monitor_alerts
+        if outcome.monitor_alerts:
+            result.monitors.add_all(outcome.alerts)
         result.alerts.extend(outcome.alerts[: max(keep_alerts - len(result.alerts), 0)])
         stamped = stamped or (len(batch) > 0 and batch.record[0].timestamp >= 0)
         events += len(batch)
@@ -136,6 +138,7 @@ def backtest(
         pipeline.explains = see is not None or len(result.alerts) < keep_alerts
         progress(events)
     result.seconds = time.perf_counter() - started
+    result.monitors.end()
     if columns:
         scores, labels, raised, times_ms, marks_ms, rows = zip(*columns, strict=True)
         result.scores, result.labels = np.concatenate(scores), np.concatenate(labels)

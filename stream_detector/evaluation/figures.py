@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from stream_detector.evaluation.backtest import Scored
+from stream_detector.evaluation.monitor_tally import MonitorAlerts
 from stream_detector.events import Float64, Int64
+from stream_detector.monitors.wording import monitor_sentence
 
 DAY_MS = 86_400_000
 _TOP = 100
+_TOP_KEYS = 10
 
 
 def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
@@ -23,7 +26,7 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
     Returns:
         ``events`` (accepted and rejected), ``rejected``, ``positives``, ``alerts`` (after
         suppression), ``raised`` (before), ``drifts``, ``monitor_alerts``
-        where there are monitors, ``roc_auc``, ``average_precision``,
+        and ``monitors`` where there are monitors, ``roc_auc``, ``average_precision``,
         ``precision``, ``recall``, ``f1``, ``confusion_matrix`` ([[true negatives, false
         positives], [false negatives, true positives]] of raised events),
         ``precision_at_100_per_day``.
@@ -53,8 +56,11 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
             )
         ),
     }
-    if scored.monitor_alerts is not None:
-        result["monitor_alerts"] = scored.monitor_alerts
+    if scored.monitors:
+        result["monitor_alerts"] = scored.monitors.alerts
+        result["monitors"] = [
+            _of_monitor(name, alerts) for name, alerts in scored.monitors.each.items()
+        ]
     known = ~np.isnan(scored.labels)
     known[:skip] = False
     labels, scores, raised = scored.labels[known], scored.scores[known], scored.raised[known]
@@ -77,6 +83,32 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
             labels, scores, scored.times_ms[known]
         )
     return result
+
+
+def _of_monitor(name: str, alerts: MonitorAlerts) -> dict[str, Any]:
+    """The figures of a monitor, and its keys with the strongest alerts."""
+    found: dict[str, Any] = {"name": name, "kind": alerts.kind, "field": alerts.key_field}
+    found |= {"alerts": alerts.alerts, "keys_with_alerts": len(alerts.keys)}
+    if (own := alerts.figures) is not None:
+        found |= {
+            "keys": own.keys,
+            "keys_judged": own.judged,
+            "keys_evicted": own.evicted,
+            "buckets_closed": own.closed,
+            "events_without_key": own.without_key,
+        }
+    return found | {
+        "top_keys": [
+            {
+                "key": each.strongest["monitor"]["key"],
+                "alerts": each.alerts,
+                "strongest": each.strongest["score"],
+                "severity": each.strongest["severity"],
+                "found": monitor_sentence(each.strongest),
+            }
+            for each in alerts.strongest_keys(_TOP_KEYS)
+        ]
+    }
 
 
 def precision_per_day(

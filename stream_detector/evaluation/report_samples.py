@@ -94,6 +94,8 @@ class ReportSamples:
         rows = {offset: row for row, offset in enumerate(batch.offset.tolist())}
         for alert in outcome.alerts:
             body = msgspec.json.decode(alert.value or b"{}")
+            if "monitor" in body:  # about many events, and shown by itself
+                continue
             label = float(batch.label[rows[alert.offset]])
             seen = SeenAlert(body, label, self._settled_scale(body["receipt"]["sequence"]))
             self._count(seen)

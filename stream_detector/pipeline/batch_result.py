@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +27,7 @@ class BatchResult:
         reasons: the feature that contributed most to each alert that could be explained.
         dead_letters: messages for the dead-letter topic, in event order.
         rejections: why, one for each dead letter.
-        monitor_alerts: how many of the alerts are a monitor's.
+        monitor_alerts: how many of the alerts are a monitor's, by its name.
         suppressed: alerts held back.
         changes: drifts found.
         shifts: where the watermark was set to what most events say.
@@ -42,7 +43,7 @@ class BatchResult:
     reasons: list[str] = field(default_factory=list)
     dead_letters: list[Outgoing] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
-    monitor_alerts: int = 0
+    monitor_alerts: Counter[str] = field(default_factory=Counter)
     suppressed: int = 0
     changes: list[DriftEvent] = field(default_factory=list)
     shifts: list[Shift] = field(default_factory=list)

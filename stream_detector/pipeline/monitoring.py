@@ -127,7 +127,7 @@ class Monitors:
         outcome: BatchResult,
     ) -> None:
         outcome.add_alert(self._alert(monitor, finding, cause, receipt))
-        outcome.monitor_alerts += 1
+        outcome.monitor_alerts[monitor.config.name] += 1
 
     def _found(self, events: EventBatch) -> deque[Found]:
         """What was found, with the row of the event that showed it."""

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from stream_detector.monitors.wording import monitor_sentence
 from stream_detector.visible import shown, visible, visible_json
 
 _REASONS = 16  # an alert of ours has five
+_SENTENCE = 500
 
 
 def readable(value: bytes) -> str:
@@ -34,11 +36,16 @@ def as_it_is(value: bytes) -> str:
 
 
 def alert_lines(alert: Mapping[str, Any]) -> list[str]:
-    """An alert as lines: time, severity, score and rarity first, then a line for each reason."""
+    """An alert as lines: time, severity, score and rarity first, then a line for each reason.
+
+    What a monitor has found is said in a sentence instead.
+    """
     score = f"score {alert['score']:.2f} (threshold {alert['threshold']:.2f})"
     level = shown(alert["severity"]).upper()
     head = f"{shown(alert['event_time'])}  {level:<8}  {shown(alert['id'])}  {score}"
     lines = [f"{head}  1 in {alert['rarity']:,.0f}"]
+    if "monitor" in alert:
+        return [*lines, f"    {shown(monitor_sentence(alert), _SENTENCE)}"]
     for reason in alert["reasons"][:_REASONS]:
         usual = reason.get("usual")
         beside = f"  usual {usual[0]:g} to {usual[1]:g}" if usual else ""

@@ -22,6 +22,7 @@ from stream_detector.evaluation.curves import (
     score_groups,
 )
 from stream_detector.evaluation.figures import figures
+from stream_detector.evaluation.monitor_samples import KeySeries, MonitorSamples
 from stream_detector.evaluation.paired_comparison import Comparison, Estimate, compare
 from stream_detector.evaluation.population_stability import Drift, feature_drift
 from stream_detector.evaluation.report_samples import ReportSamples, SeenAlert
@@ -107,6 +108,7 @@ class Analysis:
         top_alerts: the rarest first.
         reasons: by feature, how often it led: [label 0, 1, unknown].
         judged: None without any label.
+        monitor_series: counts and bands by monitor and key.
     """
 
     config: Config
@@ -122,6 +124,7 @@ class Analysis:
     top_alerts: list[SeenAlert]
     reasons: Mapping[str, list[int]]
     judged: Judged | None
+    monitor_series: Mapping[str, dict[str, KeySeries]]
 
 
 def analyse(
@@ -132,6 +135,7 @@ def analyse(
     *,
     skip: int = 0,
     resamples: int = RESAMPLES,
+    monitors: MonitorSamples | None = None,
 ) -> Analysis:
     """Compute all numbers of a report.
 
@@ -142,6 +146,7 @@ def analyse(
         provenance: where it comes from.
         skip: first events left out of every figure that a label makes (a cold start).
         resamples: of the bootstrap.
+        monitors: what was seen of the monitors' buckets.
     """
     score_scales = list(samples.score_scales(len(scored.scores)))
     features = FeatureExtractor(config, FieldPlan.of(config))
@@ -159,6 +164,7 @@ def analyse(
         top_alerts=samples.top_alerts(),
         reasons=samples.reasons,
         judged=_judged(config, scored, score_scales, skip, resamples),
+        monitor_series={} if monitors is None else monitors.series,
     )
 
 

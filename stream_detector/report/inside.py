@@ -64,7 +64,7 @@ def reasons_section(analysis: Analysis) -> Markup:
     if not analysis.top_alerts:
         return section("alerts", "Alerts and their reasons", note("Nothing was raised."))
     alerts = [_alert(alert, rank) for rank, alert in enumerate(analysis.top_alerts, start=1)]
-    total = analysis.figures["alerts"]
+    total = analysis.figures["alerts"] - analysis.scored.monitors.alerts
     return section(
         "alerts",
         "Alerts and their reasons",

@@ -6,6 +6,7 @@ from stream_detector.markup import Child, Markup, join, raw, tag
 from stream_detector.report.analysis import Analysis, Judged
 from stream_detector.report.inside import configuration_section, drift_section, reasons_section
 from stream_detector.report.meaning import meaning_section
+from stream_detector.report.monitors import monitors_section
 from stream_detector.report.over_time import scores_section
 from stream_detector.report.ranking import decisions_section, ranking_section
 from stream_detector.report.style import STYLE
@@ -20,6 +21,7 @@ _SECTIONS = (
     ("calibration", "Calibration"),
     ("days", "Days"),
     ("alerts", "Alerts"),
+    ("monitors", "Monitors"),
     ("drift", "Drift"),
     ("configuration", "Configuration"),
 )
@@ -46,7 +48,7 @@ def page(analysis: Analysis) -> str:
     )
     body = tag(
         "body",
-        tag("header", tag("h1", title), _about(analysis), _contents()),
+        tag("header", tag("h1", title), _about(analysis), _contents(analysis)),
         tag(
             "main",
             _key_figures(analysis),
@@ -57,6 +59,7 @@ def page(analysis: Analysis) -> str:
             meaning_section(analysis),
             days_section(analysis),
             reasons_section(analysis),
+            monitors_section(analysis),
             drift_section(analysis),
             configuration_section(analysis),
         ),
@@ -89,19 +92,24 @@ def _about(analysis: Analysis) -> Markup:
     )
 
 
-def _contents() -> Markup:
-    links = (tag("a", name, href=f"#{anchor}") for anchor, name in _SECTIONS)
+def _contents(analysis: Analysis) -> Markup:
+    absent = set() if analysis.scored.monitors else {"monitors"}
+    links = (
+        tag("a", name, href=f"#{anchor}") for anchor, name in _SECTIONS if anchor not in absent
+    )
     return tag("nav", *links, aria_label="Sections")
 
 
 def _key_figures(analysis: Analysis) -> Markup:
     figures, judged = analysis.figures, analysis.judged
     events = len(analysis.scored.scores)
+    monitored = analysis.scored.monitors.alerts
     tiles = [
         _tile(
             "Alerts",
             count(figures["alerts"]),
-            f"{count(figures['raised'])} raised, {count(figures['suppressed'])} suppressed",
+            f"{count(figures['raised'])} raised, {count(figures['suppressed'])} suppressed"
+            + (f", {count(monitored)} of monitors" if monitored else ""),
         ),
         _tile("Raised", share(figures["raised"] / events), _budget_text(analysis)),
     ]

@@ -71,6 +71,7 @@ svg .middle { text-anchor: middle; }
 .line.median { stroke: var(--spread); stroke-width: 1.75; }
 .line.upper { stroke: var(--spread); stroke-width: 1; }
 .line.limit { stroke: var(--ink); stroke-width: 1.25; }
+.line.counted { stroke: var(--normal); stroke-width: 1.25; }
 .line.possible { stroke: var(--ink); stroke-width: 1.5; }
 .line.whisker { stroke: var(--muted); stroke-width: 1.25; }
 .dashed { stroke-dasharray: 5 3; }
@@ -118,6 +119,7 @@ tbody th { font-weight: 400; }
 .bars tbody th { width: 75%; }
 .bars tbody th > span { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr);
   align-items: center; gap: .125rem 1rem; overflow-wrap: anywhere; }
+.found tbody th, .found td { overflow-wrap: anywhere; }
 .compact { max-width: 34rem; }
 .stack, .meter { display: flex; height: .625rem; }
 .stack i, .meter i { display: block; background: var(--hit); }

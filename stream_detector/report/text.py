@@ -46,6 +46,11 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
+def plural(value: int, what: str) -> str:
+    """``1 key``, ``2 keys``."""
+    return f"{value:,} {what}" if value == 1 else f"{value:,} {what}s"
+
+
 def ratio(value: float | None) -> str:
     """A figure between 0 and 1 with three decimals; a dash for None and NaN."""
     return NONE if value is None or math.isnan(value) else f"{value:.3f}"

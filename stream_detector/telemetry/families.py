@@ -38,6 +38,8 @@ RequestRefusal: TypeAlias = Literal["malformed", "password", "token", "held"]
 Labels: TypeAlias = tuple[str, ...]
 PARTITION: Labels = ("topic", "partition")
 SHARD: Labels = ("shard",)
+MONITOR: Labels = (*SHARD, "monitor")
+MONITOR_KEY: Labels = (*MONITOR, "key")
 _LIBRARIES = ("kafka_python", "scikit_learn", "river", "numpy")
 
 
@@ -108,6 +110,16 @@ FAMILIES = (
     Family("rows_refused_total", "counter", "Events left out of learning.", SHARD),
     Family("keys_held", "gauge", "Keys remembered by a window.", (*SHARD, "key")),
     Family("keys_evicted_total", "counter", "Keys forgotten for want of room.", (*SHARD, "key")),
+    Family("monitor_actual", "gauge", "What a key did in the last bucket closed.", MONITOR_KEY),
+    Family("monitor_expected", "gauge", "What was to be expected of it.", MONITOR_KEY),
+    Family("monitor_low", "gauge", "Lower end of the band without an alert.", MONITOR_KEY),
+    Family("monitor_high", "gauge", "Upper end of it.", MONITOR_KEY),
+    Family("monitor_alerts_total", "counter", "Alerts of a monitor.", MONITOR),
+    Family("monitor_buckets_closed_total", "counter", "Buckets closed.", MONITOR),
+    Family("monitor_keys_held", "gauge", "Keys remembered by a monitor.", MONITOR),
+    Family("monitor_keys_judged", "gauge", "Keys of which enough is known.", MONITOR),
+    Family("monitor_keys_evicted_total", "counter", "Keys forgotten for want of room.", MONITOR),
+    Family("monitor_events_without_key_total", "counter", "Events that had no key.", MONITOR),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
     Family("risk_events", "gauge", "Events held for labels.risk.", (*SHARD, "key", "state")),

@@ -39,6 +39,7 @@ from stream_detector.telemetry.histograms import (
 from stream_detector.telemetry.http_metrics import HttpMetrics
 from stream_detector.telemetry.label_metrics import LabelMetrics
 from stream_detector.telemetry.memory import memory_limit_bytes
+from stream_detector.telemetry.monitor_metrics import MonitorMetrics
 from stream_detector.telemetry.rates import RecentRate, RecentShare
 from stream_detector.telemetry.series import Series
 from stream_detector.telemetry.tick_metrics import TickMetrics
@@ -72,6 +73,7 @@ class Metrics:
         self._scores = BulkHistogram(score_buckets)
         self.labels = LabelMetrics(self._series, self._lock)
         self.ticks = TickMetrics(self._series, self._lock)
+        self.monitors = MonitorMetrics(self._series, self._lock)
         self.http = HttpMetrics(self._series, self._lock)
         self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
@@ -110,15 +112,15 @@ class Metrics:
             self._scores.observe_many(scores)
 
     def add_decisions(
-        self, shard: int, scored: int, alerts: Mapping[str, int], suppressed: int
+        self, shard: int, scored: int, alerts: Mapping[str, int], suppressed: int, monitors: int = 0
     ) -> None:
-        """Count ``scored`` events, alerts (by severity) and those that were held back."""
+        """Count events, alerts (by severity; so many of ``monitors``) and those held back."""
         with self._lock:
             for severity, count in alerts.items():
                 self._series.add("alerts_total", count, (severity,))
             self._series.add("suppressed_total", suppressed)
             share = self._alert_share[shard]
-            share.add(scored, sum(alerts.values()) + suppressed)
+            share.add(scored, sum(alerts.values()) - monitors + suppressed)
             if (ratio := share.value()) is not None:
                 self._series.set("alert_rate_ratio", ratio, _shard(shard))
 
@@ -296,8 +298,6 @@ class Metrics:
             self._snapshot_time[shard] = timestamp_seconds
             self._series.set("snapshot_timestamp_seconds", timestamp_seconds, _shard(shard))
             self._series.set("snapshot_size_bytes", size_bytes, _shard(shard))
-
-    # --- what runs ---
 
     def set_config(self, name: str, group: str, detector: str, delivery: str) -> None:
         """Replace ``config_info``."""

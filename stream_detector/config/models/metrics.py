@@ -39,6 +39,13 @@ class MetricsConfig(Model):
         description="Addresses or networks of proxies in front, whose `X-Forwarded-For` says who "
         "asks: for holding back who guesses. Default: who connects, asks.",
     )
+    monitor_keys: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="Keys of each monitor whose counts and bands are metrics, those with most "
+        "events: their names, which come from events, are values of a label.",
+    )
     show_alerts: bool | None = Field(
         None,
         description="Whether the status page at / shows alerts, which quote events. Default: with "

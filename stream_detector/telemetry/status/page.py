@@ -15,6 +15,7 @@ from stream_detector.telemetry.families import FAMILIES, PREFIX
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.status.figures import Figures
 from stream_detector.telemetry.status.layout import document, duration, name_of, number, share
+from stream_detector.telemetry.status.monitors import band_link, monitors_section
 from stream_detector.telemetry.status.recent import STEP_SECONDS, Recent, RecentAlert, Step
 from stream_detector.telemetry.status.sparkline import sparkline
 
@@ -63,6 +64,7 @@ def status_page(
         _tiles(figures),
         _charts(recent.steps()),
         _drift(recent, shows_changes=True),
+        monitors_section(recent, shows_keys=shows_alerts),
         _rejected(recent, shows_messages=shows_alerts),
         _alerts(recent.alerts(), shows_alerts=shows_alerts, labelled=labelled),
         _footer(),
@@ -211,12 +213,28 @@ def _alerts(
 def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> str:
     """Render one alert with its reasons, and the way to its label where ``labelled`` is given."""
     right = ""
-    if labelled is not None:
+    if alert.monitor is not None:
+        right = band_link(*alert.monitor, "band")
+    elif labelled is not None:
         if (given := labelled.get(alert.id)) is not None:
             right = f"labelled {escape(given)} · "
         right += f'<a href="/label?alert={quote(alert.id, safe="")}">label</a>'
     event = "" if alert.event_id is None else f"<span>event {escape(alert.event_id)}</span>"
     held = f"<span>{alert.suppressed} held back before</span>" if alert.suppressed else ""
+    return (
+        f'<article><div class="head"><span class="{escape(alert.severity)}">'
+        f"{escape(alert.severity)}</span><span>{escape(alert.event_time)}</span>"
+        f"<b>{escape(alert.id)}</b>{event}<span>score {number(alert.score, 4)} "
+        f'<span class="dim">(threshold {number(alert.threshold, 4)}, 1 in '
+        f'{number(alert.rarity)})</span></span>{held}<span class="right">{right}</span></div>'
+        f"{_why(alert)}</article>"
+    )
+
+
+def _why(alert: RecentAlert) -> str:
+    """The reasons; what a monitor has found is a sentence."""
+    if alert.sentence:
+        return f"<p>{escape(alert.sentence)}</p>"
     rows = "".join(
         f"<tr><td>{name_of(reason.feature)}</td><td>{escape(reason.value)}</td>"
         f'<td class="number">{_bar(reason.share)}{reason.share:.0%}</td>'
@@ -224,13 +242,8 @@ def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> st
         for reason in alert.reasons
     )
     return (
-        f'<article><div class="head"><span class="{escape(alert.severity)}">'
-        f"{escape(alert.severity)}</span><span>{escape(alert.event_time)}</span>"
-        f"<b>{escape(alert.id)}</b>{event}<span>score {number(alert.score, 4)} "
-        f'<span class="dim">(threshold {number(alert.threshold, 4)}, 1 in '
-        f'{number(alert.rarity)})</span></span>{held}<span class="right">{right}</span></div>'
         "<table><thead><tr><th>reason</th><th>value</th><th>share</th><th>usual</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></article>"
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
@@ -271,6 +284,8 @@ _MEANINGS = {
     "rejected records": "Records that touched no model; they lie on the dead-letter topic, whole.",
     "what has moved": "Each feature's mean of the last five minutes against its mean before, in "
     "standard deviations of before. Beyond 1 look at the producer; beyond 3 something has changed.",
+    "monitors": "Keys that a monitor remembers, and of how many it knows enough to judge them. A "
+    "key's page draws what it did beside the band in which no alert is raised.",
     "1 in N": "How rare such a score is, by the last 50,000. Very large: never seen the like.",
     "reasons": "Features that contributed most; usual is the mean and two deviations around it.",
 }

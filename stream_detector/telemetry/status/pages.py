@@ -12,6 +12,7 @@ from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.responses import Response, text
 from stream_detector.telemetry.status.figures import figures
 from stream_detector.telemetry.status.labelling import Labelling
+from stream_detector.telemetry.status.monitors import MONITOR_PATH, monitor_page
 from stream_detector.telemetry.status.page import Running, help_page, status_page
 from stream_detector.telemetry.status.recent import Recent
 
@@ -53,13 +54,23 @@ class StatusPages:
             return self._page(HTTPStatus.OK, self._status(environ))
         if path == "/help":
             return self._page(HTTPStatus.OK, help_page(self._running))
+        if path == MONITOR_PATH and self._may_see(environ):
+            return self._monitor(environ)
         if path == LABEL_PATH and self._labelling is not None and self._may_see(environ):
-            try:
-                query = parse_qs(environ.get("QUERY_STRING", ""), max_num_fields=10)
-            except ValueError:
+            query = _query(environ)
+            if query is None:
                 return text(HTTPStatus.BAD_REQUEST, "the query has too many fields\n")
             return self._page(*self._labelling.form(query.get("alert", [""])[0]))
         return None
+
+    def _monitor(self, environ: WSGIEnvironment) -> Response | None:
+        """The page of a key's band; None where there is no such monitor."""
+        query = _query(environ)
+        if query is None:
+            return text(HTTPStatus.BAD_REQUEST, "the query has too many fields\n")
+        name, key = (query.get(each, [""])[0] for each in ("monitor", "key"))
+        page = monitor_page(name, key, self._recent)
+        return None if page is None else self._page(HTTPStatus.OK, page)
 
     def post(self, environ: WSGIEnvironment) -> Response | None:
         """The answer to a POST; None where none is taken."""
@@ -85,6 +96,13 @@ class StatusPages:
     @staticmethod
     def _page(status: HTTPStatus, body: str) -> Response:
         return text(status, body, "text/html")
+
+
+def _query(environ: WSGIEnvironment) -> dict[str, list[str]] | None:
+    try:
+        return parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=10)
+    except ValueError:
+        return None
 
 
 def _is_address(host: str) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,15 +15,18 @@ import numpy as np
 
 from stream_detector.drift import DriftEvent
 from stream_detector.messages import Outgoing
+from stream_detector.monitors.wording import monitor_sentence
 from stream_detector.pipeline import BatchResult
 from stream_detector.rejections import RejectedKind, RejectionTally, Remedies
 from stream_detector.telemetry.status.shifts import Moments, Shift, ShiftWatch
+from stream_detector.telemetry.status.watched import WatchedKeys
 
 ALERTS_KEPT = 50
 CHANGES_KEPT = 20
 STEP_SECONDS = 2.0
 STEPS_KEPT = 300
 _MAX_TEXT = 300
+_LONGEST_SENTENCE = 500
 _MAX_EVENT_BYTES = 2_000
 
 
@@ -43,13 +47,16 @@ class RecentAlert:
     Attributes:
         id: of the alert.
         event_id: of its event, None where the configuration names no field.
-        partition: of the input topic.
+        partition: of the input topic; None where a tick showed it.
         event: the event as JSON, cut to 2,000 bytes.
+        sentence: what a monitor has found; empty where the alert is about one event.
+        monitor: the monitor and the key that it is about; None likewise.
+        time_ms: end of the stretch that a monitor looked at; None likewise.
     """
 
     id: str
     event_id: str | None
-    partition: int
+    partition: int | None
     event_time: str
     severity: str
     score: float
@@ -58,6 +65,9 @@ class RecentAlert:
     suppressed: int
     reasons: tuple[RecentReason, ...]
     event: str
+    sentence: str = ""
+    monitor: tuple[str, str] | None = None
+    time_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -90,7 +100,7 @@ class Recent:
     """Thread-safe; the main loop writes, whoever shows it reads.
 
     State: the last 50 alerts, 20 drifts, 300 steps of two seconds, and the means of each feature
-    over the last minutes.
+    over the last minutes; ``watched``, which is bounded.
 
     Args:
         clock: wall clock, seconds since 1970.
@@ -113,6 +123,7 @@ class Recent:
         self._rejected = RejectionTally()
         self.remedies = remedies
         self._shifts: dict[int, ShiftWatch] = {}
+        self.watched = WatchedKeys()
         self.began = monotonic()
 
     def take(self, outcome: BatchResult) -> None:
@@ -161,6 +172,7 @@ class Recent:
         with self._lock:
             self._totals.thresholds.pop(shard, None)
             self._shifts.pop(shard, None)
+        self.watched.forget(shard)
 
     def alerts(self) -> list[RecentAlert]:
         """The last ones, newest first."""
@@ -216,7 +228,7 @@ def _shown(value: bytes | None) -> RecentAlert | None:
         return RecentAlert(
             id=_text(body["id"]),
             event_id=None if body["event_id"] is None else str(body["event_id"]),
-            partition=int(body["receipt"]["partition"]),
+            partition=body["receipt"].get("partition"),
             event_time=_text(body["event_time"]),
             severity=_text(body["severity"]),
             score=float(body["score"]),
@@ -225,9 +237,21 @@ def _shown(value: bytes | None) -> RecentAlert | None:
             suppressed=int(body.get("suppression", {}).get("suppressed", 0)),
             reasons=tuple(_reason(reason) for reason in body["reasons"]),
             event=_event(body["event"]),
+            **_of_monitor(body),
         )
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
         return None
+
+
+def _of_monitor(body: Mapping[str, Any]) -> dict[str, Any]:
+    if "monitor" not in body:
+        return {}
+    about = body["monitor"]
+    return {
+        "sentence": monitor_sentence(body)[:_LONGEST_SENTENCE],
+        "monitor": (str(about["name"]), str(about["key"])),
+        "time_ms": round(datetime.fromisoformat(about["end"]).timestamp() * 1000),
+    }
 
 
 def _reason(reason: Mapping[str, Any]) -> RecentReason:

@@ -37,6 +37,8 @@ svg{display:block;width:100%;height:4rem;margin-top:.3rem}
 .line{fill:none;stroke:var(--accent);stroke-width:1.5}
 .area{fill:var(--fill);stroke:none}
 .rule{fill:none;stroke:var(--bad);stroke-width:1;stroke-dasharray:4 3}
+figure.band{margin-bottom:.6rem}figure.band svg{height:auto}
+.alerted{fill:var(--bad);stroke:var(--card);stroke-width:1}
 .axis{stroke:var(--line);stroke-width:1}
 article{padding:.7rem .9rem;margin-bottom:.6rem}
 .head{display:flex;flex-wrap:wrap;gap:.2rem .9rem;align-items:baseline}
@@ -57,7 +59,7 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem;margin:.6rem 0 
 footer{margin-top:2rem;color:var(--dim)}
 form p{margin:.6rem 0}
 .card{padding:.9rem;margin-bottom:.8rem}
-input[type=password]{font:inherit;padding:.3rem .5rem;width:min(100%,24rem)}
+input[type=password],input[name=key]{font:inherit;padding:.3rem .5rem;width:min(100%,24rem)}
 button{font:inherit;padding:.35rem 1rem}
 label{margin-right:1rem}
 @media(max-width:40rem){th:nth-child(4),td:nth-child(4),svg.bar{display:none}th:first-child{width:52%}
