@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 RUNTIME, DEVELOPMENT = "requirements.lock", "requirements-dev.lock"
-RUNTIME_EXTRAS = ("progress", "formats")
+RUNTIME_EXTRAS = ("progress", "formats", "calendars")
 OPTIONS = (
     "--quiet",
     "--generate-hashes",

@@ -17,6 +17,9 @@ A record may hold ``schemas`` (key, and the schema packed as text) and ``refused
 partition, from, up to and without, why): what a registry said, which the input does not determine
 either.
 
+A record may hold ``calendars`` (those that monitors go by from its first step on, packed): they may
+be others after a restart, and a replay goes by those of then.
+
 A record may hold ``ticks`` ([steps before it, milliseconds since 1970]): where nothing arrived,
 event time went on to there, and the monitors were told so after so many of the record's steps.
 
@@ -67,6 +70,7 @@ class JournalRecord:
             the journal; empty where it was not known.
         schemas: that this commit is the first to rest on, each key with what is stored of it.
         refused: records that no schema could be had for.
+        calendars: those that monitors go by from its first step on, packed; None: as before.
         ticks: how many steps came before each, and up to which event time it led.
     """
 
@@ -82,6 +86,7 @@ class JournalRecord:
     schemas: tuple[tuple[str, str], ...] = ()
     refused: tuple[Refusal, ...] = ()
     ticks: tuple[tuple[int, int], ...] = ()
+    calendars: str | None = None
 
     def ranges(self) -> Iterator[Range]:
         """The ranges of all steps, in order."""
@@ -105,6 +110,7 @@ class _Written(msgspec.Struct, frozen=True, omit_defaults=True):
     schemas: list[tuple[str, str]] = []
     refused: list[tuple[str, int, int, int, str]] = []
     ticks: list[tuple[int, int]] = []
+    calendars: str | None = None
     seal: str = ""
 
 
@@ -127,6 +133,7 @@ def encode(record: JournalRecord) -> bytes:
         list(record.schemas),
         plain_refusals(record.refused),
         list(record.ticks),
+        record.calendars,
     )
     if record.group:
         written = msgspec.structs.replace(written, seal=_seal(written))
@@ -163,6 +170,7 @@ def decode(data: bytes) -> JournalRecord:
         tuple(written.schemas),
         tuple(refusals_of(written.refused)),
         tuple(written.ticks),
+        written.calendars,
     )
     if written.seal != (_seal(written) if written.group else ""):
         raise StateError(f"journal record {record.number} was changed after it was written")

@@ -275,6 +275,7 @@ class Pipeline:
                 "the state was made under another configuration: " + "; ".join(differences)
             )
         pipeline._core.restore(snapshot.state)
+        pipeline._core.monitors.use_own_calendars()
         pipeline._shard = meta["shard"]
         pipeline._events.next_offset = position
         return pipeline

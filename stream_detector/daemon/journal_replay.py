@@ -43,6 +43,15 @@ class JournalReplay:
             return ticks[self._next_tick][1]
         return None
 
+    @property
+    def calendars(self) -> str | None:
+        """The calendars that are in use from here on; None where they stay as they are."""
+        record = self.records[0]
+        if self._next_step or self._next_tick:
+            return None
+        # A state that began with none does not go by those that there are now.
+        return "" if record.calendars is None and record.number == 1 else record.calendars
+
     def tick_done(self) -> None:
         """Event time has gone on to the tick."""
         self._next_tick += 1

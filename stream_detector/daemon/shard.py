@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from stream_detector.config.derived.fingerprint import (
@@ -13,8 +13,9 @@ from stream_detector.config.derived.fingerprint import (
     state_shape,
 )
 from stream_detector.config.derived.promotion import champion_before
-from stream_detector.config.models.config import Config
+from stream_detector.config.models.config import Config, DriftConfig
 from stream_detector.connectors.base import Fetched
+from stream_detector.daemon.going_live import say_promoted, use_own_calendars
 from stream_detector.daemon.idle_clock import IdleClock
 from stream_detector.daemon.journal_replay import JournalReplay
 from stream_detector.daemon.shard_input import PartitionFigures, ShardInput
@@ -30,7 +31,6 @@ from stream_detector.lanes import lanes_of, lanes_state
 from stream_detector.merge import Step
 from stream_detector.pipeline import BatchResult, PipelineCore, promoted
 from stream_detector.snapshots import Snapshot
-from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -186,8 +186,7 @@ class Shard:
             self.input.book.take_in(schemas, record.refused)
         self.replay.begin(records)
         if not self.replaying:
-            self._take_over()
-            self.input.go_live()
+            self._go_live()
 
     def follow(
         self,
@@ -209,6 +208,8 @@ class Shard:
             self.output.follow_alerts(self.replay.records[0])
             if self.replay.records[0].configuration == self.configuration:
                 self._take_over()
+            if (calendars := self.replay.calendars) is not None:
+                self.pipeline.monitors.use_calendars(calendars)
             if (tick_ms := self.replay.tick_ms) is not None:
                 witness(self.pipeline.tick(tick_ms, self.number))
                 self.replay.tick_done()
@@ -232,8 +233,12 @@ class Shard:
         self.replay.end_record(self.pipeline.sequence, self.pipeline.fingerprint)
         if not self.replaying:
             self.input.merger.take_steps()  # what was followed is in the journal already
-            self._take_over()
-            self.input.go_live()
+            self._go_live()
+
+    def _go_live(self) -> None:
+        self._take_over()
+        self.input.go_live()
+        use_own_calendars(self.pipeline, self.output, self.number, bool(self.input.restored))
 
     def _take_over(self) -> None:
         """Let the challenger take over where the configuration promoted it since the snapshot.
@@ -247,19 +252,12 @@ class Shard:
         self._former = None
         self.pipeline = PipelineCore(self._config, self.configuration, self._stage)
         self.pipeline.restore(state, rescore=True)
-        log.info(
-            "the challenger of shard %d takes over after %d events",
-            self.number,
-            self.pipeline.sequence,
-            extra=fields("promoted", shard=self.number, events=self.pipeline.sequence),
-        )
+        say_promoted(self.number, self.pipeline.sequence)
 
-    def answer_to(self, watch: int) -> str:
-        """Describe what the section `drift` of the configuration answers to its entry's finding."""
-        drift = self._config.drift[watch]
-        if drift.answer == "faster":
-            return f"each chunk of {drift.events} events is learnt {drift.times} times"
-        return f"{drift.member or 'the model'} begins anew" if drift.answer == "reset" else "none"
+    @property
+    def drift(self) -> Sequence[DriftConfig]:
+        """The section `drift` of its configuration."""
+        return self._config.drift
 
     # --- commits and snapshots ---
 

@@ -21,6 +21,7 @@ class ShardOutput:
 
     Attributes:
         dirty: whether anything was processed since the slices were last taken.
+        calendars: what the next record says of them; None: nothing.
         journaled: of each partition, the offset after the last step that a slice holds.
     """
 
@@ -32,6 +33,7 @@ class ShardOutput:
         self._lost: list[Range] = []
         self._emit_from: dict[TopicPartition, int] = {}
         self.dirty = False
+        self.calendars: str | None = None
         self.journaled: dict[TopicPartition, int] = {}
         self._form: tuple[Schema | None, AlertForm | None] = (None, None)
 
@@ -124,7 +126,9 @@ class ShardOutput:
             schemas=tuple((key, schema.stored()) for key, schema in schemas.items()),
             refused=tuple(refused),
             ticks=ticks,
+            calendars=self.calendars,
         )
+        self.calendars = None
         self._backlog.close(record, dict(self.journaled))
         self._book.forget_before(self.journaled)
         self._lost = []

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stream_detector.alerts import iso_time
+from stream_detector.config.models.config import DriftConfig
 from stream_detector.daemon.monitor_reporter import MonitorReporter
 from stream_detector.daemon.shard import Shard
 from stream_detector.drift import DriftEvent
@@ -118,7 +119,7 @@ class ShardReporter:
                 "drift of %s%s; answer: %s",
                 ", ".join(names[:_NAMED]),
                 more,
-                shard.answer_to(watch),
+                _answer(shard.drift[watch]),
                 extra=fields(
                     "drift", stage="learn", shard=shard.number, on=found[0].on, found=len(found)
                 ),
@@ -261,6 +262,13 @@ class ShardReporter:
         before = self._counted[key]
         self._counted[key] = total
         return max(total - before, 0)
+
+
+def _answer(drift: DriftConfig) -> str:
+    """Describe what an entry of the section `drift` answers to its finding."""
+    if drift.answer == "faster":
+        return f"each chunk of {drift.events} events is learnt {drift.times} times"
+    return f"{drift.member or 'the model'} begins anew" if drift.answer == "reset" else "none"
 
 
 def _observe_ranking(shard: int, metrics: RankingMetrics, ranking: Ranking | None) -> None:

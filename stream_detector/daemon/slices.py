@@ -60,7 +60,8 @@ class Slice:
         schemas = sum(len(stored) for _, stored in self.record.schemas) // RANGE_BYTES
         record = self.record
         ranges = sum(map(len, record.steps)) + len(record.lost) + len(record.ticks)
-        return ranges + schemas + len(record.refused)
+        calendars = len(record.calendars or "") // RANGE_BYTES
+        return ranges + schemas + calendars + len(record.refused)
 
 
 def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int, int]:
@@ -179,6 +180,8 @@ def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> C
         schemas=tuple(schema for one in slices for schema in one.record.schemas),
         refused=tuple(refusal for one in slices for refusal in one.record.refused),
         ticks=tuple(_ticks(slices)),
+        # They are others after a start alone: of the slices of a commit, the first says so.
+        calendars=slices[0].record.calendars,
     )
     alerts = [message for one in slices for message in one.alerts]
     dead_letters = [message for one in slices for message in one.dead_letters]

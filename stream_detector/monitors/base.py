@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stream_detector.calendars.effects import NO_CALENDARS, Calendars
+from stream_detector.calendars import NO_CALENDARS, CalendarConfig, Calendars
 from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.bands import Bands, MonitorFigures
 from stream_detector.monitors.conditions import ConditionConfig
@@ -43,6 +43,20 @@ class MonitorConfig(Model):
         description="Conditions that an event must meet, all of them, to be counted. Time goes on "
         "with the others, too.",
     )
+
+    calendars: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=16)] = Field(
+        default_factory=list,
+        description="Names of `calendars` that it goes by; of several that say what to expect the "
+        "first counts.",
+    )
+
+    def check_calendar(self, calendar: CalendarConfig) -> None:
+        """Refuse a calendar that asks for what such a monitor does not do, with ``ValueError``."""
+        if "learning" in calendar.skip or calendar.expect is not None or calendar.like is not None:
+            raise ValueError(
+                f"monitors: {self.kind} goes by calendars with `skip: [alert]` alone; "
+                f"{calendar.name} asks for more"
+            )
 
     @property
     def text_fields(self) -> tuple[str, ...]:
@@ -160,6 +174,8 @@ class Monitor(ABC):
     """
 
     Config: ClassVar[type[MonitorConfig]]
+    mutes_itself: ClassVar[bool] = False
+    """Whether it goes by its calendars itself; else what it finds in their times is left out."""
 
     config: MonitorConfig
     without_key: int

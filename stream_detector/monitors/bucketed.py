@@ -41,6 +41,7 @@ class BucketMonitor(Monitor):
     was seen, the last buckets as far as the longest width reaches, dispersions, unrest.
     """
 
+    mutes_itself = True
     History: ClassVar[type[KeyHistory]] = KeyHistory
 
     def __init__(self, config: BucketMonitorConfig, scale: Scale, asked: Asked) -> None:

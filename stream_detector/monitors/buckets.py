@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from stream_detector.calendars import CalendarConfig
 from stream_detector.cells.zones import zone_of
 from stream_detector.monitors.base import MonitorConfig
 from stream_detector.parameters import FieldName, human
@@ -101,6 +102,11 @@ class BucketMonitorConfig(MonitorConfig):
         if self.over is not None and (self.key is None or not self.population):
             raise ValueError("over: needs `key`, and a `population` that keys are held against")
         return self
+
+    def check_calendar(self, calendar: CalendarConfig) -> None:
+        """Such a monitor does all that calendars ask for, if keys can be told apart."""
+        if calendar.keys is not None and self.key is None:
+            raise ValueError(f"monitors: {calendar.name} names keys, {self.name} has no `key`")
 
     @property
     def text_fields(self) -> tuple[str, ...]:

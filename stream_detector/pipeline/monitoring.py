@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stream_detector.alerts import iso_time, monitor_message, severity
+from stream_detector.calendars import LARGEST_PACKED, CalendarBook
 from stream_detector.cells.times import LATEST_TIME_MS
+from stream_detector.config.derived.calendars import calendars_of
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.detectors.stored import read_branch, read_time
@@ -56,17 +58,37 @@ class Monitors:
         each: the monitors, in the order of the configuration.
         ticked_ms: the last tick's time; before any, and where the watermark was set back since,
             ``NO_TIMESTAMP``.
+        calendars: those in use, packed; those of the configuration but for what is followed.
+        muted: findings left out because of a calendar, since the beginning of the process.
     """
 
     def __init__(self, config: Config, fingerprint: str, plan: FieldPlan) -> None:
         """``fingerprint``: of the configuration, for the alerts."""
         self._name, self._fingerprint = config.name, fingerprint
         self.each = [build_monitor(monitor) for monitor in config.monitors]
+        self._own_calendars = calendars_of(config)
+        self.calendars = ""
+        self.use_calendars(self._own_calendars)
+        self.muted = 0
         self.ticked_ms = NO_TIMESTAMP
         texts = dict.fromkeys(name for each in config.monitors for name in each.text_fields)
         numbers = dict.fromkeys(name for each in config.monitors for name in each.number_fields)
         self._text = {name: plan.text.index(name) for name in texts}
         self._numbers = {name: plan.numeric.index(name) for name in numbers}
+
+    def use_calendars(self, packed: str) -> None:
+        """Go by other calendars from now on. Raises ``StateMismatchError`` where they are none."""
+        book = CalendarBook(packed)
+        for monitor in self.each:
+            monitor.calendars = book.of(monitor.config.name)
+        self.calendars = packed
+
+    def use_own_calendars(self) -> bool:
+        """Go by those of the configuration; tells whether that changes anything."""
+        if self.calendars == self._own_calendars:
+            return False
+        self.use_calendars(self._own_calendars)
+        return True
 
     def take(
         self,
@@ -126,8 +148,22 @@ class Monitors:
         receipt: dict[str, Any],
         outcome: BatchResult,
     ) -> None:
+        if self._is_muted(monitor, finding):
+            self.muted += 1
+            return
         outcome.add_alert(self._alert(monitor, finding, cause, receipt))
         outcome.monitor_alerts[monitor.config.name] += 1
+
+    @staticmethod
+    def _is_muted(monitor: Monitor, finding: Finding) -> bool:
+        """Tell whether a calendar leaves out what was found at this time of this key."""
+        if monitor.mutes_itself:
+            return False
+        effects = monitor.calendars.at(finding.end_ms - 1, finding.end_ms)
+        return any(
+            effect.skips_alert and (effect.keys is None or finding.key in effect.keys)
+            for effect in effects
+        )
 
     def _found(self, events: EventBatch) -> deque[Found]:
         """What was found, with the row of the event that showed it."""
@@ -206,8 +242,10 @@ class Monitors:
         if not self.each:
             return {}
         ticked = {} if self.ticked_ms == NO_TIMESTAMP else {"ticked_ms": self.ticked_ms}
+        calendars = {"calendars": self.calendars} if self.calendars else {}
         return {
             "monitors": {monitor.config.name: monitor.state() for monitor in self.each},
+            **calendars,
             **ticked,
         }
 
@@ -222,6 +260,10 @@ class Monitors:
             raise StateMismatchError("the state has no monitors")
         if "ticked_ms" in state:
             self.ticked_ms = read_time(state, "ticked_ms", latest_ms=LATEST_TIME_MS)
+        calendars = state.get("calendars", "")
+        if not isinstance(calendars, str) or len(calendars) > LARGEST_PACKED:
+            raise StateMismatchError("the calendars of the state are no text, or too long a one")
+        self.use_calendars(calendars)
         states = read_branch(state, "monitors")
         for monitor in self.each:
             branch = read_branch(states, monitor.config.name)

@@ -59,12 +59,18 @@ def _labels_shape(labels: dict[str, Any] | None) -> dict[str, Any] | None:
     return {key: value for key, value in labels.items() if key not in told}
 
 
+_LEFT_OUT = frozenset({"calendars"})
+"""What is other from one start to the next by the journal's word."""
+
+
 def _monitors_shape(config: Config) -> list[dict[str, Any]]:
     """Without what only says which findings are alerted, and what is not set but for the key."""
     return [
         {
             name: value
-            for name, value in each.model_dump(mode="json", exclude=set(each.told)).items()
+            for name, value in each.model_dump(
+                mode="json", exclude={*_LEFT_OUT, *each.told}
+            ).items()
             if value is not None or name == "key"
         }
         for each in config.monitors

@@ -125,6 +125,7 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         tuple(each.Config.__name__ for each in MONITORS.values()),
     ),
     ("`monitors.where`", "ConditionConfig", ()),
+    ("`calendars`", "CalendarConfig", ()),
     ("`suppression`", "SuppressionConfig", ()),
     ("`processing`", "ProcessingConfig", ()),
     ("`state`", "StateStoreConfig", ()),

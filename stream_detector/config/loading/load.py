@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from stream_detector.config.loading.calendars import read_calendars
 from stream_detector.config.loading.cross_checks import check_document
 from stream_detector.config.loading.diagnostics import Diagnostic, InvalidConfigurationError, Path
 from stream_detector.config.loading.document import Document, apply_overrides, read_document
@@ -101,6 +102,8 @@ def parse(
     check_document(document)
     check_kafka(document, kafka_settings)
     config = validate(document)
+    if config is not None and not document.diagnostics:
+        read_calendars(document, config)
     if config is None or document.diagnostics:
         raise InvalidConfigurationError(document.diagnostics)
     return LoadedConfig(config, document, tuple(notes))

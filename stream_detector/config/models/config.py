@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from stream_detector.calendars import CalendarConfig
 from stream_detector.config.models.base import (
     LARGEST_NUMBER,
     MANY_EVENTS,
@@ -240,6 +241,9 @@ class Config(Model):
     monitors: Annotated[list[AnyMonitor], Field(max_length=16)] = Field(
         default_factory=list, description="What is watched in buckets of time."
     )
+    calendars: Annotated[list[CalendarConfig], Field(max_length=64)] = Field(
+        default_factory=list, description="Days and hours that are others than usual."
+    )
     suppression: SuppressionConfig | None = Field(None, description="Grouping of repeated alerts.")
     processing: ProcessingConfig = Field(default_factory=ProcessingConfig, description="The loop.")
     state: StateStoreConfig = Field(default_factory=StateStoreConfig, description="Snapshots.")
@@ -304,6 +308,14 @@ class Config(Model):
         names = [monitor.name for monitor in self.monitors]
         if len(set(names)) < len(names):
             raise ValueError("monitors: two have the same name")
+        calendars = {calendar.name: calendar for calendar in self.calendars}
+        if len(calendars) < len(self.calendars):
+            raise ValueError("calendars: two have the same name")
+        for monitor in self.monitors:
+            for name in monitor.calendars:
+                if name not in calendars:
+                    raise ValueError(f"monitors: there is no calendar {name}")
+                monitor.check_calendar(calendars[name])
         return self
 
     @model_validator(mode="after")
