@@ -94,10 +94,10 @@ def test_public_holidays_are_days_of_the_zone_and_have_their_names() -> None:
     before, after = ms("2024-12-24T22:59+00:00"), ms("2024-12-24T23:01+00:00")
     assert calendar.words(before, before + 1, "k") is None
     assert calendar.words(after, after + 1, "k") == "c0: Erster Weihnachtstag"
-    # Assumption Day is one in Bavaria alone.
-    assert hits(calendar, "2024-08-15T10:00+00:00") == [True]
+    # Epiphany is one in Bavaria, and not everywhere.
+    assert hits(calendar, "2024-01-06T10:00+00:00") == [True]
     plain = calendars({"country": "DE", "zone": "Europe/Berlin", "like": "sunday"})
-    assert hits(plain, "2024-08-15T10:00+00:00") == [False]
+    assert hits(plain, "2024-01-06T10:00+00:00") == [False]
 
 
 # --- files ----------------------------------------------------------------------------------------
