@@ -10,6 +10,9 @@ MINUTES ?= 10
 SEEDS ?= 10
 JOBS ?= 3
 
+# Hundreds of tests start an interpreter; where this is set, each of them compiles every module anew (half a second).
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock audit clean
 
 help:  ## Show the targets

@@ -34,7 +34,7 @@ from stream_detector.simulation.connections import (
     attack_rows,
     normal_rows,
 )
-from stream_detector.simulation.traffic import CLOCK, DAY_MS, NO_ATTACK, Attack, Generated, Traffic
+from stream_detector.simulation.traffic import DAY_MS, NO_ATTACK, Attack, Generated, Traffic, clock
 
 START_MS = 1_704_067_200_000
 """2024-01-01."""
@@ -178,4 +178,5 @@ def _timestamps(rows: Rows) -> list[str]:
     # A window of ten minutes lies within one day.
     date = datetime.fromtimestamp(int(rows["time"][0]) / 1000, UTC).date().isoformat()
     of_day = (rows["time"] % DAY_MS).tolist()
-    return [f"{date}T{CLOCK[ms // 1000]}.{ms % 1000:03d}Z" for ms in of_day]
+    times = clock()
+    return [f"{date}T{times[ms // 1000]}.{ms % 1000:03d}Z" for ms in of_day]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,13 @@ from stream_detector.events import Int64
 
 NO_ATTACK = -1
 DAY_MS = 86_400_000
-CLOCK = [f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}" for s in range(86_400)]
-"""HH:MM:SS of each second of a day."""
+DAY_SECONDS = 86_400
+
+
+@functools.cache
+def clock() -> list[str]:
+    """HH:MM:SS of each second of a day; made when first asked for, since every command imports."""
+    return [f"{s // 3600:02d}:{s // 60 % 60:02d}:{s % 60:02d}" for s in range(DAY_SECONDS)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from stream_detector.events import Float64
-from stream_detector.simulation.traffic import CLOCK, DAY_MS, NO_ATTACK, Attack, Generated, Traffic
+from stream_detector.simulation.traffic import (
+    DAY_MS,
+    DAY_SECONDS,
+    NO_ATTACK,
+    Attack,
+    Generated,
+    Traffic,
+    clock,
+)
 
 START_MS = 1_522_540_800_000
 """2018-04-01, the first day of the Handbook's data."""
@@ -143,8 +151,8 @@ def _genuine(population: _Population, random: Generator, day_ms: int) -> NDArray
     times_a_day = random.poisson(population.per_day)
     customer = np.repeat(np.arange(len(times_a_day), dtype=np.int32), times_a_day)
     seconds = random.normal(43_200, 20_000, len(customer))  # around noon, as in the Handbook
-    outside = (seconds < 0) | (seconds >= len(CLOCK))
-    seconds[outside] = random.uniform(0, len(CLOCK), int(outside.sum()))
+    outside = (seconds < 0) | (seconds >= DAY_SECONDS)
+    seconds[outside] = random.uniform(0, DAY_SECONDS, int(outside.sum()))
     rows = np.empty(len(customer), dtype=_ROW)
     rows["time"] = day_ms + seconds.astype(np.int64) * 1000
     rows["customer"] = customer
@@ -195,11 +203,12 @@ def _batch(rows: NDArray[np.void], first_id: int, day_ms: int) -> Generated:
     customer = rows["customer"].tolist()
     date = datetime.fromtimestamp(day_ms / 1000, UTC).date().isoformat()
     seconds = ((rows["time"] - day_ms) // 1000).tolist()
+    times = clock()
     return Generated(
         slots=_SLOTS,
         columns={
             "TRANSACTION_ID": range(first_id, first_id + len(rows)),
-            "TX_DATETIME": [f"{date} {CLOCK[second]}" for second in seconds],
+            "TX_DATETIME": [f"{date} {times[second]}" for second in seconds],
             "CUSTOMER_ID": customer,
             "TERMINAL_ID": rows["terminal"].tolist(),
             "TX_AMOUNT": np.maximum(rows["amount"].round(2), 0.01).tolist(),
