@@ -7,6 +7,7 @@ import decimal
 import json
 import struct
 import uuid
+from random import Random
 from typing import Any
 
 import fastavro
@@ -714,3 +715,76 @@ def test_labels_have_a_format_of_their_own():
     assert batch.event_id.tolist() == ["e1", None]
     assert (batch.label[0], batch.time_ms[0]) == (1.0, 1_600_000_000_000)
     assert reasons(batch) == [None, "malformed"]
+
+
+# --- many at once --------------------------------------------------------------------------------
+
+SEVERAL = proto(
+    'syntax = "proto2"; import "google/protobuf/timestamp.proto"; '
+    'import "google/protobuf/wrappers.proto"; message E { optional double x = 1; '
+    "optional string name = 2 [default = 'none']; enum K { A = 0; B = 5; } optional K kind = 3; "
+    "optional google.protobuf.Timestamp at = 4; optional google.protobuf.Int64Value n = 5; "
+    "oneof pay { string card = 6; int64 iban = 7; } required int32 always = 8; "
+    "optional string other = 9; optional bool flag = 10; } message Second { optional int32 x = 1; }"
+)
+PLAIN = proto(
+    'syntax = "proto3"; import "google/protobuf/timestamp.proto"; message E { double x = 1; '
+    "string name = 2; int32 kind = 3; google.protobuf.Timestamp at = 4; int64 n = 5; "
+    "string pay = 6; int32 always = 8; string other = 9; bool flag = 10; }"
+)
+FIELDS = [
+    {"numeric": "x", "missing": "mean"},
+    {"categorical": "name"},
+    {"categorical": "pay"},
+    {"numeric": "n", "missing": "mean"},
+    {"numeric": "gone", "missing": "mean"},
+    {"boolean": "flag", "missing": "mean"},
+]
+
+
+def any_payload(random: Random, schema: Schema) -> bytes:
+    """An event of some fields, now and then of none, damaged, or with fields of strangers."""
+    event = message_class(schema, "E")(always=random.randrange(2))
+    plain = schema is PLAIN
+    if random.random() < 0.8:
+        event.x = random.choice([0.0, -0.0, 1.5, float("nan")])
+    if random.random() < 0.5:
+        event.name = random.choice(["", "a", "ü" * 5])
+    if random.random() < 0.5:
+        event.at.FromMilliseconds(random.randrange(10**12))
+    if random.random() < 0.4:
+        event.flag = random.random() < 0.5
+    if random.random() < 0.5 and not plain:
+        event.n.value = random.randrange(3)
+        event.card = "visa"
+    payload = event.SerializeToString()
+    kind = random.random()
+    if kind < 0.03:
+        return payload[: random.randrange(len(payload) + 1)]
+    if kind < 0.06:
+        return b"\xfa\x3f\x01x"  # a field that it does not have
+    if kind < 0.08:
+        return b""
+    return payload
+
+
+@pytest.mark.parametrize("schema", [SEVERAL, PLAIN], ids=["proto2", "proto3"])
+@pytest.mark.parametrize("seed", range(6))
+def test_records_of_protobuf_read_together_are_what_each_is_by_itself(schema, seed):
+    random = Random(seed)
+    config = reading("protobuf", *FIELDS)
+    read = decoder(config, {"id:1": schema})
+    values = [framed(1, any_payload(random, schema), b"\0") for _ in range(400)]
+    if seed % 2:  # with a record that makes the rest be read one by one
+        values[200] = framed(1, b"", random.choice([b"\x02\x02", b"\x00\xff"]))
+    alone = [batch_of(read, [PlainRecord(r, r * 1000, b"k", v)]) for r, v in enumerate(values)]
+    for size in (1, 7, 50, 400):
+        for start in range(0, 400, size):
+            records = [PlainRecord(r, r * 1000, b"k", values[r])
+                       for r in range(start, min(start + size, 400))]  # fmt: skip
+            batch = batch_of(read, records)
+            single = alone[start : start + size]
+            assert reasons(batch) == [each for one in single for each in reasons(one)]
+            assert batch.numeric.tobytes() == b"".join(one.numeric.tobytes() for one in single)
+            for column, text in enumerate(batch.text):
+                assert text.tolist() == [one.text[column][0] for one in single]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from kafka_broker.clients import Message, create_topic, produce, unique_name
 from schema_registry.registry import Registry
-from support.formats import avro_bytes, framed, proto
+from support.formats import avro_bytes, framed, message_class, proto
 from test_daemon import topics
 
 from stream_detector.__main__ import main
@@ -119,6 +119,87 @@ def test_check_says_which_schemas_there_are_and_which_fields_lack(
     assert "registry.url: the schema registry at http://127.0.0.1:9" in capsys.readouterr().out
 
 
+ORDERS = (
+    'syntax = "proto3"; package shop; import "google/protobuf/timestamp.proto"; '
+    "message Money { int64 units = 1; } message Order { "
+    "message Line { enum Kind { SHOP = 0; WEB = 1; } google.protobuf.Timestamp at = 1; "
+    "Kind kind = 2; double amount = 3; string user = 4; } Line first = 1; }"
+)
+
+
+def test_of_protobuf_the_message_that_the_records_are_is_looked_into(
+    kafka, registry, tmp_path, capsys
+):
+    topic = create_topic(kafka.bootstrap, unique_name("lines"))
+    number = registry.register(f"{topic}-value", ORDERS, "PROTOBUF")
+    line = message_class(proto(ORDERS), "shop.Order.Line")
+    values = []
+    for row in range(300):
+        event = line(kind=row * 5 % 3 % 2, amount=row * 37 % 90 + 0.5, user=f"u{row * row % 17}")
+        event.at.FromMilliseconds(1_700_000_000_000 + row * 60_000)
+        values.append(Message(framed(number, event.SerializeToString(), b"\x04\x02\x00")))
+    produce(kafka.bootstrap, topic, values)
+    out = tmp_path / "config.yaml"
+    words = ["init", "--kafka", kafka.bootstrap, "--topic", topic, "--output", str(out)]
+    assert main([*words, "--registry", registry.url]) == 0
+    text = out.read_text()
+    assert yaml.safe_load(text)["event"]["time"] == {"field": "at", "format": "auto"}
+    assert "an enum of the schema" in text
+    capsys.readouterr()
+    section = topics(kafka.bootstrap)
+    plain = yaml.safe_load(text)
+    plain["kafka"] |= {**section, "topics": [topic]}
+    plain["features"].append({"numeric": "tax", "missing": "mean"})
+    out.write_text(yaml.safe_dump(plain))
+    assert main(["check", str(out), "--connect"]) == 0
+    shown = capsys.readouterr().out
+    assert "message shop.Order.Line, has no field tax: it is missing in every event" in shown
+    assert shown.count("has no field") == 1
+
+
+PRICE = json.dumps({"type": "object", "$defs": {"card": {"type": "object",
+    "properties": {"no": {"type": "string"}}}}, "properties": {
+    "id": {"type": "string"}, "when": {"type": "string", "format": "date-time"},
+    "price": {"type": "number", "description": "In euros."}, "card": {"$ref": "#/$defs/card"},
+    "kind": {"enum": ["a", "b"]}, "tags": {"type": "object", "additionalProperties": {}},
+    "lines": {"type": "array", "items": {"allOf": [{"properties": {"sku": {}}}]}}}})  # fmt: skip
+
+
+def test_a_json_schema_is_shown_and_proposed_from(kafka, registry, tmp_path, capsys):
+    topic = create_topic(kafka.bootstrap, unique_name("prices"))
+    number = registry.register(f"{topic}-value", PRICE, "JSON")
+    values = []
+    for row in range(300):
+        event = {"id": f"p{row}", "when": f"2026-03-{row % 28 + 1:02d}T{row // 28:02d}:00:00Z",
+                 "price": row * 37 % 90 + 0.5, "card": {"no": f"c{row * row % 17}"},
+                 "kind": "ab"[row * 5 % 3 % 2]}  # fmt: skip
+        values.append(Message(framed(number, json.dumps(event).encode())))
+    produce(kafka.bootstrap, topic, values)
+    out = tmp_path / "config.yaml"
+    words = ["init", "--kafka", kafka.bootstrap, "--topic", topic, "--output", str(out)]
+    assert main([*words, "--registry", registry.url]) == 0
+    text = out.read_text()
+    assert "the schema: In euros." in text
+    assert "an enum of the schema" in text
+    plain = yaml.safe_load(text)
+    assert plain["event"]["format"] == "json_schema"
+    plain["kafka"] |= {**topics(kafka.bootstrap), "topics": [topic]}
+    plain["features"].append({"numeric": "tax", "missing": "mean"})
+    plain["registry"] = {"url": registry.url}
+    out.write_text(yaml.safe_dump(plain))
+    capsys.readouterr()
+    assert main(["check", str(out), "--connect"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"{topic}-value +json, newest id {number}", shown)
+    assert f"id {number}, does not name the field tax" in shown
+    assert shown.count("does not name") == 1
+    # The events are read without it, so that a registry that is down keeps nothing.
+    plain["registry"] = {"url": "http://127.0.0.1:9"}
+    out.write_text(yaml.safe_dump(plain))
+    assert main(["check", str(out), "--connect"]) == 0
+    assert "not checked: registry.url: the schema registry at" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["avro", "protobuf"])
 def test_simulate_writes_what_init_reads(kafka, registry, tmp_path, capsys, kind):
     topic = create_topic(kafka.bootstrap, unique_name("simulated"))
@@ -153,6 +234,22 @@ def test_an_outline_has_the_paths_that_a_configuration_may_name():
     for name in ("tags.anything", "many[0].new", "many[count]", "old"):
         assert has_field(fields, name), name
     assert not has_field(fields, "many[0].none")
+
+
+def test_an_outline_of_a_json_schema_follows_what_it_refers_to_within_bounds():
+    fields = outline(Schema("json_schema", (PRICE,)))
+    assert fields["card"].meaning == "inside"
+    for name in ("card.no", "tags.anything", "lines[0].sku", "lines[count]"):
+        assert has_field(fields, name), name
+    assert not has_field(fields, "card.owner")
+    node = {"$ref": "#"}
+    endless = {"allOf": [node] * 20, "properties": {"a": node, "b": {"items": node}}}
+    assert has_field(outline(Schema("json_schema", (json.dumps(endless),))), "a.b")
+    for text in ("3", "[]", "true", '{"properties": 3, "allOf": 1, "$ref": "#/a/b"}',
+                 '{"properties": {"a": true, "b": {"$ref": 3}}}'):  # fmt: skip
+        assert "c" not in outline(Schema("json_schema", (text,)))
+    with pytest.raises(SchemaError):
+        outline(Schema("json_schema", ("{",)))
 
 
 def test_an_outline_of_protobuf_has_both_names_of_a_field():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from schema_registry.registry import Registry
 from support.fake_registry import FakeRegistry, fake_registry
 from support.formats import avro_schema, message_class
@@ -15,10 +17,13 @@ from support.streams import configuration
 
 from stream_detector.config.models.config import RegistryConfig
 from stream_detector.connectors.registry import source
-from stream_detector.connectors.registry.client import RegistryClient
+from stream_detector.connectors.registry.client import RegistryClient, schema_of_texts
 from stream_detector.connectors.registry.http import MAX_ANSWER_BYTES, UnavailableError
+from stream_detector.connectors.registry.protoc import compiled
 from stream_detector.connectors.registry.source import RegistrySchemas, wait_for_registry
 from stream_detector.errors import ConfigurationError, InputMissingError
+from stream_detector.formats.errors import PayloadError, SchemaError
+from stream_detector.formats.protobuf import ProtobufFiles
 from stream_detector.formats.schemas import MAX_SCHEMA_BYTES, Answer, Schema, schema_of
 
 INT = avro_schema({"name": "x", "type": "int"})
@@ -37,6 +42,58 @@ def fake() -> Iterator[FakeRegistry]:
 
 
 # --- a real one ----------------------------------------------------------------------------------
+
+
+def described(name: str, text: str, **others: str) -> str:
+    """A file as Confluent's serializer for Python registers it: compiled, in base64."""
+    texts = {name: text, **{f"{each}.proto": other for each, other in others.items()}}
+    files = FileDescriptorSet.FromString(b64decode(compiled(name, texts).parts[1]))
+    file = next(each for each in files.file if each.name == name)
+    return b64encode(file.SerializeToString()).decode()
+
+
+MONEY = 'syntax = "proto3"; package shop; message Money { int64 units = 1; }'
+ORDER = (
+    'syntax = "proto2"; package shop; import "money.proto"; '
+    'import "google/protobuf/timestamp.proto"; message Other { optional int32 y = 1; } '
+    "message Order { message Item { optional string sku = 1; } required Money paid = 1; "
+    "optional group Place = 2 { optional string city = 3; } "
+    "optional google.protobuf.Timestamp at = 4; map<string, Item> items = 5; }"
+)
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["both compiled", "what it refers to a text"])
+def test_a_file_of_protobuf_may_be_registered_compiled(registry: Registry, both):
+    money = f"money-{both}"
+    registry.register(money, described("money.proto", MONEY) if both else MONEY, "PROTOBUF")
+    number = registry.register(
+        f"order-{both}-value",
+        described("deep/in/order.proto", ORDER, money=MONEY),
+        "PROTOBUF",
+        references=({"name": "money.proto", "subject": money, "version": 1},),
+    )
+    answer = client(registry.url).answer(f"id:{number}", "protobuf")
+    assert answer.schema is not None, answer.why
+    order = message_class(answer.schema, "shop.Order")(paid={"units": 3}, place={"city": "Rome"})
+    files = ProtobufFiles(answer.schema.parts, {}, "unix_ms", whole=True)
+    assert list(files.messages()) == [
+        "shop.Other", "shop.Order", "shop.Order.Item", "shop.Order.Place",
+    ]  # fmt: skip
+    found = files.reader(files.message_at((1,)))(order.SerializeToString(), 0)
+    assert found == {"paid": {"units": 3}, "place": {"city": "Rome"}, "items": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("message", "schema.proto:1:"), ("aGVsbG8=", "schema.proto"), ("CgFh", "no message"),
+     (described("a.proto", ORDER, money=MONEY), "money.proto")],
+)  # fmt: skip
+def test_what_is_no_file_of_protobuf_is_said_without_the_compilers_noise(text, said):
+    with pytest.raises((SchemaError, PayloadError)) as raised:
+        schema_of_texts("protobuf", "protobuf", {"": text})
+    assert said in str(raised.value)
+    assert "absl" not in str(raised.value)
+    assert "parser.cc" not in str(raised.value)
 
 
 def test_schemas_come_with_what_they_refer_to(registry: Registry):

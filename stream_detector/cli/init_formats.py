@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,13 +19,14 @@ from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import NO_TIMESTAMP, PlainRecord
 from stream_detector.formats.errors import PayloadError, SchemaError
 from stream_detector.formats.framing import Framing
-from stream_detector.formats.outline import FieldOutline, outline
+from stream_detector.formats.outline import FieldOutline, fitting_outline
 from stream_detector.formats.reader import FormatReader
 from stream_detector.formats.schemas import Schema, SchemaBook
 from stream_detector.inference import Entry, Proposal
 
 _MOST_SCHEMAS = 50
 _LONGEST_DOC = 100
+_LOOKED_AT = 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {"avro": "avro", "protobuf": "protobuf", "json": "json_schema"}
 
@@ -80,7 +81,7 @@ def read_by_registry(url: str | None, values: Sequence[bytes | None]) -> Describ
     listed = ", ".join(sorted(counts)[:5])
     notes.insert(0, f"{kind} by {len(counts)} schemas of the registry: {listed}")
     if kind == "json_schema":
-        return Described(values, kind, notes)
+        return Described(values, kind, notes, _fields(schemas.values(), ()))
     return _read(kind, notes, schemas, values)
 
 
@@ -94,8 +95,8 @@ def _schemas(
     for key, count in counts.most_common(_MOST_SCHEMAS):
         try:
             said, texts = client.described(key)
-            if said in ("avro", "protobuf"):
-                schemas[key] = schema_of_texts(said, said, texts)
+            if said in _KINDS:
+                schemas[key] = schema_of_texts(_KINDS[said], _KINDS[said], texts)
             kinds[said] += count
         except UnavailableError as error:
             raise ConnectorError(str(error)) from error
@@ -120,11 +121,22 @@ def _read(
             continue
         read.append(msgspec.json.encode(event))
     notes += [f"{count:,} records are passed: {why}" for why, count in refused.most_common(3)]
+    names = dict.fromkeys(name for value in read[:_LOOKED_AT] for name in _names(value))
+    return Described(read, kind, notes, _fields(book.schemas.values(), names), refused.total())
+
+
+def _names(value: bytes | None) -> Iterable[str]:
+    event = msgspec.json.decode(value or b"{}")
+    return event if isinstance(event, dict) else ()
+
+
+def _fields(schemas: Iterable[Schema], names: Collection[str]) -> dict[str, FieldOutline]:
+    """What schemas say, by path; of Protobuf the message that has the most of these names."""
     fields: dict[str, FieldOutline] = {}
-    for schema in book.schemas.values():
-        for path, one in outline(schema).items():
+    for schema in schemas:
+        for path, one in fitting_outline(schema, names)[0].items():
             fields.setdefault(path, one)
-    return Described(read, kind, notes, fields, refused.total())
+    return fields
 
 
 def with_times(event: Mapping[str, Any], fields: Mapping[str, FieldOutline]) -> Mapping[str, Any]:

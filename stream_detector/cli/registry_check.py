@@ -22,7 +22,7 @@ from stream_detector.connectors.registry.local import local_schemas
 from stream_detector.connectors.registry.source import needs_registry
 from stream_detector.formats.errors import PayloadError, SchemaError
 from stream_detector.formats.framing import LOCAL
-from stream_detector.formats.outline import has_field, outline
+from stream_detector.formats.outline import fitting_outline, has_field, outline
 from stream_detector.formats.schemas import Schema
 from stream_detector.visible import shown
 
@@ -39,15 +39,18 @@ def check_schemas(config: Config, kafka: KafkaConfig) -> list[Finding]:
     findings: list[Finding] = []
     if local is not None and (registry is None or not needs_registry(config)):
         findings += _fields_of(config, local, "event.schema_file")
-    if registry is None or not (needs_registry(config) or config.alerts_are_avro):
+    needed = needs_registry(config) or config.alerts_are_avro
+    named = needs_registry(config) or config.event.format == "json_schema"
+    if registry is None or not (needed or named):
         return findings
     client = RegistryClient(registry)
     try:
         client.check()
     except UnavailableError as why:
-        return [*findings, error(f"registry.url: {why}", SECTION)]
+        level = error if needed else not_checked  # JSON is read without it
+        return [*findings, level(f"registry.url: {why}", SECTION)]
     say(f"  {shown(registry.url):<40} answers")
-    if needs_registry(config):
+    if named:
         findings += _registered(config, kafka, registry, client)
     if config.alerts_are_avro:
         findings += _of_alerts(kafka, registry, client)
@@ -109,7 +112,8 @@ def _registered(
         try:
             found = client.latest(subject)
         except UnavailableError as why:
-            yield error(f"registry.url: {why}", SECTION)
+            level = error if needs_registry(config) else not_checked
+            yield level(f"registry.url: {why}", SECTION)
             return
         if found is None:
             yield not_checked(f"{topic}: the registry has no subject {subject}", SECTION)
@@ -128,16 +132,25 @@ def _fields_of(config: Config, schema: Schema, whose: str) -> Iterator[Finding]:
     """Yield what is read of an event and a schema does not have."""
     if config.event.envelope is not None:
         return
-    try:
-        fields = outline(schema, config.event.message)
-    except (SchemaError, PayloadError) as why:
-        yield error(f"{whose} cannot be used: {why}", SECTION)
-        return
     plan, time = FieldPlan.of(config), config.event.time
     label = config.labels.field if config.labels is not None else None
     read = [*plan.numeric, *plan.text, config.event.id, *(time.names if time else ()), label]
-    for name in dict.fromkeys(each for each in read if each is not None):
+    names = list(dict.fromkeys(each for each in read if each is not None))
+    try:
+        message = config.event.message
+        fields, called = (
+            (outline(schema, message), message) if message else fitting_outline(schema, names)
+        )
+    except (SchemaError, PayloadError) as why:
+        yield error(f"{whose} cannot be used: {why}", SECTION)
+        return
+    if called:
+        whose = f"{whose} message {called},"
+    for name in names:
         if not has_field(fields, name):
+            if schema.kind == "json_schema":  # whose events may have more than it says
+                yield warning(f"{whose} does not name the field {name}", SECTION)
+                continue
             needed = name in plan.required or (time is not None and name in time.names)
             what = "every event is a bad record" if needed else "it is missing in every event"
             yield warning(f"{whose} has no field {name}: {what}", SECTION)

@@ -70,6 +70,11 @@ class FormatEvents:
         sizes = np.fromiter((len(each.value or b"") for each in records), np.int64, len(records))
         # Bytes are a third longer as base64.
         long: list[int] = np.flatnonzero(sizes * 2 > self._event.max_text_length).tolist()
+        if self._flat:
+            most = self._event.max_bytes
+            found = self._reader.read_columns(source, records, most)
+            if found is not None and (columns := self._typed(found, len(records))) is not None:
+                return FieldValues(columns.__getitem__, long)
         objects = self._objects(source, records, rejection)
         if self._json is not None:
             inside = [_as_json(record, one) for record, one in zip(records, objects, strict=True)]
@@ -113,9 +118,15 @@ class FormatEvents:
         """Each field's values, where all events are objects with only values of the right types."""
         if not self._flat or set(map(type, objects)) != {dict}:
             return None
+        found = {name: [event.get(name) for event in objects] for name in self._flat}
+        return self._typed(found, len(objects))
+
+    def _typed(self, found: dict[str, list[Any]], rows: int) -> dict[str, list[Any]] | None:
+        """Return a column for each field, where all values are of the right types."""
         columns = {}
         for name, types in self._flat.items():
-            columns[name] = column = [event.get(name) for event in objects]
+            column = found.get(name)
+            columns[name] = column = [None] * rows if column is None else column
             if not set(map(type, column)) <= types:
                 return None
         return columns

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -29,6 +31,7 @@ ANY = "*"
 
 _MOST_LEVELS = 12
 _MOST_FIELDS = 5000
+_MOST_MESSAGES = 200
 _INDEX = re.compile(r"\[[^\[\]]*\]")
 _MOMENTS = ("date", "timestamp-", "local-timestamp-")
 
@@ -45,18 +48,40 @@ def outline(schema: Schema, message: str | None = None) -> dict[str, FieldOutlin
     """Return the fields of a schema by dotted path; elements of arrays have the array's path.
 
     Args:
-        schema: of Avro or Protobuf.
+        schema: of Avro, Protobuf or JSON Schema.
         message: of Protobuf; None for the first of the file.
 
     Raises:
         SchemaError: nothing can be read by it.
     """
     found: dict[str, FieldOutline] = {}
-    for path, field in _protobuf(schema, message) if schema.kind == "protobuf" else _avro(schema):
+    if schema.kind == "protobuf":
+        fields = _protobuf(schema, message)
+    else:
+        fields = _json_schema(schema) if schema.kind == "json_schema" else _avro(schema)
+    for path, field in fields:
         found.setdefault(path, field)
         if len(found) >= _MOST_FIELDS:
             break
     return found
+
+
+def fitting_outline(schema: Schema, names: Collection[str]) -> tuple[dict[str, FieldOutline], str]:
+    """Return the fields of the message that has the most of these names, and which one it is.
+
+    Each record of Protobuf says which message of the file it is; its schema does not say which of
+    them are events. Of other formats it is the whole schema, and no name. Raises ``SchemaError``.
+    """
+    if schema.kind != "protobuf":
+        return outline(schema), ""
+    files = ProtobufFiles(schema.parts, {}, "unix_ms", whole=True)
+    best, most, called = outline(schema), -1, ""
+    for message in islice(files.messages(), _MOST_MESSAGES):
+        fields = outline(schema, message)
+        count = sum(has_field(fields, name) for name in names)
+        if count > most:
+            best, most, called = fields, count, message
+    return best, called
 
 
 def has_field(fields: Mapping[str, FieldOutline], name: str) -> bool:
@@ -67,6 +92,56 @@ def has_field(fields: Mapping[str, FieldOutline], name: str) -> bool:
     parts = plain.split(".")
     above = (".".join(parts[:size]) for size in range(1, len(parts)))
     return any(f"{each}.{ANY}" in fields for each in above)  # in a map there may be anything
+
+
+def _json_schema(schema: Schema) -> Iterator[tuple[str, FieldOutline]]:
+    try:
+        root = msgspec.json.decode(schema.parts[0])
+    except msgspec.MsgspecError as error:
+        raise SchemaError(f"it is no JSON: {str(error)[:200]}") from error
+    waiting = deque([(root, "")])
+    for _ in range(_MOST_FIELDS):  # in breadth: a type may hold itself, and several times
+        if not waiting:
+            return
+        node, path = waiting.popleft()
+        node = _referred(node, root)
+        if isinstance(node, dict):
+            yield from _json_fields(node, root, path, waiting)
+
+
+def _json_fields(
+    node: dict[str, Any], root: Node, path: str, waiting: deque[tuple[Node, str]]
+) -> Iterator[tuple[str, FieldOutline]]:
+    """Yield the fields of a type, and put what is inside of it among what waits."""
+    properties = node.get("properties")
+    for name, found in properties.items() if isinstance(properties, dict) else ():
+        inner, each = f"{path}.{name}" if path else name, _referred(found, root)
+        if isinstance(each, dict):
+            doc = each.get("description")
+            meaning: Meaning = "enum" if isinstance(each.get("enum"), list) else "value"
+            inside = meaning == "value" and "properties" in each
+            said = doc if isinstance(doc, str) else ""
+            yield inner, FieldOutline("inside" if inside else meaning, said)
+            waiting.append((each, inner))
+    parts = [node.get("items")]
+    for name in ("allOf", "anyOf", "oneOf"):
+        several = node.get(name)
+        parts += several if isinstance(several, list) else []
+    waiting.extend((part, path) for part in parts)
+    if path and (isinstance(node.get("additionalProperties"), dict) or "patternProperties" in node):
+        yield f"{path}.{ANY}", FieldOutline("value")
+
+
+def _referred(node: Node, root: Node) -> Node:
+    """Return what a type is that refers to a place in its schema."""
+    place = node.get("$ref") if isinstance(node, dict) else None
+    if place == "#":
+        return root
+    if not isinstance(place, str) or not place.startswith("#/"):
+        return node
+    for step in place[2:].split("/"):
+        root = root.get(step.replace("~1", "/").replace("~0", "~")) if type(root) is dict else None
+    return root
 
 
 def _avro(schema: Schema) -> Iterator[tuple[str, FieldOutline]]:

@@ -8,8 +8,8 @@ fields is not looked at.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,6 +21,8 @@ from stream_detector.formats.well_known import MAX_NESTING, well_known
 _MOST_FILES = 500
 _LONGEST_NAME = 1024
 _Get: TypeAlias = Callable[[Any], Any]
+
+ReadColumns: TypeAlias = Callable[[Sequence[bytes], int], dict[str, list[Any]]]
 
 
 class _Library(NamedTuple):
@@ -115,6 +117,15 @@ class ProtobufFiles:
             messages = messages[index].nested_type
         return ".".join(names)
 
+    def messages(self) -> Iterator[str]:
+        """Yield the full names of the file's messages, nested ones behind their own."""
+        waiting = list(self._file.message_types_by_name.values())
+        while waiting:
+            message = waiting.pop(0)
+            if not message.GetOptions().map_entry:
+                yield str(message.full_name)
+            waiting[:0] = message.nested_types
+
     def message_called(self, name: str) -> str:
         """Return the full name of a message, given with or without its package."""
         for candidate in (name, f"{self._file.package}.{name}"):
@@ -138,6 +149,33 @@ class ProtobufFiles:
         if found is None:
             found = self._readers[message] = self._make_reader(message)
         return found
+
+    def columns(self, message: str) -> ReadColumns:
+        """Return what reads many payloads of a message field by field, each as ``reader`` does.
+
+        It is given where the event begins in each, and raises ``PayloadError`` where one of them
+        cannot be read; a field that the message does not have is in no column.
+        """
+        library = _library()
+        descriptor = self.descriptor(message)
+        parse = library.message_class(descriptor).FromString
+        fields = _Messages(self._moments, whole=self._whole).getters(descriptor, self._wanted)
+
+        def read(values: Sequence[bytes], start: int) -> dict[str, list[Any]]:
+            try:
+                found = [parse(value[start:]) for value in values]
+                columns = {name: list(map(get, found)) for name, get in fields}
+            except library.errors as error:
+                raise PayloadError("malformed", "one of them is no Protobuf") from error
+            blank: Iterable[int] = range(len(found))
+            for column in columns.values():
+                if not (blank := [row for row in blank if not column[row]]):
+                    return columns
+            if not all(found[row].ListFields() or len(values[row]) == start for row in blank):
+                raise PayloadError("malformed", "one of them has no field of its message")
+            return columns
+
+        return read
 
     def _make_reader(self, message: str) -> Callable[[bytes, int], Any]:
         library = _library()
@@ -194,6 +232,16 @@ class _Messages:
         keys = [name for name, _ in plain]
         get = _getter([name for _, name in plain])
         return read
+
+    def getters(self, descriptor: Any, wanted: Wanted) -> list[tuple[str, _Get]]:
+        """Return, for each field that is read of a message at the top, what takes it."""
+        plain: list[tuple[str, str]] = []
+        others: list[tuple[str, Callable[[Any, int], Any]]] = []
+        self._sort(descriptor, wanted, plain, others)
+        return [
+            *((name, attrgetter(own)) for name, own in plain),
+            *((name, partial(_at_the_top, take)) for name, take in others),
+        ]
 
     def _sort(
         self,
@@ -275,6 +323,10 @@ class _Messages:
                 raise PayloadError("schema_unknown", "a name in it is too long")
             return lambda number: names.get(number, number)
         return _same
+
+
+def _at_the_top(take: Callable[[Any, int], Any], message: Any) -> Any:
+    return take(message, 0)
 
 
 def _same(value: Any) -> Any:

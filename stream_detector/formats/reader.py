@@ -18,9 +18,10 @@ from stream_detector.formats.framing import (
     message_name,
     single_object,
 )
-from stream_detector.formats.protobuf import ProtobufFiles
+from stream_detector.formats.protobuf import ProtobufFiles, ReadColumns
 from stream_detector.formats.schemas import Schema, SchemaBook
 from stream_detector.formats.wanted import Wanted
+from stream_detector.formats.well_known import well_known
 
 Kind: TypeAlias = Literal["avro", "protobuf"]
 
@@ -77,6 +78,7 @@ class FormatReader:
         self._by_prefix: dict[bytes, _Read] = {}
         self._looked: _Look | None = None
         self._many: dict[bytes, _ReadMany] = {}
+        self._columns: dict[bytes, ReadColumns] = {}
         self._avro: dict[str, AvroReader] = {}
         self._by_key: dict[tuple[str, bool], _Read | SchemaError] = {}
         self._files: dict[tuple[str, bool], ProtobufFiles] = {}
@@ -137,7 +139,7 @@ class FormatReader:
                 if len(self._by_prefix) < len(self._by_key):
                     self._by_prefix[prefix] = read
                     if len(prefix) == frame.start:
-                        self._many[prefix] = self._many_of(frame.key, read)
+                        self._many[prefix] = self._many_of(prefix, frame.key, read)
             return read(value, len(prefix))
         frame = self._framing.frame(value, record.headers or ())
         return self._by_frame(source, record, frame, whole=whole)
@@ -176,6 +178,32 @@ class FormatReader:
         except PayloadError:
             return None
         return events
+
+    def read_columns(
+        self, source: TopicPartition, records: Sequence[Record], most_bytes: int
+    ) -> dict[str, list[Any]] | None:
+        """Return the fields of records one by one; None where that cannot be, as ``read_many``.
+
+        It can be where all are the first message of one file of Protobuf.
+        """
+        look = self._look(records)
+        if look is None or len(look.prefixes) != 1:
+            return None
+        (prefix,) = look.prefixes
+        read, start = self._columns.get(prefix), len(prefix)
+        if read is None or self._book.refuses_any(source, records[0].offset, records[-1].offset):
+            return None
+        values = look.values
+        if max(map(len, values)) > most_bytes or {value[start : start + 1] for value in values} != {
+            b"\0"
+        }:
+            return None
+        try:
+            columns = read(values, start + 1)
+        except PayloadError:
+            return None
+        self._looked = None
+        return columns
 
     def whole(self, record: Record) -> Any:
         """Return all of a record's event, for people. Raises ``PayloadError``."""
@@ -218,13 +246,16 @@ class FormatReader:
             raise PayloadError("schema_unknown", f"schema {frame.key} cannot be used: {known}")
         return known
 
-    def _many_of(self, key: str, read: _Read) -> _ReadMany:
+    def _many_of(self, prefix: bytes, key: str, read: _Read) -> _ReadMany:
         avro = self._avro.get(key)
         if avro is not None and key != self._local_key:
             return avro.read_many
         if self._kind == "protobuf" and key.startswith("id:"):
             files = self._files_of(key, whole=False)
-            first = files.reader(files.message_at((0,)))
+            message = files.message_at((0,))
+            first = files.reader(message)
+            if well_known(files.descriptor(message), self._moments) is None:
+                self._columns[prefix] = files.columns(message)
             # Nearly all are of the first message of the file.
             return lambda payloads: [
                 first(each, 1) if each[:1] == b"\0" else read(each, 0) for each in payloads

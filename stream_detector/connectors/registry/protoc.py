@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,9 @@ from stream_detector.formats.schemas import MAX_SCHEMA_BYTES, Schema
 _DEADLINE_SECONDS = 30.0
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}){0,15}")
 _OWN = "google/protobuf/"
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+_NOISE = re.compile(r"WARNING: All log messages before|[WI]\d{4} \d\d:")
+"""Lines of the compiler's that do not say what is wrong."""
 
 # Serializers of Confluent know these files by themselves; no registry has them.
 _KNOWN = {
@@ -76,7 +79,8 @@ def compiled(name: str, texts: Mapping[str, str]) -> Schema:
 
     Args:
         name: of the file that is meant.
-        texts: it and those that it imports, by the names that the imports have.
+        texts: it and those that it imports, by the names that the imports have; some serializers
+            (Confluent's for Python) register a file compiled already, in base64.
 
     Raises:
         SchemaError: they cannot be compiled.
@@ -85,17 +89,37 @@ def compiled(name: str, texts: Mapping[str, str]) -> Schema:
     if find_spec("grpc_tools") is None or find_spec("google.protobuf") is None:
         raise ConfigurationError("Protobuf needs more: pip install 'stream-detector[formats]'")
     known = {each: text for each, text in _KNOWN.items() if each not in texts}
+    described: list[bytes] = []
     with tempfile.TemporaryDirectory(prefix="stream-detector-") as place:
         directory = Path(place)
+        (directory / "in").mkdir()
         for each, text in {**known, **texts}.items():
             if not _NAME.fullmatch(each):
                 raise SchemaError(f"{each[:100]!r} is no name of a file of Protobuf")
             if each.startswith(_OWN):
                 continue  # the compiler has its own
+            if (file_set := set_of(each, text)) is not None:
+                described.append(file_set)
+                continue
             file = directory / "in" / each
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
+        (directory / "set").write_bytes(b"".join(described))  # sets in a row are a set
         return Schema("protobuf", (name, _run(directory, name)))
+
+
+def set_of(name: str, text: str) -> bytes | None:
+    """Return a file that comes compiled as a set of one, under a name; None for a text."""
+    if not _BASE64.fullmatch(text):  # no text of Protobuf is without a brace or a semicolon
+        return None
+    from google.protobuf import descriptor_pb2, message  # noqa: PLC0415 - an extra
+
+    try:
+        file = descriptor_pb2.FileDescriptorProto.FromString(b64decode(text))
+    except (ValueError, message.DecodeError):
+        return None
+    file.name = name
+    return bytes(descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString())
 
 
 def _run(directory: Path, name: str) -> str:
@@ -104,6 +128,7 @@ def _run(directory: Path, name: str) -> str:
         sys.executable,
         *("-I", "-m", "grpc_tools.protoc"),
         f"-I{directory / 'in'}",
+        f"--descriptor_set_in={directory / 'set'}",  # for what no directory has
         "--include_imports",
         f"--descriptor_set_out={out}",
         name,
@@ -120,8 +145,9 @@ def _run(directory: Path, name: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise SchemaError(f"it was not compiled within {_DEADLINE_SECONDS:g} s") from error
     if ran.returncode or not out.exists():
-        said = ran.stderr.decode("utf-8", "replace").replace(f"{directory}/in/", "").strip()
-        raise SchemaError(f"it cannot be compiled: {said[:300]}")
+        said = ran.stderr.decode("utf-8", "replace").replace(f"{directory}/in/", "")
+        said = "\n".join(line for line in said.splitlines() if not _NOISE.match(line))
+        raise SchemaError(f"it cannot be compiled: {said.strip()[:300]}")
     files = out.read_bytes()
     if len(files) > MAX_SCHEMA_BYTES:
         raise SchemaError(f"compiled it has {len(files)} bytes, the limit is {MAX_SCHEMA_BYTES}")
