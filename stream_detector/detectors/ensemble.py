@@ -245,6 +245,10 @@ class Ensemble(Detector):
 
 
 def _distribute(surprise: Float64, parts: Float64, shares: Float64) -> None:
-    """Add (events,) ``surprise`` to (events, features) ``shares``, in proportion to ``parts``."""
-    total = np.maximum(parts.sum(axis=1), np.finfo(float).tiny)
-    shares += parts * (surprise / total)[:, None]
+    """Add (events,) ``surprise`` to (events, features) ``shares``, in proportion to ``parts``.
+
+    Where a member has no part for any feature (all as it expects), nobody gets any.
+    """
+    total = parts.sum(axis=1)
+    some = total > np.finfo(float).tiny  # else the quotient is beyond all numbers
+    shares += parts * np.divide(surprise, total, out=np.zeros(len(total)), where=some)[:, None]
