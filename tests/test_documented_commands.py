@@ -185,7 +185,7 @@ def _run_the_page_on_alerts(shell: Shell, broker: Broker) -> None:
         assert desk.stdout is not None
         first = desk.stdout.readline()
         desk.terminate()
-    assert re.fullmatch(r"2018-04-\S+ (low|medium|high|critical) \d+\n", first), first
+    assert re.fullmatch(r"2018-04-\S+ (low|medium|high|critical) (\d+|rate:\S+)\n", first), first
     kcat = [line for line in lines_of("docs/alerts.md") if line.startswith("kcat")]
     assert kcat
     if shutil.which("kcat") is None or shutil.which("jq") is None:

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from stream_detector.cli.common import add_command
-from stream_detector.cli.evaluate import file_source
+from stream_detector.cli.evaluate import file_source, share_read
 from stream_detector.cli.init_formats import read_by_registry, tell_of_schema, with_times
 from stream_detector.cli.init_render import Sample, render
-from stream_detector.cli.init_sample import parse_values
+from stream_detector.cli.init_sample import parse_values, share_of
 from stream_detector.cli.init_summary import summary
 from stream_detector.cli.terminal import say
 from stream_detector.config import Config, FieldPlan
@@ -30,6 +30,7 @@ from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.events import NO_TIMESTAMP, PlainRecord, Record, TopicPartition
 from stream_detector.formats.outline import FieldOutline
 from stream_detector.inference import Proposal, infer
+from stream_detector.inference.monitors import MonitorProposal
 from stream_detector.pipeline.order import EventOrder
 from stream_detector.rejections import RejectionTally
 from stream_detector.report.rejected_text import refuse_if_all, table
@@ -66,6 +67,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--delimiter", metavar="CHARACTERS", help="of a table of text, or `blanks` (default: found)"
     )
+    parser.add_argument(
+        "--no-monitors", action="store_true", help="propose none of what is counted in time"
+    )
     parser.add_argument("--name", help="name of the detector (default: of the file or topic)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: on the screen)")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
@@ -87,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         sample, fields = _sample_topic(arguments.kafka, arguments.topic, arguments.registry)
     _refuse_too_wide(sample)
-    proposal = infer(sample.events)
+    proposal = infer(sample.events, sample.share)
+    if arguments.no_monitors:
+        proposal.monitors = MonitorProposal()
     tell_of_schema(proposal, fields)
     _refuse_nothing(proposal, sample)
     text = render(proposal, sample, arguments.name or _detector_name(sample.origin))
@@ -206,6 +212,7 @@ def sample_file(
         while not source.exhausted():
             for fetched in source.poll(60.0):
                 values += [record.value for record in fetched.records]
+        share = share_of(path, len(values)) or share_read(source)()
     finally:
         source.close()
     said = [note.text for note in source.notes]
@@ -222,6 +229,7 @@ def sample_file(
         origin=Path(path).name if path != "-" else "standard input",
         notes=[*said, *parsed.notes],
         files=given,
+        share=share,
     )
 
 

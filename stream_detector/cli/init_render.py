@@ -13,10 +13,13 @@ import yaml
 from stream_detector.inference import Entry, Proposal
 from stream_detector.visible import visible
 
+_REASONS = 12
+"""Of reasons why fields are no keys of a monitor, as many are written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Events to look at, and how they were read."""
+    """Events to look at, and how they were read; ``share``: which part of all they are."""
 
     events: Sequence[Mapping[str, Any]]
     values: Sequence[bytes | None]
@@ -30,6 +33,7 @@ class Sample:
     envelope: str | None = None
     format: str | None = None
     registry: str | None = None
+    share: float | None = None
 
 
 def render(proposal: Proposal, sample: Sample, name: str) -> str:
@@ -60,6 +64,7 @@ def render(proposal: Proposal, sample: Sample, name: str) -> str:
         lines += _section("labels", proposal.labels | {"delay": delay})
     lines += ["", "# Or as many as somebody can read: 100 per day."]
     lines += _section("threshold", {"budget": "0.5 %", "burn_in": 1000})
+    lines += _monitor_lines(proposal)
     if proposal.suppression is not None:
         lines += ["", "# One alert a key and period; the next one says how many were held back."]
         lines += _section("suppression", proposal.suppression)
@@ -90,6 +95,24 @@ def _feature_lines(proposal: Proposal) -> list[str]:
     if proposal.left_out:
         lines.append("  # Left out:")
         lines += [f"  # - {_comment(name)}: {_comment(why)}" for name, why in proposal.left_out]
+    return lines
+
+
+def _monitor_lines(proposal: Proposal) -> list[str]:
+    """The section `monitors`, and why something is not in it."""
+    entries, reasons = proposal.monitors.entries, proposal.monitors.reasons
+    lines: list[str] = []
+    if entries:
+        lines += ["", "# How many events there are in buckets of time, against what is usual then."]
+    elif reasons:
+        lines.append("")
+    lines += [f"# {_comment(reason)}." for reason in reasons[:_REASONS]]
+    if entries:
+        lines.append("monitors:")
+        for entry, about in entries:
+            lines.append(f"  # {_comment(about)}.")
+            members = (f"{key}: {_flow(value)}" for key, value in entry.items())
+            lines.append(f"  - {{ {', '.join(members)} }}")
     return lines
 
 

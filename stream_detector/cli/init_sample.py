@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +21,8 @@ from stream_detector.decoding.envelopes import (
 from stream_detector.errors import ConnectorError
 from stream_detector.foreign import json_of, looks_like
 
+_GZIP = b"\x1f\x8b"
+_LONGEST_LINE = 1 << 20
 _NOT_FINITE = re.compile(rb"NaN|Infinity")
 
 
@@ -93,3 +98,26 @@ def _event(value: bytes) -> Mapping[str, Any] | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
+
+
+def share_of(path: str, lines: int) -> float | None:
+    """Which part of a file of lines so many of them are, gzipped or not.
+
+    A reader takes a file in large pieces, so what it has read says little of a sample. None where
+    there is nothing to read by lines: a pipe, other kinds of files.
+    """
+    if not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if packed else file
+        try:
+            for _ in range(lines):
+                if not stream.readline(_LONGEST_LINE):
+                    return 1.0
+        except (OSError, EOFError, zlib.error):
+            return None
+        return file.tell() / size if size else None

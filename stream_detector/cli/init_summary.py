@@ -16,7 +16,7 @@ _WIDTH = 100
 _INDENT = 12
 _NAMED = 12
 _LEFT_OUT = 16
-_NOTES = 8
+_REASONS = 4
 
 
 def summary(proposal: Proposal) -> str:
@@ -38,6 +38,7 @@ def summary(proposal: Proposal) -> str:
     if constant := _constant(proposal):
         lines += _wrapped("constant", f"{_names(constant)}: kept, since the first change is news")
     lines += _left_out(proposal)
+    lines += _monitors(proposal)
     for warning in proposal.warnings:
         lines += _wrapped("note", warning)
     return "\n".join(lines)
@@ -118,6 +119,21 @@ def _spellings(proposal: Proposal) -> Iterator[str]:
 def _names(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def _monitors(proposal: Proposal) -> list[str]:
+    """The monitors, in words, and why others are none."""
+    found = [_monitor(entry, about) for entry, about in proposal.monitors.entries]
+    lines = []
+    for number, text in enumerate([*found, *proposal.monitors.reasons[:_REASONS]]):
+        lines += _wrapped("" if number else "monitors", text)
+    return lines
+
+
+def _monitor(entry: dict[str, Any], about: str) -> str:
+    of = f" of {entry['key']}" if "key" in entry else ""
+    season = {"none": "no season"}.get(entry["season"], entry["season"].replace("_", " "))
+    return f"{entry['kind']}{of} in buckets of {entry['bucket']}, {season} ({about})"
 
 
 def _left_out(proposal: Proposal) -> list[str]:

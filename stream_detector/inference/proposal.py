@@ -6,7 +6,6 @@ Everything is a guess that a person can read and change: what is left out says w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from stream_detector.events import Float64
@@ -46,11 +45,12 @@ from stream_detector.inference.labels import (
     ABOUT_LABEL_WORDS,
     LABEL_WORDS,
     LEAST_SCORE,
-    LabelGuess,
     ask,
     guess_label,
     label_score,
 )
+from stream_detector.inference.monitors import propose_monitors
+from stream_detector.inference.parts import Proposal
 from stream_detector.inference.profiles import Profile, profiles_of
 from stream_detector.inference.times import (
     TimeChoice,
@@ -63,45 +63,18 @@ from stream_detector.inference.times import (
 )
 
 _DAY_SECONDS = 86_400.0
+THIRD_KEY = "is an identity; two windows are enough"
 _CYCLES_SEEN = 2
-Entry = tuple[dict[str, Any], str]
-"""A piece of configuration and the comment beside it."""
 
 
-@dataclass(slots=True)
-class Proposal:
-    """Proposal that a sample suggests: the parts of a configuration, with comments.
+def infer(events: Sequence[Mapping[str, Any]], share: float | None = None) -> Proposal:
+    """Propose a configuration.
 
-    Attributes:
-        event: the section of this name.
-        features: those of fields that vary, then those of fields that never did.
-        windows: one for each key.
-        labels: the section of this name.
-        suppression: the section of this name.
-        left_out: fields that are no features, each with the reason.
-        warnings: what a person should know, or decide.
-        label: what the label's values were taken for.
-        time: what the time was made of.
-        profiles: what every field looked like.
-        varying: how many of the features are of fields that vary.
+    Args:
+        events: the sample, at least one event, in order.
+        share: which part of all of the data it is, where that can be estimated.
     """
-
-    event: dict[str, Any] = field(default_factory=dict)
-    features: list[Entry] = field(default_factory=list)
-    windows: list[Entry] = field(default_factory=list)
-    labels: dict[str, Any] | None = None
-    suppression: dict[str, Any] | None = None
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    label: LabelGuess | None = None
-    time: TimeChoice | None = None
-    profiles: dict[str, Profile] = field(default_factory=dict)
-    varying: int = 0
-
-
-def infer(events: Sequence[Mapping[str, Any]]) -> Proposal:
-    """Propose a configuration. ``events``: the sample, at least one event, in order."""
-    return _Inference(profiles_of(events), len(events)).run()
+    return _Inference(profiles_of(events), len(events)).run(share)
 
 
 class _Inference:
@@ -118,8 +91,8 @@ class _Inference:
         self._truth: Float64 | None = None
         self._span_seconds = float(count)  # rows of a file without a time count as one a second
 
-    def run(self) -> Proposal:
-        """All steps; their order matters."""
+    def run(self, share: float | None) -> Proposal:
+        """All steps; their order matters. ``share``: of the data that the sample is."""
         self._drop_unreadable()
         self._find_label()
         self._find_time()
@@ -129,7 +102,23 @@ class _Inference:
         keys = self._find_keys()
         self._make_features()
         self._make_windows(keys)
+        self._propose_monitors(share)
         return self._proposal
+
+    def _propose_monitors(self, share: float | None) -> None:
+        proposal = self._proposal
+        names = [str(window["key"]) for window, _ in proposal.windows]
+        names += [
+            str(entry["categorical"]) for entry, _ in proposal.features if "categorical" in entry
+        ]
+        names += [name for name, reason in proposal.left_out if reason == THIRD_KEY]
+        proposal.monitors = propose_monitors(
+            proposal.profiles,
+            list(dict.fromkeys(names)),
+            proposal.time,
+            proposal.event.get("time", {}).get("zone"),
+            self._span_seconds / share / _DAY_SECONDS if share else None,
+        )
 
     def _leave_out(self, name: str, reason: str) -> None:
         del self._open[name]
@@ -274,7 +263,7 @@ class _Inference:
                 del self._open[name]
         keys.sort(key=subject_rank)
         for profile in keys[2:]:
-            self._proposal.left_out.append((profile.name, "is an identity; two windows are enough"))
+            self._proposal.left_out.append((profile.name, THIRD_KEY))
         if not keys:
             keys = self._key_by_return()
         return keys[:2]
