@@ -13,7 +13,7 @@ JOBS ?= 3
 # Hundreds of tests start an interpreter; where this is set, each of them compiles every module anew (half a second).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality attacks labelled peers lock audit clean
+.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel attacks labelled peers lock audit clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -82,6 +82,9 @@ scale: $(VENV)/.runtime .cache/rivals/.installed  ## Measure growth: keys, featu
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+novel: $(VENV)/.runtime  ## Find planted new values in real streams (docs/monitors.md; ARGS="--draws 1 2")
+	@cd benchmarks && ../$(BIN)/python novel.py $(ARGS)
 
 attacks: $(VENV)/.runtime  ## Attack what is learnt, beside River's trees (docs/security.md; ARGS="--only copies --seed 1")
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)

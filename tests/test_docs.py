@@ -85,6 +85,16 @@ def objects_in(alert: dict[str, Any], path: str) -> list[dict[str, Any]]:
     return alert[name.removesuffix("[]")] if name.endswith("[]") else [alert[name]]
 
 
+def monitor_fields(kind: str) -> list[str]:
+    """What `monitor` has in every alert of a kind, by the schema."""
+    (own,) = [
+        rule["then"]["properties"]["monitor"]["required"]
+        for rule in SCHEMA["allOf"]
+        if rule["if"]["properties"]["kind"]["const"] == kind
+    ]
+    return SCHEMA["properties"]["monitor"]["required"] + own
+
+
 OF_EVENTS = [(path, schema) for path, schema in objects_of(SCHEMA) if path != "monitor."]
 """Monitors' alerts are held against the schema in test_monitors."""
 
@@ -179,7 +189,7 @@ def test_the_example_alert_fits_the_schema():
         json.loads(text) for language, text in FENCE.findall(ALERTS_PAGE) if language == "json"
     ]
     assert [error.message for error in VALIDATOR.iter_errors(example)] == []
-    of_monitors = {"kind", "monitor", "tick", "shard"}
+    of_monitors = {"kind", "monitor", "tick", "shard", "text"}
     of_events = {name for path, name in FIELDS if path != "monitor."} - of_monitors
     assert of_events <= _all_keys(example)
 

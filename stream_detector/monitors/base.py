@@ -143,12 +143,17 @@ class Finding(ABC):
     rarity: float
     share: float | None
 
+    @property
+    def distinction(self) -> str:
+        """What tells it from another of the same key and start; the last part of the alert's id."""
+        return ""
+
     @abstractmethod
     def reasons(self) -> list[dict[str, Any]]:
         """Entries of the alert's ``reasons``, the one that weighs most first; at least one.
 
         Each has ``feature``, ``value`` and ``share``, and where they say something ``deviations``
-        (signed) and ``usual`` (the band).
+        (signed), ``usual`` (the band) and ``text`` (a sentence).
         """
 
     @abstractmethod
@@ -171,6 +176,7 @@ class Monitor(ABC):
             back, and count no more.
         skipped: stretches (buckets, say) within a very long silence that were passed over.
         calendars: what days are others than usual; no part of the state.
+        unusable: events that had a key and could not be judged, for want of another field.
     """
 
     Config: ClassVar[type[MonitorConfig]]
@@ -184,6 +190,7 @@ class Monitor(ABC):
     uncounted: int = 0
     skipped: int = 0
     calendars: Calendars = NO_CALENDARS
+    unusable: int = 0
 
     @abstractmethod
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:

@@ -17,7 +17,8 @@ _SHORTEST_BUCKET, _LONGEST_BUCKET = 10.0, 86_400.0
 _HOUR, _DAY = 3600.0, 86_400.0
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """``name``, if it is a time zone's; raises ``ValueError``."""
     zone_of(name)
     return name
 
@@ -33,7 +34,7 @@ class BucketMonitorConfig(MonitorConfig):
     season: Literal["none", "hour_of_day", "hour_of_week"] = Field(
         "hour_of_week", description="The cycle that the usual rate follows."
     )
-    zone: Annotated[str, Field(max_length=64), AfterValidator(_known_zone)] = Field(
+    zone: Annotated[str, Field(max_length=64), AfterValidator(known_zone)] = Field(
         "UTC", description="Time zone of the season, for example `Europe/Berlin`."
     )
     side: Literal["both", "high", "low"] = Field(

@@ -10,7 +10,12 @@ from pydantic import Discriminator
 
 from stream_detector.monitors.base import Monitor, MonitorConfig
 
-_CLASSES = ("rate.RateMonitor",)
+_CLASSES = (
+    "rate.RateMonitor",
+    "new_values.NewValueMonitor",
+    "hours.HoursMonitor",
+    "places.PlacesMonitor",
+)
 """Module of this package and class, in the order of the reference. The rest is in their files."""
 
 

@@ -32,6 +32,9 @@ def monitor_sentence(alert: Mapping[str, Any]) -> str:
     """
     monitor, reasons = alert["monitor"], alert["reasons"]
     who = subject(monitor)
+    if text := reasons[0].get("text"):
+        value = f"{reasons[0]['feature']} {plain(reasons[0]['value'])}"
+        return f"{who}: {value} {_when(monitor)}: {text}"
     said = _compared if "expected" in monitor and "actual" in monitor else _named
     return f"{who}: {said(monitor, reasons)}{_rest(monitor)}"
 

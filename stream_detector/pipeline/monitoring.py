@@ -198,9 +198,10 @@ class Monitors:
         """
         config = monitor.config
         start = iso_time(finding.start_ms)
+        told_apart = f":{finding.distinction}" if finding.distinction else ""
         reasons = [_readable(reason) for reason in finding.reasons()]
         body: dict[str, Any] = {
-            "id": f"{config.kind}:{config.name}:{finding.key}:{start}",
+            "id": f"{config.kind}:{config.name}:{finding.key}:{start}{told_apart}",
             "kind": config.kind,
             "detector": self._name,
             "event_id": None,

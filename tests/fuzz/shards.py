@@ -82,6 +82,21 @@ CHANGES: dict[str, dict[str, Any]] = {
         "windows": [_WINDOW],
         "features": [*SETTINGS["features"], _RARE],
     },
+    "monitors": {
+        "detector": _SMALL_LODA,
+        "monitors": [
+            {"kind": "rate", "name": "rate", "key": "kind", "bucket": "10m", "season": "none"},
+            {"kind": "new_value", "name": "new", "key": "user", "field": "kind", "rare": 1},
+            {"kind": "hours", "name": "hours", "key": "kind"},
+            {
+                "kind": "places",
+                "name": "places",
+                "key": "kind",
+                "latitude": "weight",
+                "longitude": "amount",
+            },
+        ],
+    },
 }
 
 

@@ -66,10 +66,10 @@ file that begins with
 A snapshot fits a configuration that agrees with its own in `features`, `windows`, `detector`,
 `event.time`, `processing.chunk_size`, `processing.freeze_after`, `processing.shards`, in whether
 the threshold is a share, a rate or a score, in the entries of `drift` that have an answer, in
-`monitors` (but for `side`, `budget` and `deviations`), and, for detectors that learn from labels,
-in `labels`. Otherwise the start is refused with the fields that differ. Everything else may change
-at any time. One change of `detector` is allowed: to what was `challenger.detector`
-([a promotion](challenger.md)).
+`monitors` (but for `side`, `budget`, `deviations`, `p`, `after` and `period`), and, for detectors
+that learn from labels, in `labels`. Otherwise the start is refused with the fields that differ.
+Everything else may change at any time. One change of `detector` is allowed: to what was
+`challenger.detector` ([a promotion](challenger.md)).
 
 ## Settings of the Kafka client
 
