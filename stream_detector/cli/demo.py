@@ -29,7 +29,8 @@ from stream_detector.rejections import Remedies
 from stream_detector.report.alert_text import readable
 from stream_detector.simulation import transactions
 from stream_detector.simulation.bad import spoil
-from stream_detector.simulation.traffic import NO_ATTACK, Traffic
+from stream_detector.simulation.rate_incidents import RateIncidents
+from stream_detector.simulation.traffic import DAY_MS, NO_ATTACK
 from stream_detector.snapshots import DirectoryStore
 from stream_detector.telemetry.logs import configure_logging
 from stream_detector.telemetry.metrics import Metrics
@@ -39,6 +40,7 @@ from stream_detector.telemetry.status.recent import Recent
 
 _PARTITIONS = 4
 _POLL = 2000
+_RATE_INCIDENTS = 3
 
 
 def add_parser(subparsers: Any) -> None:
@@ -62,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
 class Feed:
     """The generated traffic as polls of a source, and which attack each record belongs to."""
 
-    traffic: Traffic
+    traffic: RateIncidents
     offsets: list[int] = field(default_factory=lambda: [0] * _PARTITIONS)
     attack_of: dict[tuple[int, int], int] = field(default_factory=dict)
     planted_at: dict[int, int] = field(default_factory=dict)
@@ -101,7 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
     text = resources.files("stream_detector.cli").joinpath("demo.yaml").read_text("utf-8")
     config = parse(text, "demo.yaml", {}).config
     configure_logging("text", "warning")
-    feed = Feed(transactions.generate(count=arguments.events, seed=arguments.seed))
+    span_ms = round(DAY_MS * arguments.events / (2 * transactions.CUSTOMERS))
+    generated = transactions.generate(count=arguments.events, seed=arguments.seed)
+    feed = Feed(
+        RateIncidents(generated, _RATE_INCIDENTS, span_ms, None, seed=1, numbered="TRANSACTION_ID")
+    )
     metrics, health = Metrics(severities=SEVERITIES), HealthState(broker_timeout_seconds=None)
     recent = Recent(remedies=Remedies(config))
     pages = StatusPages(metrics, health, recent, running_of(config, None))
@@ -145,7 +151,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _summary(config: Config, feed: Feed, output: CollectingOutput, seconds: float) -> str:
-    alerts = output.messages.get("alerts", [])
+    written = output.messages.get("alerts", [])
+    found_by_monitor = [alert for alert in written if _body(alert.value).get("monitor")]
+    alerts = [alert for alert in written if not _body(alert.value).get("monitor")]
     hits = [feed.attack_of.get((alert.source.partition, alert.offset)) for alert in alerts]
     found = {attack for attack in hits if attack is not None}
     burn_in = config.threshold.burn_in
@@ -160,17 +168,26 @@ def _summary(config: Config, feed: Feed, output: CollectingOutput, seconds: floa
         f"alerts              {len(alerts):>10,}{share}",
         f"planted attacks     {len(planted):>10,}  after the first {burn_in:,} events",
         f"found of them       {len(found & planted):>10,}",
+        f"alerts of monitors  {len(found_by_monitor):>10,}  {_RATE_INCIDENTS} incidents planted",
     ]
     if alerts:
         best = max(alerts[-2000:], key=lambda alert: _rarity(alert.value))
         lines += ["", "the rarest of the last alerts:", readable(best.value or b"")]
+    if found_by_monitor:
+        best = max(found_by_monitor, key=lambda alert: _body(alert.value)["score"])
+        lines += ["", "the strongest alert of a monitor:", readable(best.value or b"")]
     return "\n".join(lines)
 
 
 def _rarity(value: bytes | None) -> float:
-    import msgspec  # noqa: PLC0415 - only for this line of the summary
+    return float(_body(value).get("rarity", 0.0))
 
-    return float(msgspec.json.decode(value or b"{}").get("rarity", 0.0))
+
+def _body(value: bytes | None) -> dict[str, Any]:
+    import msgspec  # noqa: PLC0415 - only for the lines of the summary
+
+    body: dict[str, Any] = msgspec.json.decode(value or b"{}")
+    return body
 
 
 if __name__ == "__main__":

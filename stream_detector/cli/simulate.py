@@ -18,7 +18,8 @@ from stream_detector.cli.terminal import say
 from stream_detector.cli.traffic_targets import open_target
 from stream_detector.errors import ConfigurationError
 from stream_detector.simulation import network, transactions
-from stream_detector.simulation.traffic import Generated, Traffic
+from stream_detector.simulation.rate_incidents import RateIncidents
+from stream_detector.simulation.traffic import DAY_MS, Generated, Traffic
 from stream_detector.units import parse_duration
 
 _SLICES_A_SECOND = 20
@@ -52,6 +53,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
     parser.add_argument("--start", type=_date, help="first day, as 2024-06-30")
     parser.add_argument("--attack-share", type=float, help="share of planted events")
+    parser.add_argument(
+        "--rate-incidents",
+        type=_positive,
+        metavar="N",
+        help="in the later part of the stream, N times a service (network) or everything "
+        "(transactions) falls silent, halves or comes twice; --plan says when",
+    )
     parser.add_argument("--customers", type=_positive, help="transactions: 2 a day each (5000)")
     to = parser.add_argument_group("where to")
     to.add_argument("--output", metavar="FILE", help="a file (.gz: gzipped) or - (the default)")
@@ -107,7 +115,7 @@ def _date(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Write the events. Raises ``ConfigurationError`` or ``ConnectorError``."""
     _check(arguments)
-    traffic = open_traffic(arguments)
+    traffic = with_incidents(open_traffic(arguments), arguments)
     written = 0
     with ExitStack() as stack:
         target = open_target(arguments, stack)
@@ -150,6 +158,10 @@ def _check(arguments: argparse.Namespace) -> None:
             ),
             (arguments.duration is not None and arguments.rate is None, "--duration needs --rate"),
             (
+                arguments.rate_incidents is not None and arguments.endless,
+                "--rate-incidents needs an end: give --count or --duration",
+            ),
+            (
                 arguments.attack_share is not None and not 0 <= arguments.attack_share < 1,
                 "--attack-share lies between 0 and 1",
             ),
@@ -189,6 +201,23 @@ def open_traffic(arguments: argparse.Namespace) -> Traffic:
     if arguments.customers is not None:
         options |= {"customers": arguments.customers, "terminals": 2 * arguments.customers}
     return transactions.generate(count, **options)
+
+
+def with_incidents(traffic: Traffic, arguments: argparse.Namespace) -> Traffic | RateIncidents:
+    """The same traffic with the incidents of rate that the arguments ask for."""
+    if arguments.rate_incidents is None:
+        return traffic
+    count = arguments.count or 10_000
+    if arguments.duration is not None:
+        count = max(1, int(arguments.duration * arguments.rate))
+    options: dict[str, Any] = {"seed": arguments.seed}
+    if arguments.traffic == "network":
+        span_ms = round(1000 * count / network.CONNECTIONS_PER_SECOND)
+        return RateIncidents(traffic, arguments.rate_incidents, span_ms, "service", **options)
+    a_day = 2.0 * (arguments.customers or transactions.CUSTOMERS)
+    options["numbered"] = "TRANSACTION_ID"
+    span_ms = round(DAY_MS * count / a_day)
+    return RateIncidents(traffic, arguments.rate_incidents, span_ms, None, **options)
 
 
 def paced(

@@ -39,6 +39,9 @@ from stream_detector.simulation.traffic import DAY_MS, NO_ATTACK, Attack, Genera
 START_MS = 1_704_067_200_000
 """2024-01-01."""
 
+CONNECTIONS_PER_SECOND = 20.0
+"""Mean over a day of the normal traffic."""
+
 WINDOW_MS = 600_000
 _QUIET_SHARE_OF_FIRST_WINDOW = 0.2
 
@@ -62,7 +65,7 @@ def generate(
     seed: int = 0,
     start_ms: int = START_MS,
     *,
-    connections_per_second: float = 20.0,
+    connections_per_second: float = CONNECTIONS_PER_SECOND,
     attack_share: float = 0.02,
 ) -> Traffic:
     """Connections in the order of their time, a batch for each ten minutes.

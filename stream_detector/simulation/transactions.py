@@ -31,6 +31,9 @@ from stream_detector.simulation.traffic import (
 START_MS = 1_522_540_800_000
 """2018-04-01, the first day of the Handbook's data."""
 
+CUSTOMERS = 5000
+"""Each pays twice a day on average."""
+
 KINDS = ("amount_burst", "stolen_card", "compromised_terminal")
 _EVENTS_OF_KIND = {
     "amount_burst": (5, 13),
@@ -97,7 +100,7 @@ def generate(
     seed: int = 0,
     start_ms: int = START_MS,
     *,
-    customers: int = 5000,
+    customers: int = CUSTOMERS,
     terminals: int = 10_000,
     attack_share: float = 0.01,
 ) -> Traffic:
