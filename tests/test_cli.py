@@ -126,7 +126,10 @@ def test_demo_finds_planted_attacks_and_ends_with_a_summary() -> None:
         for line in done.stdout.splitlines()
         if line[:20].strip() in ("events", "alerts", "planted attacks", "found of them")
     }
-    assert figures["events"] == "60,000"
+    # Of 60,000, incidents of rate take some and add some.
+    assert 58_000 < int(figures["events"].replace(",", "")) < 62_000
+    assert "the strongest alert of a monitor:" in done.stdout
+    assert "payments: " in done.stdout
     assert int(figures["alerts"].replace(",", "")) > 10
     assert 0 < int(figures["found of them"]) <= int(figures["planted attacks"])
 
