@@ -244,6 +244,14 @@ def test_a_secret_stands_nowhere(fake: FakeRegistry):
     assert "very-secret" not in repr(vars(schemas))
 
 
+def test_the_secret_is_known_where_alerts_alone_need_the_registry():
+    kafka = {"bootstrap_servers": "x:9", "topics": ["e"], "group": "g", "alerts": "a",
+             "dead_letters": "d", "alerts_format": "avro"}  # fmt: skip
+    config = configuration(registry={"url": "http://registry.invalid", "token": "s3"}, kafka=kafka)
+    assert source.open_schemas(config).secret == "s3"
+    assert not source.needs_registry(config)
+
+
 def test_a_start_waits_for_the_registry_and_gives_up_by_name():
     fake = FakeRegistry()
     fake.start()

@@ -157,7 +157,8 @@ def open_schemas(config: Config) -> RegistrySchemas:
                 f"the format {kind} needs more: pip install 'stream-detector[formats]'"
             )
     client = None
-    if config.registry is not None and needs_registry(config):
+    # Alerts ask nothing of it later; but its secret is known then, which no log may show.
+    if config.registry is not None and (needs_registry(config) or config.alerts_are_avro):
         client = RegistryClient(config.registry)
     return RegistrySchemas(client, local_schemas(config))
 
