@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -54,6 +55,9 @@ from stream_detector.report.tuning_evidence import (
 )
 
 _DEFAULT_MINUTES = 10.0
+_LEAVES_MONITORS = (
+    "monitors stay as they are: labels are of events, and say nothing of how many there should be"
+)
 _EVENTS_A_CANDIDATE = SEARCH_SHARE * len(RUNGS) * min(RUNGS) / max(RUNGS)
 """Share of the file that a candidate goes through on average: halving pays for growing."""
 
@@ -130,6 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
     if output is not None:
         names = set(changes(config.detector, result.detector))
         _write(output, _rewritten(text, result.detector, names, notes, arguments))
+    if config.monitors:
+        say(f"note: {_LEAVES_MONITORS}", file=sys.stderr)
     if arguments.json:
         say_json(as_json(result, data, arguments.seed))
     else:
