@@ -66,9 +66,11 @@ class MonitorReporter:
             self._metrics.monitors.set_keys(number, name, figures.keys, figures.judged)
             self._say_left_out(shard, monitor)
             wanted = self._recent.watched.wanted(name)
-            if self._looked.get((number, name)) == (figures.closed, wanted):
+            # Monitors of single events close nothing; what is shown of them are their keys.
+            mark = (figures.closed or figures.keys, wanted)
+            if self._looked.get((number, name)) == mark:
                 continue
-            self._looked[number, name] = (figures.closed, wanted)
+            self._looked[number, name] = mark
             heaviest = monitor.heaviest(max(HEAVIEST, 2 * self._most_keys))
             keys = list(dict.fromkeys([*heaviest[:HEAVIEST], *wanted]))
             self._recent.watched.put(

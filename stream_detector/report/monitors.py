@@ -89,7 +89,7 @@ def _key_table(alerts: MonitorAlerts) -> Markup:
     more = f", {len(rows)} of {len(alerts.keys):,}" if len(rows) < len(alerts.keys) else ""
     return table(
         f"Keys with the strongest alerts{more}",
-        ("key", "the strongest", "alerts", "deviations"),
+        ("key", "the strongest", "alerts", "score"),
         rows,
         text_columns=2,
         class_="found",
