@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import numpy as np
 
 from stream_detector.cells.zones import zone_of
 from stream_detector.events import Int64
-from stream_detector.monitors.buckets import BucketMonitorConfig
 from stream_detector.monitors.days import OWN_DAY
 
 _HOUR_MS = 3_600_000
@@ -18,6 +18,22 @@ _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
 _LENGTHS_MS = {"none": 0, "hour_of_day": _DAY_MS, "hour_of_week": 7 * _DAY_MS}
 
 
+class Seasonal(Protocol):
+    """Settings that name a season."""
+
+    @property
+    def bucket(self) -> float:
+        """Seconds."""
+
+    @property
+    def season(self) -> str:
+        """One of ``none``, ``hour_of_day``, ``hour_of_week``."""
+
+    @property
+    def zone(self) -> str:
+        """Name of a time zone."""
+
+
 class Season:
     """A cycle of local time, cut into buckets. Stateless.
 
@@ -25,7 +41,7 @@ class Season:
     lies where the local time of its beginning says.
     """
 
-    def __init__(self, config: BucketMonitorConfig) -> None:
+    def __init__(self, config: Seasonal) -> None:
         self._bucket_ms = round(config.bucket * 1000)
         self._length_ms = _LENGTHS_MS[config.season]
         self._zone = zone_of(config.zone)

@@ -42,14 +42,16 @@ def monitor_sentence(alert: Mapping[str, Any]) -> str:
 def subject(monitor: Mapping[str, Any]) -> str:
     """Return the monitor and its key: ``departures, carrier AA``."""
     field, key = monitor["field"], str(monitor["key"])
-    if field is None:
-        return str(monitor["name"])
+    if field is None:  # a partition, a topic, or everything
+        return f"{monitor['name']}, {_cut(key)}" if key else str(monitor["name"])
     return f"{monitor['name']}, {field} {_cut(key) if key else '(empty)'}"
 
 
 def _compared(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> str:
     """What there was, and what was expected."""
     first = reasons[0]
+    if first["feature"] == "silence":
+        return _silent(monitor, first)
     feature, actual = str(first["feature"]), plain(monitor["actual"])
     counted = feature == "events"
     noun = "event" if actual == "1" else "events"
@@ -59,9 +61,22 @@ def _compared(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> s
     text = f"{what} {_when(monitor)} where {expected} {verb} expected"
     if usual := first.get("usual"):
         text += f" (band {plain(usual[0])} to {plain(usual[1])})"
+    return text + _pace(monitor)
+
+
+def _silent(monitor: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
+    """No event, for so long."""
+    text = f"no event {_when(monitor)} where {plain(monitor['expected'])} were expected"
+    if usual := reason.get("usual"):
+        text += f" (one gap of a hundred lasts {plain(usual[1])} s)"
+    return text + _pace(monitor)
+
+
+def _pace(monitor: Mapping[str, Any]) -> str:
+    """What the others did, where there are any."""
     if (pace := monitor.get("pace_of_others")) is not None and monitor["field"] is not None:
-        text += f"; the others at {pace:.2f} of their pace"
-    return text
+        return f"; the others at {pace:.2f} of their pace"
+    return ""
 
 
 def _named(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> str:
