@@ -60,7 +60,6 @@ def test_a_key_with_several_events_an_hour_is_watched_by_the_hour_of_the_week() 
 @pytest.mark.parametrize(
     ("days", "season", "why"),
     [
-        (2, "none", "too little to see a rhythm"),
         (6, "hour_of_day", "those of the week not"),
         (15, "hour_of_week", "of the week can be told"),
     ],
@@ -70,6 +69,18 @@ def test_a_season_needs_data_to_be_seen_in(days: float, season: str, why: str) -
     entry, about = found.entries[0]
     assert entry["season"] == season
     assert why in about
+
+
+def test_below_three_days_a_rhythm_would_be_an_incident_each_morning() -> None:
+    found = proposed(spread(2, 330, shops, night=0.1))
+    assert found.entries == ()
+    assert "too little to tell the rhythm of a day" in found.reasons[0]
+
+
+def test_what_is_steady_needs_no_season() -> None:
+    entry, about = proposed(spread(1, 1400, shops)).entries[0]
+    assert entry["season"] == "none"
+    assert "steady" in about
 
 
 def test_where_all_hours_are_alike_there_is_no_season() -> None:

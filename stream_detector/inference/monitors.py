@@ -37,6 +37,7 @@ _WEEKS_NEEDED, _DAYS_NEEDED = 14.0, 3.0
 _CHANCE = 2.0
 """Variance between the hours of the day over that within them (Fisher's F), beyond chance."""
 
+_PARTS = 12
 _TIMETABLE = 0.05
 """Share of the variance of chance that is taken for granted even where events keep a timetable."""
 
@@ -112,6 +113,8 @@ def propose_monitors(
     best = _best_key(profiles, names, (times, known), least, reasons)
     days = max(span / _DAY, covered_days or 0.0)
     season, why = _season(seconds, days)
+    if season is None:
+        return MonitorProposal((), (f"no monitor: {why}",))
     common = {"season": season} | ({"zone": zone} if zone and season != "none" else {})
     entries = []
     if best is not None:
@@ -247,18 +250,34 @@ def _least_bucket(seconds: Float64, *, dated: bool) -> float:
     return 2 * float(np.quantile(gaps, 0.9)) if len(gaps) else _DAY
 
 
-def _season(seconds: Float64, days: float) -> tuple[str, str]:
-    """The season, and why it is that one."""
+def _season(seconds: Float64, days: float) -> tuple[str | None, str]:
+    """The season, and why it is that one; None where a rhythm would be taken for an incident."""
     covers = f"the data cover about {readable_duration(days * _DAY)}"
     if days < _DAYS_NEEDED:
-        return "none", (
-            f"{covers}, too little to see a rhythm: once there are weeks, set season: hour_of_week"
+        if _steady(seconds):
+            return (
+                "none",
+                f"{covers} and are steady: once there are weeks, try season: hour_of_week",
+            )
+        return None, (
+            f"{covers}, too little to tell the rhythm of a day from an incident; from three days "
+            "on one is proposed"
         )
     if (seconds[-1] - seconds[0]) / _DAY >= _DAYS_NEEDED and not _hours_differ(seconds):
         return "none", "one hour of the day is as busy as another"
     if days < _WEEKS_NEEDED:
         return "hour_of_day", f"{covers}: the hours of the day can be told, those of the week not"
     return "hour_of_week", f"{covers}: the hours of the week can be told"
+
+
+def _steady(seconds: Float64) -> bool:
+    """Tell whether as many come all the time, through half a day at least."""
+    span = float(seconds[-1] - seconds[0])
+    if span < _DAY / 2:
+        return False
+    parts = np.minimum((seconds - seconds[0]) / span * _PARTS, _PARTS - 1).astype(np.int64)
+    counts = np.bincount(parts, minlength=_PARTS).astype(np.float64)
+    return float(counts.var()) <= _CHANCE * float(counts.mean())
 
 
 def _hours_differ(seconds: Float64) -> bool:

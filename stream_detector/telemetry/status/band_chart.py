@@ -40,7 +40,7 @@ def band_chart(bands: Bands, row: int, alerts_ms: list[int]) -> str:
         if np.isfinite(actual[column])
     ]
     key = bands.keys[row][:_LONGEST_NAME] or "all together"
-    stretch = duration(bands.width_ms / 1000)
+    stretch = duration(bands.width_ms / 1000).removesuffix(" 0 min").removesuffix(" 0 h")
     name = f"{escape(bands.feature)} in {stretch}"
     label = (
         f"{key}: {bands.feature} in {stretch}, {_moment(bands.ends_ms[0])} to "
