@@ -192,6 +192,15 @@ def test_of_a_replay_of_years_ago_there_is_no_silence() -> None:
     assert stream.clock.time_ms(stream.now, stream.wall_ms) is not None
 
 
+def test_a_topic_that_never_had_an_event_has_no_time() -> None:
+    stream = Stream()
+    stream.wait(3600)
+    assert stream.clock.time_ms(stream.now, stream.wall_ms) is None
+    live(stream, 3)  # and then it is live at once
+    stream.wait(60)
+    assert 0 <= stream.behind_seconds < 2
+
+
 def test_one_lagging_partition_does_not_hold_time_back() -> None:
     stream = live(Stream())
     for _ in range(200):
@@ -304,7 +313,7 @@ def _messages(some: list[PlainRecord], partitions: int) -> list[Message]:
 
 @pytest.fixture
 def silent(kafka, tmp_path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """A topic with ten minutes of events up to now, and a configuration of two shards."""
+    """A topic of two partitions, and a configuration of two shards."""
     quick = {"session_timeout_ms": 1500, "heartbeat_interval_ms": 300}
     section = {**topics(kafka.bootstrap, 2), "consumer": quick}
     config = settings(
@@ -314,9 +323,13 @@ def silent(kafka, tmp_path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
         state={"directory": str(tmp_path / "state"), "interval": "2s"},
         monitors=MONITORS,
     )
-    now = round(time.time() * 1000)
-    produce(kafka.bootstrap, section["topics"][0], _messages(events(now - 600_000, now, 8), 2))
     return kafka.bootstrap, section, config
+
+
+def speak(bootstrap: str, section: dict[str, Any]) -> None:
+    """Ten minutes of events up to now; then silence."""
+    now = round(time.time() * 1000)
+    produce(bootstrap, section["topics"][0], _messages(events(now - 600_000, now, 8), 2))
 
 
 def ticked(bootstrap: str, section: dict[str, Any]) -> list[dict[str, Any]]:
@@ -329,7 +342,8 @@ def test_a_topic_gone_silent_alerts_by_ticks_and_can_be_computed_again(
 ) -> None:
     bootstrap, section, config = silent
     with DaemonProcess(tmp_path, config) as daemon:
-        daemon.wait_ready().wait_worked_off()
+        daemon.wait_ready()
+        speak(bootstrap, section)
         found = wait_until(lambda: ticked(bootstrap, section), "an alert by a tick")
         shards = lambda: {one["receipt"]["shard"] for one in ticked(bootstrap, section)}  # noqa: E731
         wait_until(lambda: shards() == {0, 1}, "both shards to alert")
@@ -349,7 +363,9 @@ def test_kills_at_every_failpoint_of_a_tick_lose_and_double_nothing(
 ) -> None:
     bootstrap, section, config = silent
     with DaemonProcess(tmp_path, config) as daemon:
-        daemon.wait_ready().wait_worked_off()
+        daemon.wait_ready()
+        speak(bootstrap, section)
+        daemon.wait_processed(4000).wait_worked_off()
         assert daemon.stop() == 0, daemon.text()
     for point in POINTS:
         armed = {"FAILPOINT": f"{point}:1"}
@@ -367,3 +383,31 @@ def test_kills_at_every_failpoint_of_a_tick_lose_and_double_nothing(
     assert len(names) == len(set(names))
     journal = [decode(r.value) for r in consume_all(bootstrap, f"{section['group']}-journal")]
     assert sum(len(one.ticks) for one in journal) >= 3
+
+
+def test_a_shard_that_moves_in_the_midst_of_a_silence_goes_on_with_its_time(
+    silent: tuple[str, dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    bootstrap, section, config = silent
+    first, second = (DaemonProcess(tmp_path, config, name=name) for name in ("first", "second"))
+
+    def shards() -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {0: [], 1: []}
+        for alert in ticked(bootstrap, section):
+            found[alert["receipt"]["shard"]].append(alert["receipt"]["tick"])
+        return found
+
+    with first, second:
+        first.wait_ready()
+        second.wait_ready()
+        speak(bootstrap, section)
+        wait_until(lambda: all(shards().values()), "an alert of each shard")
+        first.kill()
+        wait_until(lambda: second.metric("shards_owned") == 2, "the second to have both shards")
+        before = second.metric("ticks_total")
+        wait_until(lambda: second.metric("ticks_total") >= before + 4, "further ticks")
+        assert second.stop() == 0, second.text()
+    code, found = verify(second.config)
+    assert code == 0, json.dumps(found, indent=1)
+    for times in shards().values():
+        assert times == sorted(times)
