@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,6 @@ class BucketMonitor(Monitor):
     """
 
     mutes_itself = True
-    History: ClassVar[type[KeyHistory]] = KeyHistory
 
     def __init__(self, config: BucketMonitorConfig, scale: Scale, asked: Asked) -> None:
         self.config: BucketMonitorConfig = config
@@ -59,9 +57,13 @@ class BucketMonitor(Monitor):
         self._since_eviction = 0
         self._waiting = Taken.none()  # what is ahead of the open bucket
         self._open = NO_TIMESTAMP  # number of the open bucket since 1970
-        self._history = self.History(slots, max(config.widths), len(set(config.widths)))
+        self._history = self._new_history(slots, max(config.widths), len(set(config.widths)))
 
     # --- what a kind adds -------------------------------------------------------------------------
+
+    def _new_history(self, slots: int, buckets: int, widths: int) -> KeyHistory:
+        """Columns with no key; as ``KeyHistory``."""
+        return KeyHistory(slots, buckets, widths)
 
     def _add(self, slots: Int64, events: Occurrences, taken: Taken) -> None:
         """Take in what is more than the number of events; ``slots``: (events,) of the keys."""

@@ -173,6 +173,7 @@ class Deviations:
             better = score > best
             best, place = np.where(better, score, best), np.where(better, index, place)
             self._learn_dispersion(history, index, plain, one.whole & ~closing.day.unlearnt)
+        history.count_judged(compared[0].whole)
         history.unrest = self._calms * history.unrest + (1 - self._calms) * restless
         return self._decide(history, _Best(best, place, calm, compared), closing)
 
@@ -204,7 +205,8 @@ class Deviations:
     ) -> None:
         spread = history.dispersion[:, index]
         clipped = np.clip(plain, -CLIP, CLIP)
-        moved = spread + self._spreads * (clipped * clipped * spread - spread)
+        weight = history.dispersion_weight(self._spreads)
+        moved = spread + weight * (clipped * clipped * spread - spread)
         history.dispersion[:, index] = np.where(whole, np.maximum(moved, LEAST_DISPERSION), spread)
 
     def _decide(self, history: KeyHistory, best: _Best, closing: Closing) -> list[Finding]:

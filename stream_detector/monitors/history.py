@@ -24,12 +24,6 @@ MOST_SEEN = 1000.0
 LARGEST_UNREST = 16.0
 """What a deviation squared counts in the unrest at most."""
 
-LEAST_UNIT = 1e-9
-"""A value that never changes spreads by so much."""
-
-RECENT = 31
-"""Values remembered of a key, whose median nothing single moves."""
-
 BOUNDS: dict[str, tuple[float, float]] = {
     "counts": (0.0, LARGEST_COUNT),
     "usual": (0.0, LARGEST_COUNT),
@@ -125,6 +119,13 @@ class KeyHistory:
         self.usual[every, slots] = np.where(learnt, usual + weight * (taken - usual), usual)
         self.seen[every, slots] = np.where(learnt, np.minimum(seen + 1, MOST_SEEN), seen)
 
+    def dispersion_weight(self, least: float) -> Float64 | float:
+        """What a bucket's deviation counts in the dispersion: ``least``, or more of a new key."""
+        return least
+
+    def count_judged(self, judged: NDArray[np.bool_]) -> None:
+        """Note (keys,) which keys were held against what is usual."""
+
     def restart(self) -> None:
         """Begin windows anew; what is usual stays known."""
         self.counts[:] = 0.0
@@ -153,57 +154,3 @@ def shift(ring: Float64, newest: Float64) -> None:
     """Put the newest bucket behind the last ones, of which the first goes."""
     ring[:, :-1] = ring[:, 1:]
     ring[:, -1] = newest
-
-
-LARGEST_AMOUNT = 1e120
-"""What sums and means come to at most: so many events of the largest value."""
-
-
-class LevelHistory(KeyHistory):
-    """Columns of a monitor of levels, beside those of every monitor of buckets.
-
-    Attributes:
-        total: (keys,) sum of the values in the open bucket.
-        weights: (keys, buckets) events in the last closed buckets, as far as they tell a mean.
-        unit: (keys,) what an event usually comes to, or values spread by.
-        center: (keys,) median of the last values.
-        crowd: (keys,) running mean of the events in a bucket that has any.
-        met: (keys,) buckets that had events.
-        recent: (keys, values) the last values, in a ring.
-        put: (keys,) values put into the ring so far; those of full rounds but one are forgotten.
-    """
-
-    bounds: ClassVar[Bounds] = {
-        **BOUNDS,
-        **dict.fromkeys(
-            ("usual", "actual", "expected", "total", "center", "recent"),
-            (-LARGEST_AMOUNT, LARGEST_AMOUNT),
-        ),
-        "weights": (0.0, LARGEST_COUNT),
-        "unit": (LEAST_UNIT, LARGEST_AMOUNT),
-        "crowd": (0.0, LARGEST_COUNT),
-        "met": (0.0, MOST_SEEN),
-        "put": (0.0, 2.0 * RECENT - 1),
-    }
-    fresh: ClassVar[Mapping[str, float]] = {**FRESH, "unit": 1.0}
-
-    def __init__(self, slots: int, buckets: int, widths: int) -> None:
-        super().__init__(slots, buckets, widths)
-        self.total: Float64 = np.zeros(0)
-        self.weights: Float64 = np.zeros((0, buckets))
-        self.unit: Float64 = np.zeros(0)
-        self.center: Float64 = np.zeros(0)
-        self.crowd: Float64 = np.zeros(0)
-        self.met: Float64 = np.zeros(0)
-        self.recent: Float64 = np.zeros((0, RECENT))
-        self.put: Float64 = np.zeros(0)
-
-    def push(self, actual: Float64, expected: Float64, muted: NDArray[np.bool_]) -> None:
-        """As of every history, and how many events there were."""
-        super().push(actual, expected, muted)
-        shift(self.weights, np.where(muted, 0.0, self.counts))
-
-    def restart(self) -> None:
-        """As of every history; the open bucket counts no more."""
-        super().restart()
-        self.total[:] = 0.0

@@ -12,6 +12,7 @@ from stream_detector.monitors.base import Monitor, MonitorConfig
 
 _CLASSES = (
     "rate.RateMonitor",
+    "level.LevelMonitor",
     "silence.SilenceMonitor",
     "new_values.NewValueMonitor",
     "hours.HoursMonitor",

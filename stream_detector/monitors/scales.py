@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from stream_detector.events import Float64, Int64
 from stream_detector.monitors.bands import last_sums
-from stream_detector.monitors.history import KeyHistory, LevelHistory
+from stream_detector.monitors.history import KeyHistory
+from stream_detector.monitors.level_history import LevelHistory
 
 OTHERS_EVENTS = 10.0
 """Events by which the pace of the others is drawn towards 1."""

@@ -39,6 +39,14 @@ _WINDOW = {
     "max_keys": 16,
 }
 _RARE = {"categorical": "kind", "encoding": "rarity", "size": 4}
+_LEVEL = {
+    "kind": "level",
+    "key": "user",
+    "of": "amount",
+    "bucket": "10m",
+    "season": "none",
+    "max_keys": 16,
+}
 _SMALL_LODA = {"kind": "loda", "projections": 20, "bins": 16}
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -74,6 +82,16 @@ CHANGES: dict[str, dict[str, Any]] = {
     "river_classifier": {
         "detector": {"kind": "river", "model": "river.tree.HoeffdingTreeClassifier"},
         "labels": _LABELS,
+    },
+    "levels": {
+        "detector": _SMALL_LODA,
+        "monitors": [
+            {"name": "sum", "compute": "sum", "over": "kind", **_LEVEL},
+            {"name": "mean", "compute": "mean", **_LEVEL},
+            {"name": "high", "compute": "quantile", "quantile": 0.9, **_LEVEL},
+            {**_LEVEL, "name": "kinds", "compute": "distinct", "of": "kind", "calendars": ["work"]},
+        ],
+        "calendars": [{"name": "work", "weekly": ["Sun 02:00-04:00"], "skip": ["alert"]}],
     },
     "challenger": {
         "detector": _SMALL_LODA,
