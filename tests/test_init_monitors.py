@@ -189,3 +189,17 @@ def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
     assert "\u202e" not in done.stdout + (tmp_path / "c.yaml").read_text()
     document = yaml.safe_load((tmp_path / "c.yaml").read_text())
     assert {each.get("key") for each in document["monitors"]} <= {HOSTILE, None}
+
+
+def test_a_timetable_of_some_hours_is_steady_enough() -> None:
+    events = [
+        {
+            "time": (START + dt.timedelta(seconds=30 * n)).isoformat(),
+            "sensor": f"S{n % 6}",
+            "t": n * 7 % 31,
+        }
+        for n in range(900)
+    ]
+    entry = keyed(proposed(events))
+    assert entry is not None
+    assert (entry["key"], entry["season"]) == ("sensor", "none")

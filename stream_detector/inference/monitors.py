@@ -271,12 +271,12 @@ def _season(seconds: Float64, days: float) -> tuple[str | None, str]:
 
 
 def _steady(seconds: Float64) -> bool:
-    """Tell whether as many come all the time, through half a day at least."""
+    """Tell whether as many come all the time: through half a day, or as a timetable has it."""
     span = float(seconds[-1] - seconds[0])
-    if span < _DAY / 2:
-        return False
     parts = np.minimum((seconds - seconds[0]) / span * _PARTS, _PARTS - 1).astype(np.int64)
     counts = np.bincount(parts, minlength=_PARTS).astype(np.float64)
+    if span < _DAY / 2:
+        return float(counts.var()) <= _TIMETABLE * float(counts.mean())
     return float(counts.var()) <= _CHANCE * float(counts.mean())
 
 
