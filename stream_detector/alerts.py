@@ -169,8 +169,11 @@ def dead_letter(
     return fitted(sound(Outgoing(source, record.offset, record.key, record.value, headers, None)))
 
 
-_RARER = 10.0
-"""An alert that is so many times as rare as its key's last one is not held back."""
+_RARER = (2.0, 4.0, 8.0, 10.0)
+"""An alert that is so many times as rare as its key's last one is not held back: the first of a
+period, the second, the third, all further ones."""
+
+_MOST_PASSED = len(_RARER) - 1
 
 _RAREST = 1e9
 """No score is rarer (``threshold.AlertThreshold.rarity``), so nothing passes beside it."""
@@ -192,17 +195,20 @@ class Admitted:
 class Suppressor:
     """Lets one alert through a key and period of the stream's time; counts what it holds back.
 
-    An alert that is ten times as rare as the key's last one passes all the same, and is what later
-    ones are held to: a small alert cannot hide a large one, and steps up to a rarity r alert log10
-    r times in a period at most. The period ends when it would have.
+    An alert that is clearly rarer than the key's last one passes all the same, and is what later
+    ones are held to: a small alert cannot hide a large one. Clearly is twice at first, and more the
+    more often it has happened in the period, up to ten times (``_RARER``): so what ends a slow rise
+    is seen, and steps up to a rarity r alert 2 + log10 r times in a period at most. The period ends
+    when it would have.
 
     A period begins at the watermark at the latest: what an event claims beyond it cannot hold back
     the alerts of others. Nor does a watermark that is a step ahead, or stands still over a gap:
     an event that lies less than ``step`` behind the watermark, or after it, has its own time.
 
-    State: for each key when its period ends, how many were held back, and how rare its last alert
-    was. Bounded by ``max_keys``: the key whose period began first goes first. To lose a key is to
-    alert for it again, so a flood of keys makes alerts and hides none.
+    State: for each key when its period ends, how many were held back, how rare its last alert was,
+    and how many have passed within the period. Bounded by ``max_keys``: the key whose period began
+    first goes first. To lose a key is to alert for it again, so a flood of keys makes alerts and
+    hides none.
     """
 
     def __init__(self, config: SuppressionConfig, step_seconds: float) -> None:
@@ -210,7 +216,7 @@ class Suppressor:
         self._step_ms = int(step_seconds * 1000)
         self._period_ms = int(config.period * 1000)
         self._max_keys = config.max_keys
-        self._until: dict[str, tuple[int, int, float]] = {}
+        self._until: dict[str, tuple[int, int, float, int]] = {}
 
     def admit(self, key: str, time_ms: int, mark_ms: int, rarity: float) -> Admitted | None:
         """Let an alert through, or count it and return None.
@@ -221,16 +227,16 @@ class Suppressor:
             mark_ms: the stream's watermark.
             rarity: one in so many events has such a score.
         """
-        until, held, last = self._until.get(key, (-1, 0, _RAREST))
+        until, held, last, passed = self._until.get(key, (-1, 0, _RAREST, 0))
         begin_ms = min(max(time_ms, mark_ms - self._step_ms), mark_ms)
         if max(time_ms, begin_ms) < until:
-            if rarity < _RARER * last:
-                self._until[key] = (until, held + 1, last)
+            if rarity < _RARER[passed] * last:
+                self._until[key] = (until, held + 1, last, passed)
                 return None
-            self._until[key] = (until, 0, rarity)
+            self._until[key] = (until, 0, rarity, min(passed + 1, _MOST_PASSED))
             return Admitted(held, last)
         self._until.pop(key, None)  # so that the dict stays in the order of the periods
-        self._until[key] = (begin_ms + self._period_ms, 0, rarity)
+        self._until[key] = (begin_ms + self._period_ms, 0, rarity, 0)
         if len(self._until) > self._max_keys:
             del self._until[next(iter(self._until))]
         return Admitted(held)
@@ -239,15 +245,17 @@ class Suppressor:
         """The watermark was wrong and is ``mark_ms``: no period ends later than if it began now."""
         latest = mark_ms + self._period_ms
         self._until = {
-            key: (min(until, latest), held, last)
-            for key, (until, held, last) in self._until.items()
+            key: (min(until, latest), held, last, passed)
+            for key, (until, held, last, passed) in self._until.items()
         }
 
     def state(self) -> State:
         """The keys, oldest period first."""
+        entries = self._until.values()
         return {
-            "until": [[key, until, held] for key, (until, held, _) in self._until.items()],
-            "rarity": np.array([last for _, _, last in self._until.values()], dtype=np.float64),
+            "until": [[key, until, held] for key, (until, held, *_) in self._until.items()],
+            "rarity": np.array([last for _, _, last, _ in entries], dtype=np.float64),
+            "passed": np.array([passed for *_, passed in entries], dtype=np.int64),
         }
 
     def restore(self, state: State) -> None:
@@ -257,11 +265,17 @@ class Suppressor:
             whole = type(until) is int and type(held) is int
             if not isinstance(key, str) or not whole or min(until, held) < 0:
                 raise StateMismatchError(f"no suppressed key: {[key, until, held]!r:.80}")
-        # States of older versions do not say how rare alerts were: their periods go on to the end.
-        rarities = np.full(len(entries), _RAREST)
+        # States of older versions do not say how rare alerts were, or how many have passed: their
+        # periods go on to the end as they began.
+        count = (len(entries),)
+        rarities, passes = np.full(count, _RAREST), np.full(count, _MOST_PASSED)
         if "rarity" in state:
-            rarities = read_array(state, "rarity", (len(entries),), low=0.0, high=_RAREST)
+            rarities = read_array(state, "rarity", count, low=0.0, high=_RAREST)
+        if "passed" in state:
+            passes = read_array(state, "passed", count, np.int64, low=0, high=_MOST_PASSED)
         self._until = {
-            key: (until, held, last)
-            for (key, until, held), last in zip(entries, rarities.tolist(), strict=True)
+            key: (until, held, last, passed)
+            for (key, until, held), last, passed in zip(
+                entries, rarities.tolist(), passes.tolist(), strict=True
+            )
         }

@@ -1,4 +1,4 @@
-"""``init`` holds an amount of money against a slow level of its subject's, and nothing else."""
+"""``init`` names the slow level that an amount of money can be held against, and leaves it out."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def sample(number: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("number", "slow"), [("amount", True), ("bytes", False)])
-def test_money_gets_a_slow_baseline_in_the_window_of_whose_it_is(number: str, slow: bool) -> None:
-    windows = [window for window, _ in infer(sample(number)).windows]
-    assert {window["value"] for window in windows} == {number}
-    assert [window["key"] for window in windows] == ["customer_id", "terminal_id"]
-    assert ["baseline" in window["compute"] for window in windows] == [slow, False]
+def test_the_window_of_whose_money_it_is_names_the_slow_baseline(number: str, slow: bool) -> None:
+    proposed = infer(sample(number)).windows
+    assert {window["value"] for window, _ in proposed} == {number}
+    assert [window["key"] for window, _ in proposed] == ["customer_id", "terminal_id"]
+    assert ["`baseline`" in comment for _, comment in proposed] == [slow, False]
+    assert not any("baseline" in window["compute"] for window, _ in proposed)

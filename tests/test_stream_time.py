@@ -237,12 +237,18 @@ def as_records(events: list[dict[str, Any]], stamps: bool) -> list[PlainRecord]:
     ]
 
 
-def alerted(outcomes: list[BatchResult]) -> set[str]:
-    return {
-        json.loads(alert.value)["event_id"]
+def alerted(outcomes: list[BatchResult], *, opening: bool = False) -> set[str]:
+    """Events alerted; with ``opening`` only those that no earlier alert might have held back."""
+    alerts = [
+        json.loads(alert.value)
         for outcome in outcomes
         for alert in outcome.alerts
         if alert.value is not None
+    ]
+    return {
+        alert["event_id"]
+        for alert in alerts
+        if not (opening and "rarer_than" in alert.get("suppression", {}))
     }
 
 
@@ -254,7 +260,7 @@ FRAUDS = frauds()
 
 
 def found_with(
-    wrong: dict[int, int], *, stamps: bool = False, **event: Any
+    wrong: dict[int, int], *, stamps: bool = False, opening: bool = False, **event: Any
 ) -> tuple[set[str], int]:
     """Frauds alerted, and others refused, with wrong events put before some; by time ahead."""
     config = CONFIG
@@ -277,12 +283,14 @@ def found_with(
         if letter.value is not None
     ]
     planted = {event["id"] for event in FRAUDS if event["fraud"]}
-    return alerted(outcomes) & planted, sum(not name.startswith("wrong") for name in refused)
+    return alerted(outcomes, opening=opening) & planted, sum(
+        not name.startswith("wrong") for name in refused
+    )
 
 
 @pytest.fixture(scope="module")
 def without() -> set[str]:
-    found, refused = found_with({})
+    found, refused = found_with({}, opening=True)
     assert refused == 0
     assert len(found) >= 30
     return found

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.ensemble import Ensemble
+from stream_detector.detectors.random_fourier import RandomFourier
 from stream_detector.detectors.trimming import (
     TRIM_AFTER_ROWS,
     TRIMMED_SHARE,
@@ -39,10 +40,14 @@ def taught(copies: int, chunks: int = 60) -> Ensemble:
     return ensemble
 
 
-def remembered_copies(ensemble: Ensemble) -> float:
-    """Share of the neighbours' remembered rows that are copies of the attack."""
-    rows = ensemble.state()["neighbours"]["rows"]
-    return float((rows == np.float32(PLACE)).all(axis=1).mean())
+def distance_left(ensemble: Ensemble) -> float:
+    """How far the copies lie above the crowd's middle, in the score of the Fourier features."""
+    member = RandomFourier(FEATURES)
+    member.restore(ensemble.state()["fourier"])
+    rows = chunk_of(np.random.default_rng(7), 8)
+    copies = (rows.features == PLACE).all(axis=1)
+    scores = member.score(rows)
+    return float(scores[copies].mean() - np.median(scores[~copies]))
 
 
 def test_all_rows_count_in_full_until_there_is_a_level() -> None:
@@ -73,21 +78,22 @@ def test_a_change_of_everything_is_learnt_in_full_again_soon() -> None:
     assert last is None or (last == 1.0).mean() > 0.7
 
 
-def test_copies_that_are_a_tenth_of_the_traffic_hardly_get_a_place_among_the_neighbours() -> None:
-    assert remembered_copies(taught(CHUNK // 10)) < 0.02
+@pytest.mark.parametrize(("share", "least"), [(0.0, 3.0), (0.01, 3.0), (0.1, 1.5)])
+def test_copies_of_an_attack_stay_far_from_the_crowd(share: float, least: float) -> None:
+    assert distance_left(taught(int(share * CHUNK))) > least
 
 
-def test_copies_beyond_the_breakdown_point_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert remembered_copies(taught(CHUNK // 3)) > 0.05
+def test_copies_beyond_the_breakdown_point_are_the_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distance_left(taught(CHUNK // 3)) < 0
     monkeypatch.setattr(Trimming, "weights", lambda *_: None)
-    assert remembered_copies(taught(CHUNK // 10)) > 0.04
+    assert distance_left(taught(CHUNK // 10)) < 0
 
 
-def test_copies_of_an_attack_stay_above_the_crowd() -> None:
+def test_copies_that_are_a_twentieth_of_the_traffic_stay_above_the_crowd() -> None:
     random = np.random.default_rng(5)
     rows = chunk_of(random, 8)
     copies = (rows.features == PLACE).all(axis=1)
-    scores = taught(CHUNK // 10).score(rows)
+    scores = taught(CHUNK // 20).score(rows)
     assert scores[copies].min() > np.quantile(scores[~copies], 0.95)
 
 

@@ -68,10 +68,10 @@ class Ensemble(Detector):
     .003 at 0.5, mean of twelve public streams), and the Fourier features .014 on NSL-KDD at 0.3.
     A row with many like it close by is common: N counts both ways (docs/quality.md).
 
-    Neighbours and Fourier features learn the fifth of the rows with the highest S at a weight of
-    .03 (``Trimming``), so that the crowd's place is not where copies of an attack lie; the
-    autoencoder refuses its own strangest rows. Forest and LODA count every row: of what they do not
-    count they cannot tell rare from never seen, and rare ordinary rows would fill the alerts
+    Fourier features learn the fifth of the rows with the highest S at a weight of .03
+    (``Trimming``), so that the crowd's place is not where copies of an attack lie; the autoencoder
+    refuses its own strangest rows. Forest, LODA and neighbours take every row: of what they do not
+    know they cannot tell rare from never seen, and rare ordinary rows would fill the alerts
     (docs/decisions.md).
 
     State, of fixed size: that of the members, of the four running moments and of the trimming.
@@ -151,7 +151,7 @@ class Ensemble(Detector):
         self._forest.count(cells)
         self._loda.count(bins)
         if self._neighbours is not None:
-            self._neighbours.learn_weighted(rows, weights)
+            self._neighbours.learn(rows)
         self._fourier.learn_weighted(rows, weights)
         self._rows_learnt += len(rows)
 

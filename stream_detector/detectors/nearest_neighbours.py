@@ -128,22 +128,12 @@ class NearestNeighbours(Detector):
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
         """Give rows a place, all at first, some at random later."""
-        if len(rows):
-            self.learn_weighted(rows, None)
-
-    def learn_weighted(self, rows: Rows, weights: Float64 | None) -> None:
-        """``learn`` rows, at least one, where a row gets a place ``weights`` times as often.
-
-        Args:
-            rows: the rows.
-            weights: (events,) above 0, at most 1; None: 1. While there is room all get a place.
-        """
         count = len(rows)
+        if count == 0:
+            return
         number = np.arange(self._rows_learnt, self._rows_learnt + count)
         capacity = len(self._rows)
         drawn = self._draws(number) * np.minimum(number + 1, max(self._window, capacity))
-        if weights is not None:
-            drawn /= weights
         place = np.where(number < capacity, number, drawn.astype(np.int64))
         kept = place < capacity
         self._rows_learnt += count

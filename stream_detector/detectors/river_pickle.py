@@ -61,7 +61,8 @@ def dump_model(model: object) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 def parameters_of(model: object, place: str = "", depth: int = 0) -> dict[str, Any]:
     """The plain values that a River object and those inside of it were made with, by their place.
 
-    Under the names of the constructors' arguments, as River itself finds them to make a copy.
+    Under the names of the constructors' arguments, as River itself finds them to make a copy, and
+    of those of the classes beneath: a one-class SVM has the penalty that it hands to its base.
     """
     if isinstance(model, bool | int | float | str | None):
         return {place: model}
@@ -73,7 +74,8 @@ def parameters_of(model: object, place: str = "", depth: int = 0) -> dict[str, A
     elif isinstance(model, list | tuple):
         inner = enumerate(model)
     elif type(model).__module__.startswith("river."):
-        names = inspect.signature(type(model)).parameters
+        made_by = [each for each in type(model).__mro__ if each.__module__.startswith("river.")]
+        names = [name for each in made_by for name in inspect.signature(each).parameters]
         inner = ((name, getattr(model, name)) for name in names if hasattr(model, name))
     found: dict[str, Any] = {}
     for name, value in inner:

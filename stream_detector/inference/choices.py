@@ -84,16 +84,18 @@ def window_of(
         profile: the key.
         amount: the number whose history it keeps besides; None: no number.
         seconds: between two events of one key, on average.
-        slow: whether the number is held against a level that moves slowly, too.
+        slow: whether somebody may raise the number little by little: the comment says what helps.
     """
     window: dict[str, Any] = {"key": profile.name, "half_lives": half_lives(seconds)}
     if amount is not None:
         window["value"] = amount
     window["compute"] = ["count", "time_since_last"]
     if amount is not None:
-        baseline = ["baseline"] if slow else []
-        window["compute"] = ["count", "mean", "deviation", *baseline, "time_since_last"]
-    return window, f"{profile.distinct:,} in the sample, each every {readable_duration(seconds)}"
+        window["compute"] = ["count", "mean", "deviation", "time_since_last"]
+    comment = f"{profile.distinct:,} in the sample, each every {readable_duration(seconds)}"
+    if slow:
+        comment += "; add `baseline` to `compute` where one may be raised little by little"
+    return window, comment
 
 
 def amount_of(numeric: Sequence[Profile]) -> str | None:

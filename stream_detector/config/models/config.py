@@ -109,7 +109,7 @@ class SuppressionConfig(Model):
     key: FieldName = Field(description="Field whose value the alerts are grouped by.")
     period: Duration = Field(
         description="Event time during which further alerts are held back, but for those that are "
-        "ten times as rare as the key's last one."
+        "clearly rarer than the key's last one: twice, later in a period up to ten times."
     )
     max_keys: int = Field(
         10_000, ge=1, le=MANY_ROWS, description="Keys remembered; the oldest go first."
