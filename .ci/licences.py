@@ -27,6 +27,8 @@ EXPLAINED = {
     "hypothesis": "MPL-2.0: of its own files alone; used as it is, to test",
     "docutils": "public domain, BSD and PSF; its GPL part is an Emacs mode that is not installed",
     "crc32c": "LGPL-2.1-or-later: a module of its own, imported and exchangeable, unchanged",
+    "recurring-ical-events": "LGPL-3.0-or-later: of an extra, imported, exchangeable, unchanged",
+    "x-wr-timezone": "LGPL-3.0-or-later: of the same extra, likewise",
 }
 """Packages whose licence is not accepted as it is, and why they may stay."""
 
