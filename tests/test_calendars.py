@@ -25,6 +25,7 @@ from stream_detector.calendars.spans import read_weekly
 from stream_detector.config import state_fingerprint
 from stream_detector.errors import StateMismatchError
 from stream_detector.monitors import MonitorEvents
+from stream_detector.monitors.deviations import Deviation
 from stream_detector.monitors.rate import RateMonitor, RateMonitorConfig
 
 HOUR = 3_600_000
@@ -351,6 +352,7 @@ def test_daylight_saving_is_no_incident_with_calendars_of_the_zone(day: dt.date)
 def document(*each: dict[str, Any], **monitor: Any) -> dict[str, Any]:
     named = [{"name": f"c{number}", **one} for number, one in enumerate(each)]
     plain = {"kind": "rate", "name": "m", "key": "k", "season": "hour_of_day", "widths": [1, 3]}
+    plain = {key: value for key, value in {**plain, **monitor}.items() if value is not None}
     return {
         "name": "shop",
         "event": {"time": {"field": "t", "format": "unix_ms"}},
@@ -358,7 +360,7 @@ def document(*each: dict[str, Any], **monitor: Any) -> dict[str, Any]:
         "detector": {"kind": "half_space_forest", "trees": 2, "depth": 2},
         "threshold": {"budget": "1 %"},
         "calendars": named,
-        "monitors": [{**plain, "calendars": [one["name"] for one in named], **monitor}],
+        "monitors": [{"calendars": [one["name"] for one in named], **plain}],
     }
 
 
@@ -421,6 +423,28 @@ def test_a_pipeline_of_bytes_goes_by_the_calendars_that_it_is_given() -> None:
     plain = Pipeline.from_bytes(load_config(document()), data)
     assert [a for a in muted.process(rows[half:]).alerts if "monitor" in a] == []
     assert [a for a in plain.process(rows[half:]).alerts if "monitor" in a]
+
+
+def test_what_other_kinds_find_in_these_times_is_left_out() -> None:
+    config = load_config(
+        document(
+            {**WORK, "skip": ["alert"]}, kind="silence", season=None, widths=None, name="quiet"
+        )
+    )
+    monitors = Pipeline(config)._core.monitors
+    (monitor,) = monitors.each
+    inside = START + (BEGIN + 2) * HOUR
+    plain: Any = {"start_ms": START, "score": 9.0, "threshold": 4.0, "rarity": 1e6, "share": None}
+    more: Any = {"feature": "events", "actual": 0.0, "expected": 9.0, "low": 5.0, "high": 13.0}
+    more |= {"others": "pace_of_others", "pace": 1.0, "calendar": None}
+    for key, end_ms, muted in (("a", inside, True), ("b", inside, False), ("a", START, False)):
+        finding = Deviation(key=key, end_ms=end_ms, **plain, **more)
+        assert monitors._is_muted(monitor, finding) is muted
+
+
+def test_other_kinds_refuse_calendars_that_ask_for_more() -> None:
+    with pytest.raises(ConfigurationError, match=r"silence goes by calendars with `skip: \[alert"):
+        load_config(document({**WORK, **SKIP}, kind="silence", season=None, widths=None))
 
 
 @pytest.mark.parametrize("packed", ["!", "AAAA", "eJyrBQAAewB8", 5, "A" * 300_000])
