@@ -112,7 +112,7 @@ class MonitorEvents:
 
     def without_key(self, name: str | None, first: int = 0) -> int:
         """How many events from a row on are to be counted and have no key."""
-        if name is None:
+        if name is None or None not in self.text[name]:
             return 0
         missing = [row for row, key in enumerate(self.text[name]) if key is None and row >= first]
         return len(missing) if self.counted is None else int(self.counted[missing].sum())

@@ -24,6 +24,9 @@ MOST_SEEN = 1000.0
 LARGEST_UNREST = 16.0
 """What a deviation squared counts in the unrest at most."""
 
+SLACK = 8
+"""Buckets that the last ones move along in memory before they are put back: that costs most."""
+
 BOUNDS: dict[str, tuple[float, float]] = {
     "counts": (0.0, LARGEST_COUNT),
     "usual": (0.0, LARGEST_COUNT),
@@ -47,6 +50,7 @@ class KeyHistory:
     Attributes:
         bounds: least and largest value of each column, by its name.
         fresh: what a new key has in it, where that is not 0.
+        rings: columns of the last buckets; each is a view of a wider array.
         counts: (keys,) events in the open bucket.
         usual: (keys, slots) mean number of events in a slot of the season.
         seen: (keys, slots) how often the slot was seen.
@@ -61,14 +65,18 @@ class KeyHistory:
 
     bounds: ClassVar[Bounds] = BOUNDS
     fresh: ClassVar[Mapping[str, float]] = FRESH
+    rings: ClassVar[tuple[str, ...]] = ("actual", "expected")
+
+    actual: Float64
+    expected: Float64
 
     def __init__(self, slots: int, buckets: int, widths: int) -> None:
         self._shapes = (slots, buckets, widths)
         self.counts: Float64 = np.zeros(0)
         self.usual: Float64 = np.zeros((0, slots))
         self.seen: Float64 = np.zeros((0, slots))
-        self.actual: Float64 = np.zeros((0, buckets))
-        self.expected: Float64 = np.zeros((0, buckets))
+        self._wide = {name: np.zeros((0, buckets + SLACK)) for name in self.rings}
+        self._look(buckets)
         self.run: Float64 = np.zeros(0)
         self.dispersion: Float64 = np.zeros((0, widths))
         self.unrest: Float64 = np.zeros(0)
@@ -82,11 +90,19 @@ class KeyHistory:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def _look(self, end: int) -> None:
+        """Have the last buckets end before a column of what holds them."""
+        self._end = end
+        for name, wide in self._wide.items():
+            setattr(self, name, wide[:, end - self._shapes[1] : end])
+
     def grow(self, rows: int) -> None:
         """Have a row for each slot of the table of keys."""
         if len(self) < rows:
-            for name in self.bounds:
+            for name in self.bounds.keys() - set(self.rings):
                 setattr(self, name, grown(getattr(self, name), rows, self.fresh.get(name, 0.0)))
+            self._wide = {name: grown(wide, rows, 0.0) for name, wide in self._wide.items()}
+            self._look(self._end)
 
     def forget(self, rows: Int64) -> None:
         """Make rows as new: their keys were forgotten."""
@@ -99,8 +115,14 @@ class KeyHistory:
 
         ``muted``: (keys,) where the bucket is left out.
         """
-        shift(self.actual, np.where(muted, 0.0, actual))
-        shift(self.expected, np.where(muted, 0.0, expected))
+        buckets, end = self._shapes[1], self._end
+        if end == buckets + SLACK:
+            for wide in self._wide.values():
+                wide[:, :buckets] = wide[:, SLACK:]
+            end = buckets
+        self._wide["actual"][:, end] = np.where(muted, 0.0, actual)
+        self._wide["expected"][:, end] = np.where(muted, 0.0, expected)
+        self._look(end + 1)
 
     def learn(
         self, slots: Int64, taken: Float64, learnt: NDArray[np.bool_], teaches: float

@@ -64,7 +64,7 @@ class Taken:
         keys = events.keys(asked.key)
         there = np.ones(len(events), dtype=np.bool_)
         there[:first] = False
-        if keys is not None:
+        if keys is not None and None in keys:
             there &= np.fromiter((key is not None for key in keys), np.bool_, len(keys))
         counted = there.copy()
         if asked.number is not None:
@@ -77,12 +77,10 @@ class Taken:
         number = events.numbers[asked.number][rows] if asked.number is not None else np.empty(0)
         taken = cls(
             events.times_ms[rows] // bucket_ms,
-            [""] * len(rows) if keys is None else [keys[row] or "" for row in places],
+            [""] * len(rows) if keys is None else _texts(keys, places),
             _picked(events.text[asked.over], places) if asked.over is not None else [],
             np.clip(number, -LARGEST_VALUE, LARGEST_VALUE),
-            [each or "" for each in _picked(events.text[asked.text], places)]
-            if asked.text is not None
-            else [],
+            _texts(events.text[asked.text], places) if asked.text is not None else [],
         )
         return TakenRows(rows, taken, int((counted & ~there).sum()))
 
@@ -168,6 +166,13 @@ class TakenRows:
     rows: Int64
     taken: Taken
     without_value: int
+
+
+def _texts(column: Sequence[str | None], rows: Sequence[int]) -> list[str]:
+    """Pick texts that are there by their rows, each once and ascending."""
+    if len(rows) == len(column):
+        return [text or "" for text in column]
+    return [column[row] or "" for row in rows]
 
 
 def _picked(column: Sequence[str | None], places: list[int]) -> list[str | None]:

@@ -20,7 +20,7 @@ LARGEST_CHUNK = 2048
 MOST_USES = 32
 """Uses of a key beyond these count no more: what was used daily a year ago must not stay."""
 
-_FIRST_SLOTS = 1024
+_FIRST_SLOTS = 16
 _EVICTED_SHARE = 16
 _HALVES_AFTER = 4
 _FREE = np.iinfo(np.int64).max
