@@ -13,7 +13,7 @@ JOBS ?= 3
 # Hundreds of tests start an interpreter; where this is set, each of them compiles every module anew (half a second).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel attacks labelled peers lock audit clean
+.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel attacks rates labelled peers lock audit clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -89,6 +89,9 @@ novel: $(VENV)/.runtime  ## Find planted new values in real streams (docs/monito
 attacks: $(VENV)/.runtime  ## Attack what is learnt, beside River's trees (docs/security.md; ARGS="--only copies --seed 1")
 	@$(BIN)/python -m benchmarks.attacks $(ARGS)
 
+rates: $(VENV)/.runtime .cache/prophet/.installed  ## Look for planted incidents of rate, beside RandomCutForest and Prophet (ARGS="--only ours --draw 7")
+	@$(BIN)/python -m benchmarks.rates $(ARGS)
+
 peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
 	@mkdir -p .cache && sed -n 's/^\([^ #-][^ ]*==[^ ]*\).*/\1/p' requirements.lock > .cache/runtime.txt
 	@$(PIP) install -c .cache/runtime.txt -r requirements-peers.txt
@@ -98,6 +101,12 @@ peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants J
 .cache/rivals/.installed: requirements-rivals.txt
 	@$(PYTHON) -m venv .cache/rivals
 	@.cache/rivals/bin/python -m pip -q --disable-pip-version-check install -r requirements-rivals.txt
+	@touch $@
+
+# Prophet brings its own NumPy, pandas and compiled models.
+.cache/prophet/.installed:
+	@$(PYTHON) -m venv .cache/prophet
+	@.cache/prophet/bin/python -m pip -q --disable-pip-version-check install prophet==1.5.0
 	@touch $@
 
 # The package itself is installed in place, so a change in its code needs no new installation.
