@@ -34,6 +34,8 @@ def of(results: dict[str, Any], method: str, draws: Sequence[int]) -> list[Recor
 def spread(values: Sequence[float]) -> str:
     """The median, and from where to where."""
     middle = f"{float(np.median(values)):g}"
+    if len(values) == 1:
+        return middle
     return f"{middle} ({min(values):g} to {max(values):g})"
 
 
@@ -98,7 +100,7 @@ def ours(results: dict[str, Any]) -> str:
 
 def elsewhere(results: dict[str, Any]) -> str:
     """Draws that nobody had looked at, of those methods that were run on them."""
-    lines = [f"| draws {ELSEWHERE[0]} to {ELSEWHERE[-1]} | 1 false | .25 false |", "|---|---|---|"]
+    lines = [f"| draw {', '.join(map(str, ELSEWHERE))} | 1 false | .25 false |", "|---|---|---|"]
     for method in COMPARED:
         if records := of(results, method, ELSEWHERE):
             cells = [
