@@ -3,7 +3,7 @@
     python -m benchmarks.rates                            # what is missing of the reported draws
     python -m benchmarks.rates --fresh --only ours        # ours anew: about two minutes
     python -m benchmarks.rates --only ours,prophet --draw 7      # to try things out
-    python -m benchmarks.rates --draw 21 --output benchmarks/results/rates.json   # not looked at
+    python -m benchmarks.rates --draw 24 --output benchmarks/results/rates.json  # a further one
     python -m benchmarks.rates --tables                   # only write the tables anew
 
 Results stand in ``results/rates.json``, and what stands there is not run again; a run for some

@@ -14,7 +14,7 @@ REPORTED = (1, 2, 3, 4, 5)
 TUNING = (7, 11, 12, 13)
 """Draws on which settings were chosen, ours and the peers'; none of them is reported."""
 
-ELSEWHERE = (21,)
+ELSEWHERE = (21, 22, 23)
 """Draws that nobody had looked at when all of it was chosen."""
 
 

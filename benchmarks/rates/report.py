@@ -100,7 +100,7 @@ def ours(results: dict[str, Any]) -> str:
 
 def elsewhere(results: dict[str, Any]) -> str:
     """Draws that nobody had looked at, of those methods that were run on them."""
-    lines = [f"| draw {', '.join(map(str, ELSEWHERE))} | 1 false | .25 false |", "|---|---|---|"]
+    lines = [f"| draws {', '.join(map(str, ELSEWHERE))} | 1 false | .25 false |", "|---|---|---|"]
     for method in COMPARED:
         if records := of(results, method, ELSEWHERE):
             cells = [
