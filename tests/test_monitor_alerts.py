@@ -136,6 +136,26 @@ def test_kinds_without_an_expected_number_are_said_by_their_reasons() -> None:
     )
 
 
+def test_silence_is_told_by_its_length() -> None:
+    alert = {
+        "monitor": {
+            "name": "quiet",
+            "field": "carrier",
+            "key": "AA",
+            "start": "2013-03-04T09:12:00.000Z",
+            "end": "2013-03-04T10:30:00.000Z",
+            "actual": 0,
+            "expected": 9.31,
+            "pace_of_others": 0.98,
+        },
+        "reasons": [{"feature": "silence", "value": 4680.0, "share": 1.0, "usual": [0.0, 2400.0]}],
+    }
+    assert monitor_sentence(alert) == (
+        "quiet, carrier AA: nothing from 2013-03-04 09:12 to 10:30 UTC where 9.31 events were "
+        "expected (1.3 h, usually 40 min at most); the others at 0.98 of their pace"
+    )
+
+
 def test_a_monitors_alert_cannot_be_labelled() -> None:
     kafka = KafkaConfig(
         bootstrap_servers="localhost:1",

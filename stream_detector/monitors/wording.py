@@ -53,6 +53,8 @@ def _compared(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> s
     if first["feature"] == "silence":
         return _silent(monitor, first)
     feature, actual = str(first["feature"]), plain(monitor["actual"])
+    if feature == "silence":
+        return _silent(monitor, first)
     counted = feature == "events"
     noun = "event" if actual == "1" else "events"
     what = f"{actual} {noun}" if counted else f"{feature} {actual}"
@@ -77,6 +79,24 @@ def _pace(monitor: Mapping[str, Any]) -> str:
     if (pace := monitor.get("pace_of_others")) is not None and monitor["field"] is not None:
         return f"; the others at {pace:.2f} of their pace"
     return ""
+
+
+def _silent(monitor: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
+    """For how long there was nothing; the band of a silence is in seconds."""
+    expected, most = plain(monitor["expected"]), _hours(reason["usual"][1])
+    text = f"nothing {_when(monitor)} where {expected} events were expected"
+    text += f" ({_hours(reason['value'])}, usually {most} at most)"
+    pace = monitor.get("pace_of_others")
+    if pace is not None and monitor["field"] is not None:
+        text += f"; the others at {pace:.2f} of their pace"
+    return text
+
+
+def _hours(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _named(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> str:
