@@ -90,6 +90,13 @@ def test_a_new_shift_is_told_for_a_few_days_and_usual_then() -> None:
     assert days[-1] < 10
 
 
+def test_an_hour_in_which_nobody_ever_was_has_a_chance_too() -> None:
+    rows = [row for row in office(WEEKS) if row[1] != "robot"]
+    (finding,) = (f for _, f in feed(monitor_of(), columns_of([*rows, (SUNDAY_NIGHT, "k1")])))
+    assert 1e-5 < finding.chance < 5e-4
+    assert finding.reasons()[0]["text"]
+
+
 def test_before_a_key_is_known_nothing_is_said_of_it() -> None:
     week = [row for row in office(3) if row[0] < START + 20 * DAY]
     planted = [(START + 20 * DAY + 3 * HOUR, "k1")]

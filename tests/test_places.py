@@ -256,8 +256,8 @@ def test_keys_are_bounded_and_a_flood_of_them_leaves_the_old_ones() -> None:
         ("last", lambda a: a * 0.5),
         ("last_ms", lambda a: a * 0 - 2),
         ("distances.new", np.zeros(3, dtype=np.int64)),
-        ("new.news.last", lambda a: a + 1e15),
-        ("fast.events.counts", lambda a: -a),
+        ("rates.news1.last", lambda a: a + 1e15),
+        ("rates.events.counts", lambda a: -a),
     ],
 )
 def test_a_state_that_cannot_be_is_refused(path: str, value: Any) -> None:

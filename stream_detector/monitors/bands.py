@@ -23,7 +23,7 @@ class MonitorFigures:
         keys: keys remembered.
         judged: keys of which so much is known that something can be said of them.
         evicted: keys forgotten for want of room, since the beginning.
-        without_key: events that had no key, since the beginning.
+        without_key: events that had no key, or not what is judged, since the beginning.
     """
 
     closed: int

@@ -134,6 +134,12 @@ class Places:
     def settle(self, now_ms: int) -> None:
         """Put the places of the chunk among the others."""
         for slot, fresh in self._fresh.items():
+            free = np.flatnonzero(self._visits[slot] == 0)
+            if len(free) >= len(fresh):
+                for at, place in zip(free.tolist(), fresh, strict=False):
+                    self._points[slot, at] = place[:3]
+                    self._visits[slot, at], self._last_ms[slot, at] = place[3:]
+                continue
             added = np.array(fresh)
             every = np.concatenate([self._points[slot], added[:, :3]])
             visits = np.concatenate([self._visits[slot], added[:, 3]])

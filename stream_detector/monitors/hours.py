@@ -31,6 +31,7 @@ from stream_detector.units import Duration
 
 _DAY_MS = 86_400_000
 
+_ANYWHERE = 0.05
 _LARGEST_GROWTH = 2.0**40
 _LARGEST_WEIGHT = 2.0**80
 
@@ -224,8 +225,10 @@ class HoursMonitor(EventMonitor):
         return float(2.0 ** (days / self._half_life_days))
 
     def _cohort(self) -> Float64:
-        total = float(self._all.sum())
-        return self._all / total if total > 0 else np.full(WEEK, 1 / WEEK)
+        """The profile of all keys; a twentieth lies anywhere, so that no hour is impossible."""
+        one = self._growth
+        shares: Float64 = (self._all + one / WEEK) / (self._all.sum() + one)
+        return (1 - _ANYWHERE) * shares + _ANYWHERE / WEEK
 
     def _open_day(self, day: int) -> None:
         """Learn the day that was open, where it is another one."""

@@ -18,6 +18,7 @@ from stream_detector.detectors.stored import (
 )
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Int64, State
+from stream_detector.monitors.bands import MonitorFigures
 from stream_detector.monitors.base import Finding, Monitor, MonitorEvents
 from stream_detector.monitors.surprise import EventMonitorConfig, Surprises
 from stream_detector.tables.history import Occurrences
@@ -87,6 +88,11 @@ class EventMonitor(Monitor):
     def repeats(self) -> int:
         """What was as strange, and was not alerted as the same had just been."""
         return self._surprises.repeats
+
+    def figures(self) -> MonitorFigures:
+        """Return what is looked at from outside."""
+        left_out = self.without_key + self.unusable
+        return MonitorFigures(self.closed, self.keys, self.judged, self.evicted, left_out)
 
     @abstractmethod
     def _usable(self, events: MonitorEvents) -> NDArray[np.bool_]:
@@ -158,6 +164,7 @@ class EventMonitor(Monitor):
             self._surprises.learn(LARGEST_CHUNK, took_ms / 1000, keep)
             self._end_chunk(self._keys.evict(), keep, self._clock)
             self._since, self._faded_ms = 0, self._clock
+            self.closed += 1
         return found
 
     def _told(self, segment: Segment, row: int, score: float) -> dict[str, Any]:

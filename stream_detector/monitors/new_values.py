@@ -169,7 +169,7 @@ class NewValueMonitor(EventMonitor):
         values = [column[row] or "" for row in segment.rows.tolist()]
         by_key, by_all = self._seen_before(segment, values)
         new = by_key <= self.config.rare
-        rates = self._novelty.learn(segment.shared, segment.now_ms, new)
+        (rates,) = self._novelty.learn(segment.shared, segment.now_ms, new)
         rows = np.flatnonzero(new)
         scores = self._scores(rates.share, by_key[rows], by_all[rows])
         judged = np.flatnonzero(rates.events >= self.config.after)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,62 +187,69 @@ class Novelty:
     State: both counts of each key, and the tallies of all.
     """
 
-    def __init__(self, half_life_ms: float, prior: float = 1.0) -> None:
-        """``prior``: how much of one event is new where nothing is known of a cohort yet."""
-        self._prior = prior
-        self._events, self._news = (_Fading(-1 / half_life_ms) for _ in range(2))
-        self._all, self._all_news = Tally(_AGES), Tally(_AGES)
+    def __init__(self, half_life_ms: float, priors: Sequence[float] = (1.0,)) -> None:
+        """``priors``: of each kind of novelty how much of one event is, where nothing is known."""
+        self._priors = priors
+        rate = -1 / half_life_ms
+        self._events, self._news = _Fading(rate), [_Fading(rate) for _ in priors]
+        self._all, self._all_news = Tally(_AGES), [Tally(_AGES) for _ in priors]
 
     def grow(self, rows: int) -> None:
         """Have a row for each slot of the table of keys."""
-        self._events.grow(rows)
-        self._news.grow(rows)
+        for each in (self._events, *self._news):
+            each.grow(rows)
 
     def forget(self, rows: Int64) -> None:
         """Make rows as new: their keys were forgotten."""
-        self._events.forget(rows)
-        self._news.forget(rows)
+        for each in (self._events, *self._news):
+            each.forget(rows)
 
-    def learn(self, events: Occurrences, times_ms: Int64, new: NDArray[np.bool_]) -> Rates:
+    def learn(
+        self, events: Occurrences, times_ms: Int64, *new: NDArray[np.bool_]
+    ) -> tuple[Rates, ...]:
         """Take events in, of which some were new.
 
         Args:
             events: which of them share a key.
             times_ms: (events,) in their own order; never goes back.
-            new: (events,) in their own order.
+            new: (events,) in their own order, of each kind of novelty.
         """
         counted, totals = self._events.count(events, times_ms)
         age = np.log2(totals + 1).astype(np.int64)
         every = self._all.count(age)
-        rows = np.flatnonzero(new)
-        if not len(rows):
-            return Rates(np.empty(0), np.empty(0), np.empty(0))
         slots = np.empty_like(times_ms)
         slots[events.order] = events.slots
-        shared = Occurrences.of(slots[rows])
-        brought, news = self._news.count(shared, times_ms[rows], totals[rows] + 1)
-        cohort = (self._all_news.count(age[rows]) + self._prior) / (every[rows] + 1)
-        share = (brought + COHORT_EVENTS * cohort) / (counted[rows] + COHORT_EVENTS)
-        return Rates(np.minimum(share, 1.0), totals[rows], news)
+        result = []
+        for kind, flags in enumerate(new):
+            rows = np.flatnonzero(flags)
+            if not len(rows):
+                result.append(Rates(np.empty(0), np.empty(0), np.empty(0)))
+                continue
+            shared = Occurrences.of(slots[rows])
+            brought, news = self._news[kind].count(shared, times_ms[rows], totals[rows] + 1)
+            of_all = self._all_news[kind].count(age[rows]) + self._priors[kind]
+            cohort = of_all / (every[rows] + 1)
+            share = (brought + COHORT_EVENTS * cohort) / (counted[rows] + COHORT_EVENTS)
+            result.append(Rates(np.minimum(share, 1.0), totals[rows], news))
+        return tuple(result)
 
     def fade(self, keep: float) -> None:
         """Let the tallies of all keys fade."""
-        self._all.fade(keep)
-        self._all_news.fade(keep)
+        for each in (self._all, *self._all_news):
+            each.fade(keep)
 
     def restart(self, mark_ms: int) -> None:
         """Time has gone back: what was later was then."""
-        self._events.restart(mark_ms)
-        self._news.restart(mark_ms)
+        for each in (self._events, *self._news):
+            each.restart(mark_ms)
 
     def state(self, rows: Int64) -> State:
         """The counts, of these rows in this order, and the tallies."""
-        return {
-            "events": self._events.state(rows),
-            "news": self._news.state(rows),
-            "all": self._all.state(),
-            "all_news": self._all_news.state(),
-        }
+        state: dict[str, Any] = {"events": self._events.state(rows), "all": self._all.state()}
+        for kind, (news, of_all) in enumerate(zip(self._news, self._all_news, strict=True)):
+            state[f"news{kind}"] = news.state(rows)
+            state[f"all_news{kind}"] = of_all.state()
+        return state
 
     def restore(self, state: State, count: int, rows: int, latest_ms: int) -> None:
         """Take the counts of ``count`` keys in, with room for ``rows``.
@@ -248,6 +257,7 @@ class Novelty:
         Raises ``StateMismatchError`` where they are none.
         """
         self._events.restore(read_branch(state, "events"), count, rows, latest_ms)
-        self._news.restore(read_branch(state, "news"), count, rows, latest_ms)
         self._all.restore(read_branch(state, "all"))
-        self._all_news.restore(read_branch(state, "all_news"))
+        for kind, (news, of_all) in enumerate(zip(self._news, self._all_news, strict=True)):
+            news.restore(read_branch(state, f"news{kind}"), count, rows, latest_ms)
+            of_all.restore(read_branch(state, f"all_news{kind}"))

@@ -121,8 +121,8 @@ class PlacesMonitor(EventMonitor):
         super().__init__(config)
         self.config: PlacesMonitorConfig = config
         self._places = Places(config.places, config.radius, self._half_life_ms)
-        self._new = Novelty(self._half_life_ms)
-        self._fast = Novelty(self._half_life_ms, prior=_RARE_JUMP)
+        # Of journeys too fast and of new places.
+        self._rates = Novelty(self._half_life_ms, (_RARE_JUMP, 1.0))
         self._distances = Tally(_LEVELS)
         self._last: Float64 = np.zeros((0, 3))
         self._last_ms: Int64 = np.zeros(0, dtype=np.int64)
@@ -136,8 +136,8 @@ class PlacesMonitor(EventMonitor):
         return usable
 
     def _grow(self, rows: int) -> None:
-        for part in (self._places, self._new, self._fast):
-            part.grow(rows)
+        self._places.grow(rows)
+        self._rates.grow(rows)
         if len(self._last) < rows:
             more = np.full(rows - len(self._last), NO_TIMESTAMP)
             self._last_ms = np.concatenate([self._last_ms, more])
@@ -151,8 +151,9 @@ class PlacesMonitor(EventMonitor):
         fresh = self._places.fresh()
         nearest, new = self._places.visit(segment.slots, at, segment.now_ms)
         distance = np.where(np.isinf(nearest), 0.0, kilometres(np.minimum(nearest, 4.0)))
-        fast_rates = self._fast.learn(segment.shared, segment.now_ms, journeys.too_fast)
-        rates = self._new.learn(segment.shared, segment.now_ms, new)
+        fast_rates, rates = self._rates.learn(
+            segment.shared, segment.now_ms, journeys.too_fast, new
+        )
         scores = np.zeros((2, len(rows)))
         chances = np.ones((2, len(rows)))
         jumps, visits = np.flatnonzero(journeys.too_fast), np.flatnonzero(new)
@@ -239,23 +240,21 @@ class PlacesMonitor(EventMonitor):
 
     def _end_chunk(self, freed: Int64, keep: float, now_ms: int) -> None:
         self._places.settle(now_ms)
-        for part in (self._places, self._new, self._fast):
-            part.forget(freed)
+        self._places.forget(freed)
+        self._rates.forget(freed)
         self._last_ms[freed] = NO_TIMESTAMP
         self._last[freed] = 0.0
-        self._new.fade(keep)
-        self._fast.fade(keep)
+        self._rates.fade(keep)
         self._distances.fade(keep)
 
     def _go_back(self, mark_ms: int) -> None:
-        for part in (self._places, self._new, self._fast):
-            part.restart(mark_ms)
+        self._places.restart(mark_ms)
+        self._rates.restart(mark_ms)
 
     def _own_state(self, slots: Int64) -> State:
         return {
             "places": self._places.state(slots),
-            "new": self._new.state(slots),
-            "fast": self._fast.state(slots),
+            "rates": self._rates.state(slots),
             "distances": self._distances.state(),
             "last": self._last[slots],
             "last_ms": self._last_ms[slots],
@@ -264,8 +263,7 @@ class PlacesMonitor(EventMonitor):
     def _restore_own(self, state: State, count: int, latest_ms: int) -> None:
         rows = self._keys.rows
         self._places.restore(read_branch(state, "places"), count, rows, latest_ms)
-        self._new.restore(read_branch(state, "new"), count, rows, latest_ms)
-        self._fast.restore(read_branch(state, "fast"), count, rows, latest_ms)
+        self._rates.restore(read_branch(state, "rates"), count, rows, latest_ms)
         self._distances.restore(read_branch(state, "distances"))
         self._last, self._last_ms = np.zeros((0, 3)), np.zeros(0, dtype=np.int64)
         self._grow(rows)

@@ -40,5 +40,6 @@ def _about(monitor: Mapping[str, Any]) -> str:
     if monitor["keys_evicted"]:
         said += f", {monitor['keys_evicted']:,} forgotten for want of room: raise max_keys"
     if monitor["events_without_key"]:
-        said += f", {monitor['events_without_key']:,} events without a key were not counted"
+        left_out = f"{monitor['events_without_key']:,} events without a key or what is judged"
+        said += f", {left_out} were not counted"
     return said

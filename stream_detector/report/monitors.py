@@ -71,7 +71,9 @@ def _counts(alerts: MonitorAlerts) -> Markup:
         if own.evicted:
             said.append(f"{count(own.evicted)} forgotten for want of room (max_keys)")
         if own.without_key:
-            said.append(f"{count(own.without_key)} events without a key, not counted")
+            said.append(
+                f"{count(own.without_key)} events without a key or what is judged, not counted"
+            )
     return note("; ".join(said) + ".")
 
 

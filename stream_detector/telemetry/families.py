@@ -119,7 +119,7 @@ FAMILIES = (
     Family("monitor_keys_held", "gauge", "Keys remembered by a monitor.", MONITOR),
     Family("monitor_keys_judged", "gauge", "Keys of which enough is known.", MONITOR),
     Family("monitor_keys_evicted_total", "counter", "Keys forgotten for want of room.", MONITOR),
-    Family("monitor_events_without_key_total", "counter", "Events that had no key.", MONITOR),
+    Family("monitor_events_without_key_total", "counter", "Events without key or value.", MONITOR),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
     Family("risk_events", "gauge", "Events held for labels.risk.", (*SHARD, "key", "state")),
