@@ -151,8 +151,8 @@ def test_silence_is_told_by_its_length() -> None:
         "reasons": [{"feature": "silence", "value": 4680.0, "share": 1.0, "usual": [0.0, 2400.0]}],
     }
     assert monitor_sentence(alert) == (
-        "quiet, carrier AA: nothing from 2013-03-04 09:12 to 10:30 UTC where 9.31 events were "
-        "expected (1.3 h, usually 40 min at most); the others at 0.98 of their pace"
+        "quiet, carrier AA: no event from 2013-03-04 09:12 to 10:30 UTC where 9.31 were expected "
+        "(1.3 h; one gap of a hundred lasts 40 min); the others at 0.98 of their pace"
     )
 
 

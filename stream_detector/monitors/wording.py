@@ -53,8 +53,6 @@ def _compared(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> s
     if first["feature"] == "silence":
         return _silent(monitor, first)
     feature, actual = str(first["feature"]), plain(monitor["actual"])
-    if feature == "silence":
-        return _silent(monitor, first)
     counted = feature == "events"
     noun = "event" if actual == "1" else "events"
     what = f"{actual} {noun}" if counted else f"{feature} {actual}"
@@ -66,14 +64,6 @@ def _compared(monitor: Mapping[str, Any], reasons: list[Mapping[str, Any]]) -> s
     return text + _pace(monitor)
 
 
-def _silent(monitor: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
-    """No event, for so long."""
-    text = f"no event {_when(monitor)} where {plain(monitor['expected'])} were expected"
-    if usual := reason.get("usual"):
-        text += f" (one gap of a hundred lasts {plain(usual[1])} s)"
-    return text + _pace(monitor)
-
-
 def _pace(monitor: Mapping[str, Any]) -> str:
     """What the others did, where there are any."""
     if (pace := monitor.get("pace_of_others")) is not None and monitor["field"] is not None:
@@ -82,14 +72,12 @@ def _pace(monitor: Mapping[str, Any]) -> str:
 
 
 def _silent(monitor: Mapping[str, Any], reason: Mapping[str, Any]) -> str:
-    """For how long there was nothing; the band of a silence is in seconds."""
-    expected, most = plain(monitor["expected"]), _hours(reason["usual"][1])
-    text = f"nothing {_when(monitor)} where {expected} events were expected"
-    text += f" ({_hours(reason['value'])}, usually {most} at most)"
-    pace = monitor.get("pace_of_others")
-    if pace is not None and monitor["field"] is not None:
-        text += f"; the others at {pace:.2f} of their pace"
-    return text
+    """No event, for so long; the band of a silence is in seconds."""
+    text = f"no event {_when(monitor)} where {plain(monitor['expected'])} were expected"
+    if usual := reason.get("usual"):
+        gap = _hours(reason["value"])
+        text += f" ({gap}; one gap of a hundred lasts {_hours(usual[1])})"
+    return text + _pace(monitor)
 
 
 def _hours(seconds: float) -> str:
