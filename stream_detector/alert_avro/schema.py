@@ -82,7 +82,7 @@ ALERT = {
     **_record(
         "Alert",
         "An alert of stream-detector. docs/alerts.md says what the fields mean.",
-        _field("id", "string", "TOPIC-PARTITION-OFFSET; of a monitor KIND:MONITOR:KEY:START."),
+        _field("id", "string", "TOPIC-PARTITION-OFFSET; of a monitor KIND:MONITOR:KEY:END."),
         _optional("kind", "string", "Of a monitor; null where the alert is about one event."),
         _field("detector", "string", "Name of the configuration."),
         _optional("event_id", "string", "Content of the field that event.id names."),

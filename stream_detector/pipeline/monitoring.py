@@ -197,15 +197,15 @@ class Monitors:
             receipt: by which state it was found.
         """
         config = monitor.config
-        start = iso_time(finding.start_ms)
+        start, end = iso_time(finding.start_ms), iso_time(finding.end_ms)
         told_apart = f":{finding.distinction}" if finding.distinction else ""
         reasons = [_readable(reason) for reason in finding.reasons()]
         body: dict[str, Any] = {
-            "id": f"{config.kind}:{config.name}:{finding.key}:{start}{told_apart}",
+            "id": f"{config.kind}:{config.name}:{finding.key}:{end}{told_apart}",
             "kind": config.kind,
             "detector": self._name,
             "event_id": None,
-            "event_time": iso_time(finding.end_ms),
+            "event_time": end,
             "score": finding.score,
             "threshold": finding.threshold,
             "rarity": float(f"{finding.rarity:.4g}"),
@@ -217,7 +217,7 @@ class Monitors:
                 "field": config.key,
                 "key": finding.key,
                 "start": start,
-                "end": iso_time(finding.end_ms),
+                "end": end,
                 **_readable(finding.details()),
             },
             "receipt": {
