@@ -68,7 +68,7 @@ class Ensemble(Detector):
     .003 at 0.5, mean of twelve public streams), and the Fourier features .014 on NSL-KDD at 0.3.
     A row with many like it close by is common: N counts both ways (docs/quality.md).
 
-    Fourier features learn the fifth of the rows with the highest S at a weight of .03
+    Fourier features learn the fifth of the rows with the highest S at a weight of .3
     (``Trimming``), so that the crowd's place is not where copies of an attack lie; the autoencoder
     refuses its own strangest rows. Forest, LODA and neighbours take every row: of what they do not
     know they cannot tell rare from never seen, and rare ordinary rows would fill the alerts

@@ -12,8 +12,8 @@ TRIMMED_SHARE = 0.2
 """Share of the rows, those of the highest scores, that count ``TRIMMED_WEIGHT``. What is not more
 of the traffic than this stays strange for long, whoever sends it."""
 
-TRIMMED_WEIGHT = 0.03
-"""Not 0: what stays is to become ordinary in the end, if it takes thirty times as long."""
+TRIMMED_WEIGHT = 0.3
+"""Not 0: what stays is to become ordinary in the end, if it takes three times as long."""
 
 TRIM_AFTER_ROWS = 1024
 """Rows that all count in full; before, a model cannot tell which are the strange ones."""
