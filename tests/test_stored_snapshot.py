@@ -42,7 +42,7 @@ CHANGES: dict[str, Any] = {
 BEFORE = {
     "alerts": "4376ba245e6b2550",
     "scores": "ae46ddef03e48e38",
-    "state": "2e3b0d87e7716bea",
+    "state": "27152345d1d93916",
     "fingerprint": "239cf8b139110396438bf85c92676103",
     "configuration": "ac1507d0d9bfdf98",
 }
