@@ -42,6 +42,10 @@ class Kafka:
 LONGEST_FIRST = (
     "test_faults",
     "test_field_vanishing",
+    "test_ticks",
+    "test_alert_avro_daemon",
+    "test_field_commits",
+    "test_public_data",
     "test_faults_input",
     "test_daemon",
     "test_chaos",
@@ -68,7 +72,6 @@ LONGEST_FIRST = (
     "test_prometheus",
     "test_label_command",
     "test_comparison",
-    "test_field_commits",
     "test_cli",
     "test_state_command",
     "test_release",

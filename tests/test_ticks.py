@@ -370,7 +370,7 @@ def test_kills_at_every_failpoint_of_a_tick_lose_and_double_nothing(
     for point in POINTS:
         armed = {"FAILPOINT": f"{point}:1"}
         with DaemonProcess(tmp_path, config, environment=armed, name=point) as killed:
-            assert killed.wait() == -9, killed.text()
+            assert killed.wait(120) == -9, killed.text()
     with DaemonProcess(tmp_path, config) as daemon:
         daemon.wait_ready()
         wait_until(lambda: daemon.metric("ticks_total") > 1, "further ticks")

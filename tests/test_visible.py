@@ -100,6 +100,7 @@ def test_readable_text_stays_as_it_is() -> None:
 
 WRITERS = {
     "cli/terminal.py": "the one way to the terminal",
+    "alert_avro/schema.py": "writes a document of our own text",
     "config/derived/reference.py": "writes a document of our own text",
     "detectors/pickle_trial.py": "a process of our own, whose parent reads it",
 }

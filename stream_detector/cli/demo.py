@@ -52,7 +52,12 @@ def add_parser(subparsers: Any) -> None:
         "Run the whole pipeline on generated card transactions, without a broker.",
         "stream-detector demo --events 200000",
     )
-    parser.add_argument("--events", type=int, default=400_000, help="how many (default 400,000)")
+    parser.add_argument(
+        "--events",
+        type=int,
+        default=400_000,
+        help="about how many: planted incidents take and add some (default 400,000)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the generated traffic")
     parser.add_argument(
         "--seconds", type=float, default=50.0, help="end after this time at the latest (50)"

@@ -12,9 +12,10 @@ from pydantic import Field, model_validator
 from stream_detector.events import Float64
 from stream_detector.parameters import LARGEST_NUMBER, FieldName, Model, Text
 
-Value = Text | bool | int | float
-_Values = Annotated[list[Value], Field(min_length=1, max_length=1000)]
+_Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 _Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Value = Text | bool | _Whole | _Number
+_Values = Annotated[list[Value], Field(min_length=1, max_length=1000)]
 
 
 class ConditionConfig(Model):
