@@ -82,14 +82,8 @@ class AlertThreshold:
     @property
     def share(self) -> float | None:
         """The budget as a share of the events (0 to 1), as of now; None with a fixed score."""
-        if self._budget is None:
-            return None
-        if self._budget.share is not None:
-            return self._budget.share
-        assert self._budget.per_second is not None
-        if self._seconds <= 0 or self._paced <= 0:
-            return None
-        return min(self._budget.per_second * self._seconds / self._paced, 0.5)
+        budget = self._budget
+        return None if budget is None else budget.share_of(self._paced, self._seconds)
 
     @property
     def alert_rate(self) -> float:

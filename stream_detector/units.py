@@ -96,6 +96,14 @@ class Budget:
             return cls(None, float(match[1]) / _PERIODS[match[2]], text.strip())
         raise ValueError("a budget is a share of the events or a rate: 0.1 % or 100 per day")
 
+    def share_of(self, events: float, seconds: float) -> float | None:
+        """The budget as a share (0 to .5) of so many events in so much time; None without any."""
+        if self.per_second is None:
+            return self.share
+        if events <= 0 or seconds <= 0:
+            return None
+        return min(self.per_second * seconds / events, 0.5)
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(

@@ -17,6 +17,7 @@ from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.bands import Bands, MonitorFigures
 from stream_detector.monitors.conditions import ConditionConfig
 from stream_detector.parameters import FieldName, Model
+from stream_detector.tables.keys import KeyTable
 
 NO_KEYS: Mapping[str, Any] = {}
 
@@ -184,6 +185,7 @@ class Monitor(ABC):
     """Whether it goes by its calendars itself; else what it finds in their times is left out."""
 
     config: MonitorConfig
+    _keys: KeyTable
     without_key: int
     closed: int = 0
     watcher: Callable[[int, Sequence[Finding]], None] | None = None
@@ -214,14 +216,14 @@ class Monitor(ABC):
         """Go on at ``mark_ms``: the watermark had been wrong and lies before what was counted."""
 
     @property
-    @abstractmethod
     def keys(self) -> int:
         """Keys remembered."""
+        return len(self._keys)
 
     @property
-    @abstractmethod
     def evicted(self) -> int:
         """Keys forgotten for want of room."""
+        return self._keys.evicted
 
     @property
     def judged(self) -> int:

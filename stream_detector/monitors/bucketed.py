@@ -73,7 +73,7 @@ class BucketMonitor(Monitor):
         """(keys,) what the open bucket has come to."""
 
     @abstractmethod
-    def _reach(self, actual: Float64, expected: Float64) -> Float64:
+    def _reach(self, expected: Float64) -> Float64:
         """(keys,) how far from the expected a bucket teaches."""
 
     def _prepare(self) -> NDArray[np.bool_]:
@@ -87,16 +87,6 @@ class BucketMonitor(Monitor):
         """Empty what a kind has of the open bucket."""
 
     # --- events -----------------------------------------------------------------------------------
-
-    @property
-    def keys(self) -> int:
-        """Keys remembered."""
-        return len(self._keys)
-
-    @property
-    def evicted(self) -> int:
-        """Keys forgotten for want of room."""
-        return self._keys.evicted
 
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
         """Count events, and close the buckets that the watermark has passed."""
@@ -231,7 +221,7 @@ class BucketMonitor(Monitor):
             history.push(actual, expected, day.muted)
             history.run = np.where(known, history.run + 1, 0.0)
             findings = self._deviations.find(history, closing)
-            reach = self._reach(actual, expected)
+            reach = self._reach(expected)
             near = expected + np.clip(actual - expected, -reach, reach)
             taken = np.where(known, near, actual)
             history.learn(slots, taken, told & ~day.unlearnt, self._teaches)

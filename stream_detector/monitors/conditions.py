@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from stream_detector.events import Float64
 from stream_detector.parameters import LARGEST_NUMBER, FieldName, Model, Text
+from stream_detector.tables.texts import present
 
 _Whole = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 _Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
@@ -75,7 +76,7 @@ class ConditionConfig(Model):
             if self.none_of is not None:
                 met.append(~_among(values, self.none_of))
             if self.missing is not None:
-                met.append(_where(value is None for value in values) == self.missing)
+                met.append(present(values) != self.missing)
         result: NDArray[np.bool_] = np.logical_and.reduce(met)
         return result
 

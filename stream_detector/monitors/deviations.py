@@ -260,9 +260,7 @@ class Deviations:
     def _share(self) -> float | None:
         """The share of the buckets of a key that may be alerted."""
         budget = self.config.budget
-        if budget is None or budget.per_second is None:
-            return None
-        return min(budget.per_second * self.config.bucket, 0.5)
+        return None if budget is None else budget.share_of(1, self.config.bucket)
 
     @property
     def threshold(self) -> float:

@@ -23,6 +23,7 @@ from stream_detector.monitors.base import Finding, Monitor, MonitorEvents
 from stream_detector.monitors.surprise import EventMonitorConfig, Surprises
 from stream_detector.tables.history import Occurrences
 from stream_detector.tables.keys import LARGEST_CHUNK, KeyTable
+from stream_detector.tables.texts import present
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,6 @@ class EventMonitor(Monitor):
         self._faded_ms = NO_TIMESTAMP
 
     @property
-    def keys(self) -> int:
-        """Keys remembered."""
-        return len(self._keys)
-
-    @property
-    def evicted(self) -> int:
-        """Keys forgotten for want of room."""
-        return self._keys.evicted
-
-    @property
     def repeats(self) -> int:
         """What was as strange, and was not alerted as the same had just been."""
         return self._surprises.repeats
@@ -128,9 +119,7 @@ class EventMonitor(Monitor):
         if not known.any():
             return []
         keys = events.keys(self.config.key)
-        keyed = known
-        if keys is not None:
-            keyed = known & np.array([key is not None for key in keys], dtype=np.bool_)
+        keyed = known if keys is None else known & present(keys)
         usable = keyed & self._usable(events)
         self.without_key += events.without_key(self.config.key, int(np.argmax(known)))
         self.unusable += int(keyed.sum() - usable.sum())

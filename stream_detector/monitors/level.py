@@ -123,19 +123,17 @@ class LevelMonitor(BucketMonitor):
     def _prepare(self) -> NDArray[np.bool_]:
         """As of every monitor of buckets: a mean of nothing tells nothing, a sum does."""
         history = self._history
-        told: NDArray[np.bool_] = self._keys.held & (history.counts > 0)
         if isinstance(history, DistinctHistory):
             return self._keys.held
+        told = filled = self._keys.held & (history.counts > 0)
         if isinstance(history, QuantileHistory):
             # By the center and the unit that the bins are of; before any these are too coarse.
             self._open_quantiles = history.quantiles(self._share)
-            told &= history.met > 0
-        rows = np.flatnonzero(self._keys.held & (history.counts > 0))
-        history.learn_scale(rows, self._learns, amounts=self._amounts)
+            told = filled & (history.met > 0)
+        history.learn_scale(np.flatnonzero(filled), self._learns, amounts=self._amounts)
         return self._keys.held if self._amounts else told
 
-    def _reach(self, actual: Float64, expected: Float64) -> Float64:
-        del actual
+    def _reach(self, expected: Float64) -> Float64:
         history = self._history
         if self._amounts:
             reach: Float64 = CLIP * history.unit * np.sqrt(np.abs(expected) / history.unit + 0.5)

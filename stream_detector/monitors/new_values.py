@@ -19,6 +19,7 @@ from stream_detector.monitors.surprise import EventMonitorConfig, as_deviations,
 from stream_detector.parameters import FieldName, human
 from stream_detector.tables.keys import LARGEST_CHUNK
 from stream_detector.tables.sightings import Sightings, TextHashes, hash_text, joined
+from stream_detector.tables.texts import present
 from stream_detector.units import Duration
 
 _LONGEST_MARK = 64
@@ -155,8 +156,7 @@ class NewValueMonitor(EventMonitor):
         return self._seen.evicted
 
     def _usable(self, events: MonitorEvents) -> NDArray[np.bool_]:
-        values = events.text[self.config.field]
-        return np.array([value is not None for value in values], dtype=np.bool_)
+        return present(events.text[self.config.field])
 
     def _grow(self, rows: int) -> None:
         self._novelty.grow(rows)

@@ -45,7 +45,6 @@ class RateMonitor(BucketMonitor):
     def _actual(self) -> Float64:
         return self._history.counts
 
-    def _reach(self, actual: Float64, expected: Float64) -> Float64:
-        del actual
+    def _reach(self, expected: Float64) -> Float64:
         reach: Float64 = CLIP * np.sqrt(expected + 0.5)
         return reach

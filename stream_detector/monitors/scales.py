@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +63,11 @@ class Scale(ABC):
         feature: what is counted or measured.
     """
 
-    others: str
-    feature: str
+    others: ClassVar[str]
+
+    def __init__(self, feature: str, *, population: bool) -> None:
+        """``population``: whether the others have a part in it."""
+        self.feature, self._population = feature, population
 
     @abstractmethod
     def compare(
@@ -112,9 +116,6 @@ class CountScale(Scale):
     """
 
     others = "pace_of_others"
-
-    def __init__(self, feature: str, *, population: bool) -> None:
-        self.feature, self._population = feature, population
 
     def compare(
         self,
@@ -181,9 +182,6 @@ class MeanScale(Scale):
     """
 
     others = "deviations_of_others"
-
-    def __init__(self, feature: str, *, population: bool) -> None:
-        self.feature, self._population = feature, population
 
     def compare(
         self,

@@ -75,16 +75,6 @@ class SilenceMonitor(Monitor):
         self._next_ms = 0.0  # the first time at which a key is due
 
     @property
-    def keys(self) -> int:
-        """Keys remembered."""
-        return len(self._keys)
-
-    @property
-    def evicted(self) -> int:
-        """Keys forgotten for want of room."""
-        return self._keys.evicted
-
-    @property
     def judged(self) -> int:
         """Keys of which so much is known that their silence would be found."""
         return self._judged

@@ -138,14 +138,8 @@ class Surprises:
     @property
     def share(self) -> float | None:
         """The share of the events that may be alerted; None without a budget."""
-        if self._budget is None:
-            return None
-        if self._budget.share is not None:
-            return self._budget.share
-        assert self._budget.per_second is not None
-        if not self._events or not self._seconds:
-            return None
-        return min(self._budget.per_second * self._seconds / self._events, 0.5)
+        budget = self._budget
+        return None if budget is None else budget.share_of(self._events, self._seconds)
 
     def _set(self) -> None:
         if not self._kept:

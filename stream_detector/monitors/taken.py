@@ -12,7 +12,7 @@ from stream_detector.detectors.stored import read_array, read_branch
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import Float64, Int64, State
 from stream_detector.monitors.base import MonitorEvents
-from stream_detector.tables.texts import pack_texts, unpack_texts
+from stream_detector.tables.texts import pack_texts, present, unpack_texts
 
 LARGEST_VALUE = 1e100
 """A number beyond counts as this: sums of squares stay finite."""
@@ -65,13 +65,12 @@ class Taken:
         there = np.ones(len(events), dtype=np.bool_)
         there[:first] = False
         if keys is not None and None in keys:
-            there &= np.fromiter((key is not None for key in keys), np.bool_, len(keys))
+            there &= present(keys)
         counted = there.copy()
         if asked.number is not None:
             there &= np.isfinite(events.numbers[asked.number])
         if asked.text is not None:
-            column = events.text[asked.text]
-            there &= np.fromiter((text is not None for text in column), np.bool_, len(column))
+            there &= present(events.text[asked.text])
         rows = np.flatnonzero(there)
         places = rows.tolist()
         number = events.numbers[asked.number][rows] if asked.number is not None else np.empty(0)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_detector.detectors.stored import read_array
 from stream_detector.errors import StateMismatchError
@@ -16,6 +17,11 @@ _MISSING_LENGTH = -1
 _ERRORS = "surrogatepass"
 # No text encodes to this byte, so a missing value never shares a hash with a text by construction.
 _MISSING_BYTES = b"\xff"
+
+
+def present(texts: Sequence[str | None]) -> NDArray[np.bool_]:
+    """(texts,) which of them are there."""
+    return np.fromiter((text is not None for text in texts), np.bool_, len(texts))
 
 
 def pack_texts(texts: Sequence[str | None]) -> dict[str, np.ndarray]:
