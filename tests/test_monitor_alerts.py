@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from support.commands import run
+from support.monitoring import settings_of
 from test_monitors import KEYS, WEEK, planted, stream
 
 from stream_detector import load_config
@@ -27,17 +28,10 @@ from stream_detector.telemetry.status.page import alert_card
 from stream_detector.telemetry.status.recent import Recent
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e\"'&"
-SETTINGS: dict[str, Any] = {
-    "name": "shop",
-    "event": {"time": {"field": "t", "format": "unix_ms"}},
-    "features": [{"categorical": "k", "encoding": "rarity"}],
-    "detector": {"kind": "half_space_forest", "trees": 2, "depth": 2},
-    "threshold": {"budget": "1 %"},
-    "monitors": [
-        {"kind": "rate", "name": "orders", "key": "k"},
-        {"kind": "rate", "name": "together", "deviations": 3},
-    ],
-}
+SETTINGS = settings_of(
+    {"kind": "rate", "name": "orders", "key": "k"},
+    {"kind": "rate", "name": "together", "deviations": 3},
+)
 
 
 def records(named: str = "b") -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from support.monitoring import pipeline_of
 from test_docs import VALIDATOR
 
-from stream_detector import Pipeline, load_config
 from stream_detector.errors import StateMismatchError
 from stream_detector.monitors import MonitorEvents
 from stream_detector.monitors.level import LevelMonitor, LevelMonitorConfig
@@ -255,22 +255,13 @@ def test_a_flood_of_keys_is_bounded(kind: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS[:3], ids=NAMES[:3])
 def test_alerts_are_as_the_schema_says(kind: dict[str, Any]) -> None:
-    document = {
-        "name": "shop",
-        "event": {"time": {"field": "t", "format": "unix_ms"}},
-        "features": [{"categorical": "k", "encoding": "rarity"}],
-        "detector": {"kind": "half_space_forest", "trees": 2, "depth": 2},
-        "threshold": {"budget": "1 %"},
-        "monitors": [
-            {"kind": "level", "name": "l", "key": "k", "of": "v", "season": "hour_of_day", **kind}
-        ],
-    }
+    monitor = {"kind": "level", "name": "l", "of": "v", "season": "hour_of_day", **kind}
     times, keys, values = STRANGE
     rows = [
         {"t": time, "k": key, "v": value}
         for time, key, value in zip(times.tolist(), keys, values.tolist(), strict=True)
     ]
-    alerts = [a for a in Pipeline(load_config(document)).process(rows).alerts if "monitor" in a]
+    alerts = [a for a in pipeline_of(monitor).process(rows).alerts if "monitor" in a]
     assert alerts
     assert [error.message for each in alerts for error in VALIDATOR.iter_errors(each)] == []
     assert {each["id"].split(":")[0] for each in alerts} == {"level"}

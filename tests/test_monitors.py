@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from support.monitoring import bits, settings_of
 from test_docs import SCHEMA, VALIDATOR, monitor_fields
 
 from stream_detector import Pipeline, load_config
@@ -139,10 +140,6 @@ def test_daylight_saving_is_no_incident_where_the_zone_is_named(day: dt.date) ->
     assert [f for f in unnamed if f.end_ms > changed]
 
 
-def bits(monitor: RateMonitor) -> bytes:
-    return bytes(encode(Snapshot({}, monitor.state())))
-
-
 EVENTS = stream(KEYS, 3 * WEEK, planted("a", -300, -290, 0.0), seed=3)
 
 
@@ -247,15 +244,8 @@ def test_a_wrong_setting_is_explained(change: dict[str, Any], said: str) -> None
 
 
 def pipeline_of(**monitor: Any) -> Pipeline:
-    document = {
-        "name": "shop",
-        "event": {"time": {"field": "t", "format": "unix_ms"}},
-        "features": [{"categorical": "k", "encoding": "rarity"}],
-        "detector": {"kind": "half_space_forest", "trees": 2, "depth": 2},
-        "threshold": {"budget": "1 %"},
-        "monitors": [{"kind": "rate", "name": "orders", "key": "k", **monitor}],
-    }
-    return Pipeline(load_config(document))
+    settings = settings_of({"kind": "rate", "name": "orders", "key": "k", **monitor})
+    return Pipeline(load_config(settings))
 
 
 RECORDS = [

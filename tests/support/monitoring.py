@@ -87,16 +87,20 @@ def check_refused(monitor: Monitor, path: str, value: Any, mark_ms: int) -> None
         build_monitor(monitor.config).restore(state, mark_ms)
 
 
-def pipeline_of(monitor: Mapping[str, Any]) -> Pipeline:
-    document = {
+def settings_of(*monitors: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with monitors of events that have a time `t` and a key `k`."""
+    return {
         "name": "shop",
         "event": {"time": {"field": "t", "format": "unix_ms"}},
         "features": [{"categorical": "k", "encoding": "rarity"}],
         "detector": {"kind": "half_space_forest", "trees": 2, "depth": 2},
         "threshold": {"budget": "1 %"},
-        "monitors": [{"name": "m", "key": "k", **monitor}],
+        "monitors": list(monitors),
     }
-    return Pipeline(load_config(document))
+
+
+def pipeline_of(monitor: Mapping[str, Any]) -> Pipeline:
+    return Pipeline(load_config(settings_of({"name": "m", "key": "k", **monitor})))
 
 
 def alerts_of(pipeline: Pipeline, columns: Columns, size: int) -> list[dict[str, Any]]:
