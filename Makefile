@@ -13,7 +13,7 @@ JOBS ?= 3
 # Hundreds of tests start an interpreter; where this is set, each of them compiles every module anew (half a second).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: dashboards help demo formats site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel attacks rates labelled peers lock audit clean
+.PHONY: spark dashboards help demo formats forward site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel counterfactuals costs attacks rates incidents labelled late-labels peers lock audit clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: $(VENV)/.development  ## Check style, format and types
 chaos: $(VENV)/.development  ## Kill daemon and broker by the dozen, judge every byte (ARGS="--kills 100 --seed 1")
 	@cd tests && PYTHONPATH=. ../$(BIN)/python -m chaos --minutes $(MINUTES) $(ARGS)
 
+forward: $(VENV)/.development  ## Deliver 10,000 alerts through what fails, kills, an outage (ARGS="--alerts 1000")
+	@cd tests && PYTHONPATH=. ../$(BIN)/python forward_trial.py $(ARGS)
+
 formats: $(VENV)/.development  ## Compare 200,000 events as JSON, Avro and Protobuf (ARGS="--events 20000")
 	@$(BIN)/python tests/format_comparison.py $(ARGS)
 
@@ -55,6 +58,9 @@ soak: $(VENV)/.development  ## Watch memory, descriptors, threads (MINUTES=30 AR
 labelled: $(VENV)/.runtime  ## Detection quality with late labels (docs/quality.md)
 	@cd benchmarks && ../$(BIN)/python labelled.py
 	@cd benchmarks && ../$(BIN)/python card_quality.py $(ARGS)
+
+late-labels: $(VENV)/.runtime  ## Labels that come soon in a world that changes, beside River's forests (ARGS="--streams nslb --keep")
+	@cd benchmarks && ../$(BIN)/python -m late_labels $(ARGS)
 
 format: $(VENV)/.development  ## Put the code into its format
 	@$(BIN)/ruff format --quiet .
@@ -77,11 +83,20 @@ bench: $(VENV)/.runtime .cache/rivals/.installed  ## Measure throughput beside a
 latency: $(VENV)/.runtime .cache/rivals/.installed  ## Measure the time from an event to its alert (ARGS="--rates 1000 10000")
 	@$(BIN)/python benchmarks/latency.py $(ARGS)
 
+spark: .cache/spark/.installed  ## Hold the job on Spark to the daemon, through kills (needs Java 17 and Maven)
+	@.cache/spark/bin/python -m pytest -q tests/test_spark.py $(ARGS)
+
 scale: $(VENV)/.runtime .cache/rivals/.installed  ## Measure growth: keys, features, partitions, shards, recovery, memory
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 quality: $(VENV)/.runtime  ## Compare detection quality with peers (ARGS=--keep: measure what is missing)
 	@$(BIN)/python -m benchmarks.quality $(ARGS)
+
+counterfactuals: $(VENV)/.runtime  ## Score again what alerts say would be ordinary (docs/alerts.md; ARGS="--events 20000")
+	@cd benchmarks && ../$(BIN)/python counterfactuals.py $(ARGS)
+
+costs: $(VENV)/.runtime  ## Measure what incidents, rules and counterfactuals cost, with and without in turn (docs/performance.md; ARGS="--sets cards")
+	@cd benchmarks && OMP_NUM_THREADS=1 ../$(BIN)/python costs.py $(ARGS)
 
 novel: $(VENV)/.runtime  ## Find planted new values in real streams (docs/monitors.md; ARGS="--draws 1 2")
 	@cd benchmarks && ../$(BIN)/python novel.py $(ARGS)
@@ -92,6 +107,9 @@ attacks: $(VENV)/.runtime  ## Attack what is learnt, beside River's trees (docs/
 rates: $(VENV)/.runtime .cache/prophet/.installed  ## Look for planted incidents of rate, beside RandomCutForest and Prophet (ARGS="--only ours --draw 7")
 	@$(BIN)/python -m benchmarks.rates $(ARGS)
 
+incidents: $(VENV)/.runtime  ## Plant incidents into payments and departures; see what is named first (ARGS="--only outages")
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.incidents $(ARGS)
+
 peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants Java)
 	@mkdir -p .cache && sed -n 's/^\([^ #-][^ ]*==[^ ]*\).*/\1/p' requirements.lock > .cache/runtime.txt
 	@$(PIP) install -c .cache/runtime.txt -r requirements-peers.txt
@@ -101,6 +119,12 @@ peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants J
 .cache/rivals/.installed: requirements-rivals.txt
 	@$(PYTHON) -m venv .cache/rivals
 	@.cache/rivals/bin/python -m pip -q --disable-pip-version-check install -r requirements-rivals.txt
+	@touch $@
+
+# Spark (450 MB) wants another pandas than requirements-dev.lock has.
+.cache/spark/.installed: pyproject.toml
+	@$(PYTHON) -m venv .cache/spark
+	@.cache/spark/bin/python -m pip -q --disable-pip-version-check install pyspark==4.2.0 -e '.[spark]' pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
 # Prophet brings its own NumPy, pandas and compiled models.

@@ -25,7 +25,7 @@ def load_model(path):
         return pickle.loads(path.read_bytes())
     return {
         "seen": 0,
-        "model": compose.PipelineCore(
+        "model": compose.Pipeline(
             preprocessing.MinMaxScaler(),
             anomaly.HalfSpaceTrees(n_trees=25, height=8, window_size=250, seed=42),
         ),

@@ -120,6 +120,37 @@ ALERTS = Section(
             stacked=True,
         ),
         lines(
+            "Open incidents",
+            "What alerts have in common and is not over, by severity. A line that only rises is a "
+            "cause that nobody has mended, or a field that is missing in incidents.fields.",
+            "short",
+            Query("sum by (severity) (stream_detector_incidents_open{@})", "{{severity}}"),
+            runbook="open-incidents",
+            stacked=True,
+        ),
+        lines(
+            "Incidents opened and over",
+            "Incidents an hour: opened (or opened again), over, and those that became part of "
+            "another one.",
+            "short",
+            Query(
+                "3600 * sum(rate(stream_detector_incident_changes_total"
+                '{@, change=~"opened|reopened"}[$__rate_interval]))',
+                "opened",
+            ),
+            Query(
+                '3600 * sum(rate(stream_detector_incident_changes_total{@, change=~"quiet|expired|'
+                'evicted"}[$__rate_interval]))',
+                "over",
+            ),
+            Query(
+                '3600 * sum(rate(stream_detector_incident_changes_total{@, change="merged"}'
+                "[$__rate_interval]))",
+                "part of another one",
+            ),
+            runbook="open-incidents",
+        ),
+        lines(
             "Written and suppressed",
             "Events over the threshold, a minute: alerts written, and those held back because "
             "their key had one already. Much suppression is one key in trouble for long.",
@@ -131,6 +162,46 @@ ALERTS = Section(
             ),
             runbook="detection-panels",
             stacked=True,
+        ),
+    ],
+)
+
+RULES = Section(
+    "Rules and what people did (empty without rules)",
+    [
+        lines(
+            "Rules by how they stand",
+            "Rules of the shard that has most. Waiting for their time, active, disabled by what "
+            "they ran into, expired (once a period still an alert), and over.",
+            "short",
+            Query("max by (state) (stream_detector_rules{@})", "{{state}}"),
+            runbook="rule-panels",
+        ),
+        lines(
+            "Hidden by rules",
+            "Events and findings that a rule hid, an hour, of the ten rules that hide most. A line "
+            "that rises is no longer what its rule was made for.",
+            "short",
+            Query(
+                "topk(10, 3600 * sum by (rule) "
+                "(rate(stream_detector_rule_hidden_total{@}[$__rate_interval]))) or "
+                '(label_replace(vector(0), "rule", "none", "", "") '
+                "unless on () stream_detector_rule_hidden_total{@})",
+                "{{rule}}",
+            ),
+            runbook="rule-panels",
+        ),
+        lines(
+            "Disabled rules and snoozed alerts",
+            "In an hour: rules that have disabled themselves, since what they hid was no false "
+            "alarm; alerts that nobody heard of since their incident is snoozed.",
+            "short",
+            Query(
+                "sum(increase(stream_detector_rules_disabled_total{@}[1h]))",
+                "rules that disabled themselves",
+            ),
+            Query("sum(increase(stream_detector_snoozed_total{@}[1h]))", "alerts snoozed"),
+            runbook="streamdetectorruledisabled",
         ),
     ],
 )
@@ -518,8 +589,8 @@ MONITORS = Section(
         ),
         lines(
             "What monitors leave out",
-            "Keys forgotten for want of room and events without a key, a second; and the buckets "
-            "closed, without which nothing is judged.",
+            "Keys forgotten for want of room, events without a key or a value and findings that a "
+            "calendar left out, a second; and the buckets closed, without which nothing is judged.",
             "cps",
             *(
                 Query(
@@ -529,7 +600,8 @@ MONITORS = Section(
                 )
                 for name, legend in (
                     ("keys_evicted", "keys forgotten"),
-                    ("events_without_key", "events without a key"),
+                    ("events_without_key", "events without a key or a value"),
+                    ("findings_muted", "findings left out"),
                     ("buckets_closed", "buckets closed"),
                 )
             ),
@@ -538,4 +610,4 @@ MONITORS = Section(
     ],
 )
 
-DETECTION = [NOW, ALERTS, SCORES, REASONS, MONITORS, DRIFT, FEEDBACK, CHALLENGER]
+DETECTION = [NOW, ALERTS, RULES, SCORES, REASONS, MONITORS, DRIFT, FEEDBACK, CHALLENGER]

@@ -194,6 +194,20 @@ TIME = Section(
     "Where the time goes",
     [
         lines(
+            "Latency of alerts",
+            "From an event's record to its alert, 99 % of them, by part of the way. `arrival` is "
+            "the producer's, the broker's and the backlog's, `wait` what commits cost.",
+            "s",
+            Query(
+                "histogram_quantile(0.99, sum by (le, stage) "
+                "(rate(stream_detector_alert_latency_seconds_bucket{@}[$__rate_interval])))",
+                "{{stage}}",
+            ),
+            runbook="streamdetectoralertsslow",
+            logarithmic=True,
+            least=None,
+        ),
+        lines(
             "Share of time by stage",
             "Seconds spent in each stage, a second. `poll` is mostly waiting; when it is gone, the "
             "worker is at its limit.",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 # Before NumPy is imported. One thread: a product's last bits depend on how it is shared out.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -59,5 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def entry() -> NoReturn:
+    """Run a command as a process: how it ended is its exit code, whatever signal comes later.
+
+    A signal to stop while the interpreter ends would otherwise turn a code that says why (3: the
+    broker) into "killed by signal 15", and a supervisor does other things with that.
+    """
+    code = main()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

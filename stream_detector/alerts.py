@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -29,6 +30,9 @@ from stream_detector.messages import (
 ALERT_TYPE = "io.stream-detector.alert.v1"
 """CloudEvents type of an alert; the version changes when a field changes its meaning."""
 
+INCIDENT_TYPE = "io.stream-detector.incident.v1"
+"""Likewise of an incident."""
+
 _MAX_EVENT_BYTES = 400_000
 """A larger original event stays out of its alert: brokers refuse messages over 1 MiB."""
 
@@ -36,6 +40,7 @@ _MAX_TRACE_BYTES = 1000
 """A longer ``traceparent`` or ``tracestate`` is none: 55 bytes, and 512 by the standard."""
 
 
+@lru_cache(4096)  # an incident's messages hold the same few times again and again
 def iso_time(time_ms: int) -> str:
     """``2018-04-01T00:00:31.000Z``."""
     moment = datetime.fromtimestamp(time_ms // 1000, UTC)
@@ -89,13 +94,19 @@ def alert_message(
     # Without a timestamp of its own: a broker refuses event times that lie ahead of its clock and
     # may delete at once what lies far behind. The event time stands in ce_time and in the body.
     value = msgspec.json.encode(full)
-    return fitted(Outgoing(source, record.offset, record.key, value, headers, None))
+    place, recorded_ms = (source, record.offset), record.timestamp
+    return fitted(Outgoing(*place, record.key, value, headers, None, recorded_ms=recorded_ms))
 
 
 def monitor_message(
-    body: dict[str, Any], source: TopicPartition, offset: int, key: str, time_ms: int, detector: str
+    body: dict[str, Any],
+    source: TopicPartition,
+    offset: int,
+    key: str | bytes,
+    time_ms: int,
+    detector: str,
 ) -> Outgoing:
-    """An alert of a monitor, which is about many events: none is inside.
+    """An alert of a monitor, or of a rule, which is about many events: none is inside.
 
     Args:
         body: the alert's fields; ``id`` must be there.
@@ -107,14 +118,32 @@ def monitor_message(
     """
     value = msgspec.json.encode({**body, "event": None})
     headers = _cloud_event(body["id"], time_ms, detector)
-    message_key = key.encode("utf-8", "replace") or None
+    message_key = (key if isinstance(key, bytes) else key.encode("utf-8", "replace")) or None
     return fitted(Outgoing(source, offset, message_key, value, headers, None))
 
 
-def _cloud_event(identity: str, time_ms: int, detector: str) -> Headers:
+def incident_message(
+    body: dict[str, Any], source: TopicPartition, offset: int, time_ms: int, detector: str
+) -> Outgoing:
+    """The message of an incident as it stands now; its key is the incident's id.
+
+    Args:
+        body: the incident's fields; ``id`` and ``revision`` must be there.
+        source: where the event came from that has changed it; of a tick no topic, and the shard.
+        offset: of that event, or the tick's time.
+        time_ms: watermark, or tick, at the change.
+        detector: name of the detector, the ``ce_source``.
+    """
+    identity = body["id"]
+    headers = _cloud_event(f"{identity}/{body['revision']}", time_ms, detector, INCIDENT_TYPE)
+    key = identity.encode("utf-8", "replace")
+    return fitted(Outgoing(source, offset, key, msgspec.json.encode(body), headers, None))
+
+
+def _cloud_event(identity: str, time_ms: int, detector: str, kind: str = ALERT_TYPE) -> Headers:
     return [
         ("ce_specversion", b"1.0"),
-        ("ce_type", ALERT_TYPE.encode()),
+        ("ce_type", kind.encode()),
         ("ce_source", f"/stream-detector/{detector}".encode()),
         ("ce_id", identity.encode("utf-8", "replace")),
         ("ce_time", iso_time(time_ms).encode()),
@@ -141,20 +170,34 @@ def _original(record: Record, read: Callable[[Record], Any] | None) -> Any:
 def dead_letter(
     source: TopicPartition, record: Record, rejection: Rejection, detector: str
 ) -> Outgoing:
+    """The record that was rejected whole, and why; as ``letter_of``."""
+    return letter_of(source, record, rejection, detector, "stream_detector.decoding.Decoder")
+
+
+def letter_of(
+    source: TopicPartition, record: Record, rejection: Rejection, connector: str, refused_by: str
+) -> Outgoing:
     """The record whole (key, value, headers) and why, in Kafka Connect's headers.
 
     The record's own timestamp goes into a header: as the letter's, a broker would refuse one that
     lies ahead of its clock, and delete at once what lies far behind. What no broker would take is
     left out, and a header says what.
+
+    Args:
+        source: where the record came from.
+        record: that is given up.
+        rejection: why, and at which stage.
+        connector: whose dead letter it is.
+        refused_by: class or module that has no use for it.
     """
     reasons = {
         "topic": source.topic,
         "partition": str(source.partition),
         "offset": str(record.offset),
-        "connector.name": detector,
+        "connector.name": connector,
         "task.id": "0",
         "stage": rejection.stage,
-        "class.name": "stream_detector.decoding.Decoder",
+        "class.name": refused_by,
         "exception.class.name": rejection.reason,
         "exception.message": rejection.message,
     }

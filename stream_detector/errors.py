@@ -21,6 +21,10 @@ class ConfigurationError(StreamDetectorError):
     stage = "configuration"
 
 
+class ActError(ConfigurationError):
+    """What is on the control topic, or was to be written there, is no act."""
+
+
 class ConnectorError(StreamDetectorError):
     """The broker, a topic or a file cannot be reached, or not with these rights."""
 

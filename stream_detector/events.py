@@ -194,6 +194,12 @@ class EventBatch:
         """Times that what is shared with other events may take over: never after the watermark."""
         return self.time_ms if self.mark_ms is None else np.minimum(self.time_ms, self.mark_ms)
 
+    @property
+    def last_mark_ms(self) -> int:
+        """The stream's watermark after the last event, of one at least; it was decided."""
+        assert self.mark_ms is not None
+        return int(self.mark_ms[-1])
+
     def __len__(self) -> int:
         return len(self.offset)
 

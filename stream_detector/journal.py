@@ -20,12 +20,21 @@ either.
 A record may hold ``calendars`` (those that monitors go by from its first step on, packed): they may
 be others after a restart, and a replay goes by those of then.
 
+A record may hold ``incidents``: the settings that incidents go by from its first step on, likewise.
+
 A record may hold ``ticks`` ([steps before it, milliseconds since 1970]): where nothing arrived,
 event time went on to there, and the monitors were told so after so many of the record's steps.
 
+A record may hold ``acts`` ([steps before it, ticks before it, offset on the control topic, text]):
+what people have written there, whole, so that a replay never needs the topic. An empty text is one
+that was of no use.
+
+A record may hold ``batch`` (the query, the number of its batch, the digest of the model's state
+after it): an engine did the work, and may do a batch again whose record is here.
+
 ``group``, ``previous`` (the digest of the record before) and ``seal`` (a digest of all the rest)
-tell our records from those of others on the topic (``daemon.chain``). Earlier versions wrote none
-of the three, and their records are read as well.
+tell our records from those of others on the topic (``commits.journal_chain``). Earlier versions
+wrote none of the three, and their records are read as well.
 """
 
 from __future__ import annotations
@@ -53,6 +62,22 @@ class Range(NamedTuple):
     end: int
 
 
+class JournalAct(NamedTuple):
+    """An act, at its place among the steps and ticks of a record.
+
+    Attributes:
+        steps: of the record that came before it.
+        ticks: likewise.
+        offset: on the control topic; -1 where it came from elsewhere.
+        text: what stands there; empty where it was no act.
+    """
+
+    steps: int
+    ticks: int
+    offset: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
     """Record of one commit of one shard.
@@ -72,6 +97,9 @@ class JournalRecord:
         refused: records that no schema could be had for.
         calendars: those that monitors go by from its first step on, packed; None: as before.
         ticks: how many steps came before each, and up to which event time it led.
+        incidents: settings that they go by from its first step on, packed; None: as before.
+        acts: taken in from the control topic.
+        batch: query and number of an engine's batch, and the digest of the state after it.
     """
 
     shard: int
@@ -87,6 +115,9 @@ class JournalRecord:
     refused: tuple[Refusal, ...] = ()
     ticks: tuple[tuple[int, int], ...] = ()
     calendars: str | None = None
+    incidents: str | None = None
+    acts: tuple[JournalAct, ...] = ()
+    batch: tuple[str, int, str] | None = None
 
     def ranges(self) -> Iterator[Range]:
         """The ranges of all steps, in order."""
@@ -111,6 +142,9 @@ class _Written(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: list[tuple[str, int, int, int, str]] = []
     ticks: list[tuple[int, int]] = []
     calendars: str | None = None
+    incidents: str | None = None
+    acts: list[tuple[int, int, int, str]] = []
+    batch: tuple[str, int, str] | None = None
     seal: str = ""
 
 
@@ -134,6 +168,9 @@ def encode(record: JournalRecord) -> bytes:
         plain_refusals(record.refused),
         list(record.ticks),
         record.calendars,
+        record.incidents,
+        [(a.steps, a.ticks, a.offset, a.text) for a in record.acts],
+        record.batch,
     )
     if record.group:
         written = msgspec.structs.replace(written, seal=_seal(written))
@@ -171,12 +208,16 @@ def decode(data: bytes) -> JournalRecord:
         tuple(refusals_of(written.refused)),
         tuple(written.ticks),
         written.calendars,
+        written.incidents,
+        tuple(JournalAct(*act) for act in written.acts),
+        written.batch,
     )
     if written.seal != (_seal(written) if written.group else ""):
         raise StateError(f"journal record {record.number} was changed after it was written")
     if any(not 0 <= r.start <= r.end for r in (*record.ranges(), *record.lost)):
         raise StateError(f"journal record {record.number} holds a range that ends before it begins")
     _check_ticks(record)
+    _check_acts(record)
     return record
 
 
@@ -186,6 +227,15 @@ def _check_ticks(record: JournalRecord) -> None:
         if not (steps <= after <= len(record.steps) and latest_ms < time_ms <= LATEST_TIME_MS):
             raise StateError(f"journal record {record.number} holds a tick that has no place in it")
         steps, latest_ms = after, time_ms
+
+
+def _check_acts(record: JournalRecord) -> None:
+    steps = ticks = 0
+    for act in record.acts:
+        within = steps <= act.steps <= len(record.steps) and ticks <= act.ticks <= len(record.ticks)
+        if not (within and act.offset >= -1):
+            raise StateError(f"journal record {record.number} holds an act that has no place in it")
+        steps, ticks = act.steps, act.ticks
 
 
 def _plain(ranges: Iterable[Range]) -> list[tuple[str, int, int, int]]:

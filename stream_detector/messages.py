@@ -63,7 +63,8 @@ class Outgoing:
 
     ``source`` and ``offset`` tell which record caused it; ``timestamp_ms`` is the timestamp of the
     record to write, None to leave it to the client and the broker; ``coding`` is how the value of
-    an alert is written, None for JSON.
+    an alert is written, None for JSON; ``recorded_ms``, of an event's alert, is the timestamp that
+    the event's record has.
     """
 
     source: TopicPartition
@@ -73,6 +74,7 @@ class Outgoing:
     headers: Headers
     timestamp_ms: int | None
     coding: Coding | None = None
+    recorded_ms: int | None = None
 
     @property
     def kind(self) -> str:

@@ -90,6 +90,10 @@ class AlertThreshold:
         """Share of the last events (half-life 10,000) that were above the threshold."""
         return self._alerts / self._events if self._events else 0.0
 
+    def use(self, value: float) -> None:
+        """Decide by a value that another has learnt."""
+        self._value = value
+
     def exceeded(self, scores: Float64, first_sequence: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Tell which of ``scores`` alert; ``first_sequence`` counts the events before the first."""
         flags = scores > self._value

@@ -195,7 +195,7 @@ def test_the_published_schema_is_that_of_the_code_and_of_the_documents():
 def test_the_schema_reads_what_the_first_one_wrote_and_the_other_way_round():
     first, now = AlertForm(1, json.dumps(FIRST)), FORM
     for body in (BODY, *monitor_bodies()[:2]):
-        old, new = by_fastavro(first.encode(body)), by_fastavro(now.encode(body))
+        old, new = by_fastavro(first.encode(body), FIRST), by_fastavro(now.encode(body))
         assert by_fastavro(first.encode(body), FIRST, ALERT).items() >= old.items()
         assert by_fastavro(now.encode(body), ALERT, FIRST).items() <= new.items()
 
@@ -293,7 +293,7 @@ def run(shard: Shard, some: list[Any]) -> tuple[list[Outgoing], list[JournalReco
     shard.take_in(Fetched(SOURCE, some))
     work_off(shard)
     slices = shard.take_slices()
-    written = [message for one in slices for message in one.alerts]
+    written = [message for one in slices for message in one.messages["alerts"]]
     return written, [one.record for one in slices]
 
 

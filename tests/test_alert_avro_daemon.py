@@ -15,6 +15,7 @@ from kafka_broker.clients import admin_client, consume_all, produce
 from schema_registry.registry import Registry
 from support.commands import call, run
 from support.fake_registry import fake_registry
+from support.kills import QUICK_SESSION, work_off_through_kills
 from support.process import DaemonProcess, alerts_in, wait_until
 from support.streams import records
 from test_daemon import messages, settings, topics
@@ -34,7 +35,7 @@ OTHERS = json.dumps(
 def configured(
     section: dict[str, Any], directory: Path, registry: dict[str, Any], **changes: Any
 ) -> dict[str, Any]:
-    section = {"alerts_format": "avro", **section}
+    section = {"alerts_format": "avro", "consumer": QUICK_SESSION, **section}
     state = {"directory": str(directory / "state"), "interval": "500ms"}
     return settings(section, directory, **{"registry": registry, "state": state, **changes})
 
@@ -81,17 +82,7 @@ def test_kills_lose_and_double_no_alert_and_a_replay_needs_no_registry(
     section = topics(kafka.bootstrap, PARTITIONS)
     config = configured(section, tmp_path, {"url": registry.url})
     some = messages(records(EVENTS), PARTITIONS)
-    for point, start, end in (("after_poll", 0, 600), ("after_flush", 600, 1000),
-                              ("after_commit", 1000, EVENTS), ("in_replay", 0, 0)):  # fmt: skip
-        if start < end:
-            produce(kafka.bootstrap, section["topics"][0], some[start:end])
-        with DaemonProcess(tmp_path, config, environment={"FAILPOINT": point}) as daemon:
-            wait_until(lambda d=daemon: not d.running(), f"the kill at {point}", 60)
-            assert daemon.wait() < 0, daemon.text()
-    with DaemonProcess(tmp_path, config) as daemon:
-        daemon.wait_ready().wait_worked_off()
-        assert daemon.metric("replay_mismatches_total") == 0
-        assert daemon.stop() == 0, daemon.text()
+    daemon = work_off_through_kills(tmp_path, config, some)
     assert told(decoded(registry, kafka.bootstrap, section["alerts"])) == expected
     found = verify(daemon.config)
     assert (found["events"], found["alerts_found"]) == (EVENTS, len(expected))

@@ -29,10 +29,10 @@ from stream_detector import (
 )
 from stream_detector.api.result import RejectedEventsWarning
 from stream_detector.api.threads import one_thread
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.connectors.ahead import AHEAD_BYTES
 from stream_detector.daemon.recovery import open_shard
 from stream_detector.daemon.shard import Shard
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import kinds
 from stream_detector.snapshots import decode, encode

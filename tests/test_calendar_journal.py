@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from support.streams import SOURCE, configuration
 
+from stream_detector.commits.slices import composed
 from stream_detector.config.derived.calendars import calendars_of
 from stream_detector.connectors.base import Fetched
 from stream_detector.daemon.journal_replay import JournalReplay
 from stream_detector.daemon.shard import Shard
-from stream_detector.daemon.slices import composed
 from stream_detector.events import PlainRecord
 from stream_detector.journal import JournalRecord, decode, encode
 from stream_detector.snapshots import Snapshot
@@ -24,7 +24,7 @@ from stream_detector.telemetry.metrics import Metrics
 HOUR = 3_600_000
 START = 1_704_067_200_000
 DAYS = 6
-TOPICS = ("alerts", "dead")
+TOPICS = {"alerts": "alerts", "dead_letters": "dead"}
 
 
 def config_of(*hours: str) -> Any:
@@ -47,13 +47,16 @@ def config_of(*hours: str) -> Any:
 
 
 def events() -> list[PlainRecord]:
-    """Ten events an hour of each key; of one of them none at noon."""
+    """Ten events an hour of each key, five on every other day; of one of them none at noon."""
     records = []
     for minute in range(0, DAYS * 24 * 60, 6):
+        if minute // 1440 % 2 and minute % 12:
+            continue
         for key in "ab":
             if key == "b" or minute // 60 % 24 != 12:
-                value = json.dumps({"t": START + minute * 60_000, "k": key}).encode()
-                records.append(PlainRecord(len(records), START, None, value, ()))
+                time_ms = START + minute * 60_000
+                value = json.dumps({"t": time_ms, "k": key}).encode()
+                records.append(PlainRecord(len(records), time_ms, None, value, ()))
     return records
 
 
@@ -80,8 +83,8 @@ def begun(config: Any, records: list[JournalRecord], position: int = 0) -> Shard
     return shard
 
 
-def numbered(records: list[JournalRecord]) -> list[JournalRecord]:
-    return [replace(record, number=number) for number, record in enumerate(records, start=1)]
+def numbered(records: list[JournalRecord], after: int = 0) -> list[JournalRecord]:
+    return [replace(record, number=after + n) for n, record in enumerate(records, start=1)]
 
 
 def follow(shard: Shard, start: int = 0, stop: int = 2 * THIRD) -> None:
@@ -93,7 +96,7 @@ def follow(shard: Shard, start: int = 0, stop: int = 2 * THIRD) -> None:
     raise AssertionError("the replay does not end")
 
 
-FIRST, SECOND = config_of("daily 12:00-13:00"), config_of("daily 12:00-13:00", "Mon 14:00-15:00")
+FIRST, SECOND = config_of("daily 12:00-13:00"), config_of("daily 12:00-13:00", "daily 14:00-15:00")
 
 
 def test_a_replay_goes_by_the_calendars_of_then_and_new_ones_count_from_its_end_on() -> None:
@@ -122,9 +125,11 @@ def test_a_replay_goes_by_the_calendars_of_then_and_new_ones_count_from_its_end_
     restored = Shard(0, SECOND, Metrics())
     restored.restore(snapshot)
     restored.add(SOURCE, THIRD)
-    restored.begin_to_follow(numbered(more))
+    restored.begin_to_follow(numbered(more, len(records)))
     follow(restored, THIRD)
     assert usual(restored) == then
+    assert restored.pipeline.monitors.calendars == calendars_of(FIRST)
+    advance(restored, 2 * THIRD, len(RECORDS))
     assert restored.pipeline.monitors.calendars == calendars_of(SECOND)
 
     # A later replay over the change comes to the same, whatever the configuration says by then.
@@ -132,7 +137,59 @@ def test_a_replay_goes_by_the_calendars_of_then_and_new_ones_count_from_its_end_
     later = begun(config_of(), numbered(records + more + after))
     follow(later, 0, len(RECORDS))
     assert usual(later) == live
-    assert later.output.calendars == ""
+    later.tick(START + (DAYS + 1) * 24 * HOUR)
+    said = [decode(composed([one], 0, TOPICS).journal) for one in later.take_slices()]
+    assert [record.calendars for record in said] == [""]
+
+
+@pytest.mark.parametrize("others", [SECOND, config_of()])
+def test_a_snapshot_before_the_first_commit_by_other_calendars_holds_those_of_then(
+    others: Any,
+) -> None:
+    # Worker after worker that snapshots what it begins with, and ends before it commits anything.
+    shard = begun(FIRST, [])
+    records = advance(shard, 0, THIRD)
+    then = shard.pipeline.monitors.calendars
+    for _ in range(2):
+        snapshot = read_snapshot(write_snapshot(shard.snapshot({"written_at": 1.0})))
+        shard = Shard(0, others, Metrics())
+        shard.restore(snapshot)
+        shard.add(SOURCE, THIRD)
+        shard.begin_to_follow([])
+        assert not shard.dirty
+        assert shard.pipeline.monitors.calendars == then
+    more = advance(shard, THIRD, len(RECORDS))
+    assert more[0].calendars == calendars_of(others)
+    replayed = begun(FIRST, numbered(records + more))
+    follow(replayed, 0, len(RECORDS))
+    assert usual(replayed) == usual(shard)
+    # By the calendars of then alone it comes to something else.
+    same = begun(FIRST, [])
+    advance(same, 0, len(RECORDS))
+    assert usual(same) != usual(shard)
+
+
+def test_the_snapshot_of_a_new_state_goes_by_none_until_the_journal_says_so() -> None:
+    shard = begun(FIRST, [])
+    snapshot = read_snapshot(write_snapshot(shard.snapshot({"written_at": 1.0})))
+    again = Shard(0, FIRST, Metrics())
+    again.restore(snapshot)
+    again.add(SOURCE, 0)
+    again.begin_to_follow([])
+    records = advance(again, 0, len(RECORDS))
+    assert records[0].calendars == calendars_of(FIRST)
+    replayed = begun(FIRST, numbered(records))
+    follow(replayed, 0, len(RECORDS))
+    assert usual(replayed) == usual(again)
+
+
+def test_a_loss_before_the_first_act_leaves_the_calendars_in_the_record() -> None:
+    shard = Shard(0, FIRST, Metrics())
+    shard.add(SOURCE, 5, lost_from=0)
+    shard.begin_to_follow([])
+    shard.tick(START)
+    slices = shard.take_slices()
+    assert decode(composed(slices, 0, TOPICS).journal).calendars == calendars_of(FIRST)
 
 
 def test_a_journal_of_before_there_were_calendars_is_followed_without_any() -> None:

@@ -24,9 +24,12 @@ from stream_detector.calendars.files import MAX_EVENTS, read_text
 from stream_detector.calendars.spans import read_weekly
 from stream_detector.config import state_fingerprint
 from stream_detector.errors import StateMismatchError
+from stream_detector.events import TopicPartition
 from stream_detector.monitors import MonitorEvents
 from stream_detector.monitors.deviations import Deviation
 from stream_detector.monitors.rate import RateMonitor, RateMonitorConfig
+from stream_detector.pipeline.batch_result import BatchResult
+from stream_detector.pipeline.cause import Cause
 
 HOUR = 3_600_000
 START = 1_704_067_200_000  # 2024-01-01, a Monday
@@ -428,7 +431,13 @@ def test_a_pipeline_of_bytes_goes_by_the_calendars_that_it_is_given() -> None:
 def test_what_other_kinds_find_in_these_times_is_left_out() -> None:
     config = load_config(
         document(
-            {**WORK, "skip": ["alert"]}, kind="silence", season=None, widths=None, name="quiet"
+            {**WORK, "skip": ["alert"]},
+            kind="new_value",
+            field="v",
+            season=None,
+            widths=None,
+            bucket=None,
+            name="quiet",
         )
     )
     monitors = Pipeline(config)._core.monitors
@@ -440,11 +449,17 @@ def test_what_other_kinds_find_in_these_times_is_left_out() -> None:
     for key, end_ms, muted in (("a", inside, True), ("b", inside, False), ("a", START, False)):
         finding = Deviation(key=key, end_ms=end_ms, **plain, **more)
         assert monitors._is_muted(monitor, finding) is muted
+        outcome = BatchResult(np.empty(0), np.zeros(0, dtype=bool))
+        place: Any = (Cause(TopicPartition("", 0), end_ms), end_ms, {})
+        monitors._add(monitor, finding, place, outcome, None)
+        assert len(outcome.alerts) == (0 if muted else 1)
+    assert monitor.figures().muted == 1
 
 
 def test_other_kinds_refuse_calendars_that_ask_for_more() -> None:
-    with pytest.raises(ConfigurationError, match=r"silence goes by calendars with `skip: \[alert"):
-        load_config(document({**WORK, **SKIP}, kind="silence", season=None, widths=None))
+    more: Any = {"kind": "new_value", "field": "v", "season": None, "widths": None, "bucket": None}
+    with pytest.raises(ConfigurationError, match=r"new_value goes by calendars with `skip: \[ale"):
+        load_config(document({**WORK, **SKIP}, **more))
 
 
 @pytest.mark.parametrize("packed", ["!", "AAAA", "eJyrBQAAewB8", 5, "A" * 300_000])

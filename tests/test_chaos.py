@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from chaos.campaign import Campaign
-from chaos.faults import POINTS, Fault, every_failpoint, plan
+from chaos.faults import BACKLOG_POINTS, POINTS, Fault, every_failpoint, plan
 from chaos.hostile import ABORTED, FUTURE, PLANTED
 from chaos.judge import (
     Written,
@@ -73,7 +73,7 @@ def short_plan(campaign: Campaign) -> Iterator[Fault]:
     yield from faults
     # A point is missed where everything is worked off before it is passed.
     for _ in range(RETRIES):
-        missing = [point for point in POINTS if not campaign.tally.fired[point]]
+        missing = [point for point in BACKLOG_POINTS if not campaign.tally.fired[point]]
         if missing:
             yield Fault("failpoint", point=missing[0])
 
@@ -132,8 +132,8 @@ def test_every_failpoint_and_a_reset_of_offsets_change_no_byte(
     result = campaign.result()
     assert campaign.sound(), (campaign.verdict.details, campaign.problems, result)
     assert (found.lost, found.doubled, found.differing) == (1, 1, 1), found.details
-    assert [point for point in POINTS if not campaign.tally.fired[point]] == []
-    assert result["kills"] > len(POINTS)
+    assert [point for point in BACKLOG_POINTS if not campaign.tally.fired[point]] == []
+    assert result["kills"] > len(BACKLOG_POINTS)
     assert result["offsets_reset"] == 1
     assert result["bad_records"] > 0
     assert result["alerts_expected"] > 40
@@ -202,6 +202,12 @@ def test_a_message_says_what_record_it_is_about() -> None:
     about = {"topic": b"in", "partition": b"2", "offset": b"5"}
     headers = [(f"__connect.errors.{name}", content) for name, content in about.items()]
     assert source_of(SimpleNamespace(value=b"\xff", headers=headers)) == ("in", 2, 5)
+    monitors = {"id": "rate:m:a:t", "monitor": {}, **receipt}
+    alert = SimpleNamespace(value=json.dumps(monitors), headers=[])
+    assert source_of(alert) == ("in rate:m:a:t", 3, 17)
+    ticks = {**monitors, "receipt": {"tick": "2024-01-01T00:00:00Z", "shard": 1}}
+    alert = SimpleNamespace(value=json.dumps(ticks), headers=[])
+    assert source_of(alert) == ("tick rate:m:a:t", 1, 0)
 
 
 def letter(offset: int, *headers: tuple[str, bytes], value: bytes = b"{}") -> Written:
@@ -276,9 +282,11 @@ def test_a_seed_decides_the_faults_and_each_point_comes_several_times() -> None:
 
     assert first(1) == first(1)
     assert first(1) != first(2)
-    assert {fault.point for fault in first(1) if fault.kind == "failpoint"} == set(POINTS)
+    assert {fault.point for fault in first(1) if fault.kind == "failpoint"} == set(BACKLOG_POINTS)
     assert {fault.kind for fault in first(1)} >= {"broker_kill", "join", "leave_group", "freeze"}
-    assert sorted(fault.point for fault in every_failpoint(3)) == sorted(POINTS)
+    assert sorted(fault.point for fault in every_failpoint(3)) == sorted(BACKLOG_POINTS)
+    live = plan(1, "live-2", several=True)
+    assert {next(live).point for _ in range(300)} >= set(POINTS)
     single = plan(1, "phase", several=False)
     assert "join" not in {next(single).kind for _ in range(300)}
     assert Fault("join").to_json() == {"kind": "join"}

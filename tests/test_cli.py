@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,18 @@ def test_what_was_guessed_about_a_file_is_said_by_a_back_test(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "note: the text is not UTF-8" in done.stderr
     assert "--encoding" in done.stderr
+
+
+def test_a_signal_while_the_process_ends_does_not_change_how_it_ended() -> None:
+    """A supervisor reads the exit code: 3, the broker, is not "killed by signal 15"."""
+    code = (
+        "import atexit, os, signal\n"
+        "from stream_detector import __main__ as command\n"
+        "command.main = lambda: 3\n"
+        "for number in (signal.SIGTERM, signal.SIGINT):\n"
+        "    atexit.register(os.kill, os.getpid(), number)\n"
+        "command.entry()\n"
+    )
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, check=False, timeout=60, capture_output=True)
+    assert ended.returncode == 3, ended.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_detector.daemon.commit_size import MOST_SLICES, CommitSize
+from stream_detector.commits.commit_size import MOST_SLICES, CommitSize
 
 PATIENCE = 30.0
 

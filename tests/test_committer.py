@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from stream_detector.commits import committer as committer_module
+from stream_detector.commits.committer import Committer
+from stream_detector.commits.slices import Slice
 from stream_detector.connectors.base import Commit
-from stream_detector.daemon import committer as committer_module
-from stream_detector.daemon.committer import Committer
-from stream_detector.daemon.slices import Slice
 from stream_detector.errors import (
     CommitDoubtError,
     CommitRefusedError,
@@ -26,6 +26,7 @@ from stream_detector.messages import Outgoing
 from stream_detector.telemetry.metrics import Metrics
 
 PLACE = TopicPartition("events", 0)
+TOPICS = {"alerts": "a", "dead_letters": "d"}
 
 
 def cut(name: str, size_bytes: int = 0, end: int = 0) -> Slice:
@@ -33,7 +34,7 @@ def cut(name: str, size_bytes: int = 0, end: int = 0) -> Slice:
     message = Outgoing(PLACE, end, None, name.encode(), [], None)
     steps = ((Range(PLACE, end - 1, end),),) if end else ()
     record = JournalRecord(0, 0, steps, (), end, name, "")
-    return Slice([message], [], record, {PLACE: end}, size_bytes)
+    return Slice({"alerts": [message]}, record, {PLACE: end}, size_bytes)
 
 
 def backlog(count: int, size_bytes: int = 256 * 1024) -> list[Slice]:
@@ -121,6 +122,8 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    time = monotonic
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -137,7 +140,7 @@ def make() -> Make:
     def build(*happenings: str) -> tuple[Committer, Broker, Metrics]:
         broker, metrics = Broker(*happenings), Metrics()
         made = Committer(
-            0, broker, broker, 60.0, metrics, "ours", topics=("a", "d"), patience_seconds=30.0
+            0, broker, broker, 60.0, metrics, "ours", topics=TOPICS, patience_seconds=30.0
         )
         made.offset = 0
         made.begin([cut("record 1")])

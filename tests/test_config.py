@@ -201,8 +201,9 @@ f:23:22: windows[0].half_lives[1]: must be longer than nothing (got '0s')
 f:24:21: windows[0].compute[1]: expected one of count, sum, mean, deviation, ratio, \
 baseline, burst, time_since_last, distinct; did you mean 'count'? (got 'cont')
 f:25:5: windows[1]: mean need `value`, a numeric field
-f:28:18: detector.kind: expected one of ensemble, autoencoder, classifier, half_space_forest, \
-loda, nearest_neighbours, random_fourier, river; did you mean 'loda'? (got 'lodaa')
+f:28:18: detector.kind: expected one of ensemble, adaptive_ensemble, autoencoder, classifier, \
+half_space_forest, loda, nearest_neighbours, random_fourier, river; did you mean 'loda'? (got \
+'lodaa')
 f:29:31: labels.delay: a duration is a number and a unit: 500ms, 30s, 15m, 2h, 7d or 4w (got '7 \
 days')
 f:30:1: unknown key 'treshold'; did you mean 'threshold'?

@@ -186,6 +186,9 @@ def test_metrics_and_health_over_http(kafka, tmp_path: Path) -> None:
         assert daemon.metric("alerts_total") == len(alerts_in(kafka.bootstrap, section["alerts"]))
         for stage in ("decode", "features", "score", "learn", "commit"):
             assert daemon.metric("stage_duration_seconds_count", stage=stage) > 0, stage
+        for part in ("arrival", "decision", "wait", "commit", "all"):
+            counted = daemon.metric("alert_latency_seconds_count", stage=part)
+            assert counted == daemon.metric("alerts_total"), part
         assert daemon.stop() == 0
     assert list((tmp_path / "state").rglob("*.snapshot"))
 

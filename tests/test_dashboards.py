@@ -21,6 +21,7 @@ from support.prometheus import REPOSITORY, RULES
 
 from dashboards.__main__ import text
 from dashboards.parts import RUNBOOK, lines
+from stream_detector.telemetry.forward_metrics import ForwardMetrics
 from stream_detector.telemetry.metrics import Metrics
 
 QUERIES = [pytest.param(target["expr"], id=name) for name, target in targets()]
@@ -37,9 +38,10 @@ def anchors() -> set[str]:
 
 
 def exported() -> set[str]:
-    """Every series' name that a detector can show, as Prometheus stores it."""
+    """Every series' name that a detector or its forwarder can show, as Prometheus stores it."""
     names = {"up"}
-    for family in Metrics().registry.collect():
+    forward = ForwardMetrics(["desk"], ["timeout"])
+    for family in (*Metrics().registry.collect(), *forward.registry.collect()):
         if family.type == "histogram":
             names.add(f"{family.name}_bucket")
             # A score may be negative, and OpenMetrics forbids a sum that may fall.

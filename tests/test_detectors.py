@@ -43,6 +43,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "nearest_neighbours": {"kind": "nearest_neighbours", "half_life": 3000},
     "random_fourier": {"kind": "random_fourier", "half_life": 3000},
     "ensemble": {"kind": "ensemble", "half_life": 3000},
+    "adaptive_ensemble": {"kind": "adaptive_ensemble", "half_life": 3000},
     "ensemble_without_autoencoder": {"kind": "ensemble", "autoencoder": False},
 }
 SUPERVISED = (

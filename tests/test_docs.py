@@ -81,8 +81,12 @@ def objects_in(alert: dict[str, Any], path: str) -> list[dict[str, Any]]:
     """The objects of an alert that ``path`` (``receipt.``, ``reasons[].``) leads to."""
     if not path:
         return [alert]
-    name = path.removesuffix(".")
-    return alert[name.removesuffix("[]")] if name.endswith("[]") else [alert[name]]
+    found = [alert]
+    for name in path.removesuffix(".").split("."):
+        key = name.removesuffix("[]")
+        inner = [each[key] for each in found if key in each or key not in _SELDOM]
+        found = [one for each in inner for one in each] if key != name else inner
+    return found
 
 
 def monitor_fields(kind: str) -> list[str]:
@@ -95,8 +99,12 @@ def monitor_fields(kind: str) -> list[str]:
     return SCHEMA["properties"]["monitor"]["required"] + own
 
 
-OF_EVENTS = [(path, schema) for path, schema in objects_of(SCHEMA) if path != "monitor."]
-"""Monitors' alerts are held against the schema in test_monitors."""
+_SELDOM = frozenset({"ordinary"})
+"""Objects that an alert of an event may lack where nothing is configured about them."""
+
+_OF_OTHERS = ("monitor.", "rule.", "receipt.shown_by.")
+OF_EVENTS = [(path, schema) for path, schema in objects_of(SCHEMA) if path not in _OF_OTHERS]
+"""Monitors' alerts are held against the schema in test_monitors, those of rules in test_rules."""
 
 REQUIRED = [(path, name) for path, schema in OF_EVENTS for name in schema["required"]]
 FIELDS = [(path, name) for path, schema in objects_of(SCHEMA) for name in schema["properties"]]
@@ -126,7 +134,7 @@ def test_alerts_have_no_field_that_the_schema_does_not_name():
 
 @pytest.mark.parametrize(("path", "name"), REQUIRED)
 def test_an_alert_without_a_required_field_is_refused(path, name):
-    body = bodies()[0]
+    body = next(each for each in bodies() if objects_in(each, path))
     assert VALIDATOR.is_valid(body)
     del objects_in(body, path)[0][name]
     assert not VALIDATOR.is_valid(body)
@@ -141,8 +149,8 @@ def test_required_are_the_fields_that_every_alert_has():
             if path != "suppression." or "suppression" in body
             for each in objects_in(body, path)
         ]
-        always = set.intersection(*(set(each) for each in found))
-        of_events = schema["oneOf"][0]["required"] if "oneOf" in schema else []  # others: a tick's
+        always = set.intersection(*(set(each) - _SELDOM for each in found))
+        of_events = schema["oneOf"][0]["required"] if path == "receipt." else []  # a tick's: others
         assert {*schema["required"], *of_events} == always, path
 
 
@@ -190,7 +198,8 @@ def test_the_example_alert_fits_the_schema():
     ]
     assert [error.message for error in VALIDATOR.iter_errors(example)] == []
     of_monitors = {"kind", "monitor", "tick", "shard", "text"}
-    of_events = {name for path, name in FIELDS if path != "monitor."} - of_monitors
+    of_events = {name for path, name in FIELDS if path not in _OF_OTHERS} - of_monitors
+    of_events -= {"rule", "shown_by", "equals", "at_least"}
     assert of_events <= _all_keys(example)
 
 

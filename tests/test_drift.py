@@ -16,6 +16,7 @@ from stream_detector.config.models.config import DriftConfig, drift_mistake
 from stream_detector.daemon.shard import Shard
 from stream_detector.daemon.shard_reporter import ShardReporter
 from stream_detector.detectors import river_pickle
+from stream_detector.detectors.adaptive_ensemble import AdaptiveEnsemble
 from stream_detector.detectors.base import LARGEST_LOSS, Rows
 from stream_detector.detectors.classifier import Classifier
 from stream_detector.detectors.ensemble import Ensemble
@@ -297,6 +298,7 @@ def test_reset_of_a_member_leaves_the_others_be() -> None:
     ("detector", "members"),
     [
         ("ensemble", ["forest", "loda", "fourier", "autoencoder"]),
+        ("adaptive_ensemble", ["forest", "loda", "neighbours"]),
         ("classifier", ["network", "trees"]),
     ],
 )
@@ -318,14 +320,18 @@ LABELLED = {
 }
 
 
-def test_the_error_is_watched_where_labels_contradict_what_was_learnt() -> None:
-    """From event 6,000 on every label is the other way round."""
+def test_the_error_is_watched_where_labels_are_no_longer_to_be_learnt() -> None:
+    """From event 6,000 on every label is thrown; turned round, they would be learnt at once."""
     stream = records(12_000)
-    turned = [changed(record, label=1 - field(record, "label")) for record in stream[6000:]]
+    coins = np.random.default_rng(0).integers(2, size=3000)
+    thrown = [
+        changed(record, label=int(coin))
+        for record, coin in zip(stream[6000:9000], coins, strict=True)
+    ]
     config = configuration(drift=[{"on": "error", "begin": 500}], **LABELLED)
     calm = run_in_cuts(new_pipeline(config), config, stream, [])
     assert not changes_of(calm)
-    outcomes = run_in_cuts(new_pipeline(config), config, stream[:6000] + turned, [])
+    outcomes = run_in_cuts(new_pipeline(config), config, stream[:6000] + thrown, [])
     assert changes_of(outcomes)
     assert {(c.on, c.feature) for c in changes_of(outcomes)} == {("error", None)}
     assert changes_of(outcomes)[0].after > changes_of(outcomes)[0].before
@@ -395,7 +401,11 @@ def test_a_drift_is_counted_and_logged_with_its_answer(caplog: pytest.LogCapture
 
 def test_the_configuration_knows_the_members_that_the_detectors_have() -> None:
     with_members = {kind: each.detector for kind, each in BUILT_IN.items() if each.detector.members}
-    assert with_members == {"ensemble": Ensemble, "classifier": Classifier}
+    assert with_members == {
+        "ensemble": Ensemble,
+        "adaptive_ensemble": AdaptiveEnsemble,
+        "classifier": Classifier,
+    }
     for kind, detector in with_members.items():
         drift = DriftConfig(on="score", answer="reset", member="none of them")
         mistake = drift_mistake(drift, detector.Config())

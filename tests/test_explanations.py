@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from stream_detector.detectors.base import Rows
-from stream_detector.detectors.ensemble import Ensemble, _distribute
+from stream_detector.detectors.ensemble import Ensemble
 from stream_detector.detectors.random_fourier import RandomFourier
+from stream_detector.detectors.shares import distribute
 from stream_detector.explanation import Layout, contributions, rank_reasons
 from stream_detector.features.columns import FeatureGroup
 
@@ -63,5 +64,5 @@ def test_a_surprise_that_no_feature_has_a_part_in_makes_no_share_of_nothing() ->
     shares = np.zeros((3, 2))
     parts = np.array([[0.0, 0.0], [1e-310, 0.0], [1.0, 3.0]])
     with np.errstate(all="raise"):
-        _distribute(np.full(3, 1e3), parts, shares)
+        distribute(np.full(3, 1e3), parts, shares)
     assert shares.tolist() == [[0.0, 0.0], [0.0, 0.0], [250.0, 750.0]]

@@ -109,7 +109,7 @@ def test_differences_and_ratios_are_finite_and_missing_where_a_part_is() -> None
     expected = [[3, 2], [6, 0], [NAN, NAN], [NAN, NAN], [NAN, NAN], [1e100, 1e100], [-1e100, -1]]
     np.testing.assert_array_equal(extractor.extract(batch_of([a, b])), expected)
     assert extractor.names == ("a - b", "a / b")
-    assert extractor.groups[0] == FeatureGroup("a - b", (0,), "difference", None)
+    assert extractor.groups[0] == FeatureGroup("a - b", (0,), "difference", None, ("a", "b"))
 
 
 # --- times ---------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_one_hot_gives_columns_in_event_order_then_other_and_missing_its_own() -
     assert extractor.extract(batch).argmax(axis=1).tolist() == [3, 0, 1, 0, 2, 2, 3]
     assert (extractor.extract(batch).sum(axis=1) == 1).all()
     assert [row[0] for row in described(extractor, batch)] == values
-    assert extractor.groups == (FeatureGroup("p", (0, 1, 2, 3), "categorical", "p"),)
+    assert extractor.groups == (FeatureGroup("p", (0, 1, 2, 3), "categorical", "p", ("p",)),)
 
 
 def test_one_hot_has_no_column_for_missing_where_missing_is_bad() -> None:

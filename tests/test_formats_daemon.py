@@ -17,6 +17,7 @@ from kafka_broker.clients import Message, consume_all, produce, unique_name
 from schema_registry.registry import Registry
 from support.fake_registry import FakeRegistry, fake_registry
 from support.formats import avro_bytes, avro_schema
+from support.kills import QUICK_SESSION, work_off_through_kills
 from support.process import DaemonProcess, alerts_in, wait_until
 from test_daemon import LIGHT, topics
 
@@ -33,7 +34,7 @@ def settings(
         "event": {**comparison.SETTINGS["event"], "format": kind},
         "threshold": {"budget": "2 %", "burn_in": 200},
         "detector": LIGHT,
-        "kafka": {**kafka, "consumer": {"session_timeout_ms": 1500, "heartbeat_interval_ms": 300}},
+        "kafka": {**kafka, "consumer": QUICK_SESSION},
         "registry": registry,
         "state": {"directory": str(directory / "state"), "interval": "500ms"},
         "processing": {"commit_interval": "100ms", "max_poll_records": 200},
@@ -116,20 +117,7 @@ def test_three_versions_along_the_topic_and_kills_give_the_alerts_of_json(
     section = topics(kafka.bootstrap, PARTITIONS)
     config = settings(section, tmp_path, kind, {"url": registry.url})
     some = stream(values, flat("json"))
-    # Each begins with input that the one before has not seen, the last one with a journal.
-    for point, start in (("after_poll", 0), ("after_flush", 500), ("after_commit", 900),
-                         ("in_replay", EVENTS)):  # fmt: skip
-        end = {0: 500, 500: 900, 900: EVENTS}.get(start, start)
-        if start < end:
-            produce(kafka.bootstrap, section["topics"][0], some[start:end])
-        with DaemonProcess(tmp_path, config, environment={"FAILPOINT": point}) as daemon:
-            wait_until(lambda d=daemon: not d.running(), f"the kill at {point}", 60)
-            assert daemon.wait() < 0, daemon.text()
-    with DaemonProcess(tmp_path, config) as daemon:
-        daemon.wait_ready().wait_worked_off()
-        assert daemon.metric("replay_mismatches_total") == 0
-        assert daemon.metric("rejected_total") == 0
-        assert daemon.stop() == 0, daemon.text()
+    daemon = work_off_through_kills(tmp_path, config, some)
     assert bodies(kafka.bootstrap, section) == expected
     found = verify(daemon.config)
     assert found["events"] == EVENTS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,7 @@ def test_a_key_with_several_events_an_hour_is_watched_by_the_hour_of_the_week() 
     entry = keyed(found)
     assert entry is not None
     assert (entry["key"], entry["bucket"], entry["season"]) == ("shop", "1h", "hour_of_week")
-    (_, about), (together, _) = found.entries
+    (_, about), (together, _), *_ = found.entries
     assert "6 in the sample" in about
     assert "hours of the week can be told" in about
     assert "key" not in together
@@ -122,7 +124,7 @@ def test_a_key_that_the_data_do_not_support_is_refused_with_the_reason(
 ) -> None:
     found = proposed(spread(6, 700, more))
     assert keyed(found) is None
-    assert [entry["name"] for entry, _ in found.entries] == ["all"]
+    assert [entry["name"] for entry, _ in found.entries] == ["all", "silence"]
     assert any(why in reason for reason in found.reasons)
 
 
@@ -166,10 +168,13 @@ def test_the_command_writes_and_says_them_and_the_file_works(tmp_path: Path) -> 
     assert "rate of shop in buckets of 1h" in done.stdout
     text = (tmp_path / "c.yaml").read_text()
     assert "# 6 in the sample, which return" in text
-    assert [each["name"] for each in yaml.safe_load(text)["monitors"]] == ["by_shop", "all"]
+    expected = ["by_shop", "all", "silent_shop", "mean_amount_by_shop"]
+    assert [each["name"] for each in yaml.safe_load(text)["monitors"]] == expected
+    assert "silence of one shop while others go on" in " ".join(done.stdout.split())
+    assert "mean of amount by shop in buckets of" in " ".join(done.stdout.split())
     done = run("evaluate", str(tmp_path / "c.yaml"), "--data", str(data), "--json")
     assert done.returncode == 0, done.stderr
-    assert [each["name"] for each in json.loads(done.stdout)["monitors"]] == ["by_shop", "all"]
+    assert [each["name"] for each in json.loads(done.stdout)["monitors"]] == expected
     without = run(
         "init", "--data", str(data), "--no-monitors", "--output", str(tmp_path / "n.yaml")
     )
@@ -203,3 +208,111 @@ def test_a_timetable_of_some_hours_is_steady_enough() -> None:
     entry = keyed(proposed(events))
     assert entry is not None
     assert (entry["key"], entry["season"]) == ("sensor", "none")
+
+
+def of_kind(found: MonitorProposal, kind: str) -> tuple[Event, str] | None:
+    return next((one for one in found.entries if one[0]["kind"] == kind), None)
+
+
+def test_silence_of_a_key_says_after_how_long_one_would_be_missed() -> None:
+    # Six shops, an event in 6 minutes each: of 10,000 a week in all one lasts for 55 minutes.
+    found = of_kind(proposed(spread(9, 1440, shops)), "silence")
+    assert found is not None
+    entry, about = found
+    assert (entry["key"], entry["season"]) == ("shop", "none")
+    assert "an event every 6 minutes" in about
+    after = int(re.search(r"about (\d+) minutes", about)[1])
+    assert abs(after - 6 * math.log(1440 * 7)) < 3
+
+
+def test_what_would_be_missed_after_days_gets_no_monitor_of_silence() -> None:
+    found = proposed(spread(60, 18, shops))
+    assert keyed(found) is not None
+    assert of_kind(found, "silence") is None
+    assert any("no monitor of silence by shop" in reason for reason in found.reasons)
+
+
+def test_silence_of_everything_is_for_streams_without_a_key_that_no_morning_breaks() -> None:
+    def alone(random: np.random.Generator) -> Event:
+        return {"ms": int(random.integers(100))}
+
+    entry, about = of_kind(proposed(spread(6, 700, alone, night=0.4)), "silence")
+    assert "key" not in entry
+    assert "silence of everything" in about
+    found = proposed(spread(6, 700, alone, night=0.02))
+    assert of_kind(found, "silence") is None
+    assert any("begins abruptly" in reason for reason in found.reasons)
+
+
+def test_batches_get_no_monitor_of_silence() -> None:
+    events = [
+        {"time": (START + dt.timedelta(hours=3 * hour)).isoformat(), "job": f"job-{n}", "rows": n}
+        for hour in range(400)
+        for n in range(9)
+    ]
+    assert of_kind(proposed(events), "silence") is None
+
+
+def number(name: str, draw: Callable[[np.random.Generator], Any]) -> Callable[..., Event]:
+    return lambda random: {"shop": f"shop-{random.integers(6)}", name: draw(random)}
+
+
+@pytest.mark.parametrize(
+    ("name", "draw", "compute"),
+    [
+        ("amount", lambda r: round(r.lognormal(3, 1), 2), "mean"),
+        ("payment.price", lambda r: f"${r.lognormal(3, 1):.2f}", "mean"),
+        ("orig_bytes", lambda r: int(r.lognormal(6, 2)), "sum"),
+        ("latency_ms", lambda r: round(r.lognormal(3, 1), 1), "mean"),
+        ("Betrag", lambda r: f"{r.lognormal(3, 1):.2f}".replace(".", ","), "mean"),
+    ],
+)
+def test_an_amount_a_load_and_a_duration_are_worth_a_level(
+    name: str, draw: Callable[[np.random.Generator], Any], compute: str
+) -> None:
+    found = of_kind(proposed(spread(9, 1400, number(name, draw))), "level")
+    assert found is not None
+    entry, about = found
+    assert (entry["of"], entry["compute"], entry["key"]) == (name, compute, "shop")
+    assert entry["bucket"] == "6h"  # thirty values of a shop
+    assert name in about
+
+
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("amount", lambda _random: 5.0),
+        ("amount", lambda r: 0.0 if r.random() < 0.95 else round(r.lognormal(3, 1), 2)),
+        ("amount_code", lambda r: int(r.integers(1000, 1400))),
+        ("amount", lambda r: int(r.integers(4))),
+        ("price_id", lambda r: int(r.integers(10**9))),
+        ("bytes_per_s", lambda r: round(r.lognormal(3, 1), 2)),
+        ("temperature", lambda r: round(r.normal(20, 3), 2)),
+        ("bytes", lambda r: int(r.integers(-500, 500))),
+        ("amount", lambda r: None if r.random() < 0.4 else round(r.lognormal(3, 1), 2)),
+    ],
+)
+def test_ids_codes_constants_and_what_measures_no_amount_are_not(
+    name: str, draw: Callable[[np.random.Generator], Any]
+) -> None:
+    assert of_kind(proposed(spread(9, 1400, number(name, draw))), "level") is None
+
+
+def test_there_is_one_level_and_money_comes_first() -> None:
+    def two(random: np.random.Generator) -> Event:
+        return shops(random) | {"bytes": int(random.lognormal(6, 2))}
+
+    found = proposed(spread(9, 1400, two))
+    levels = [entry["of"] for entry, _ in found.entries if entry["kind"] == "level"]
+    assert levels == ["amount"]
+
+
+def test_many_keys_get_the_higher_limit() -> None:
+    def of(count: int) -> Event | None:
+        return keyed(proposed(spread(9, 2500, lambda r: {"shop": f"shop-{r.integers(count)}"})))
+
+    few, many = of(6), of(40)
+    assert few is not None
+    assert few["deviations"] < 4.5
+    assert many is not None
+    assert "deviations" not in many

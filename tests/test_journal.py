@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.streams import configuration, records
 
+from stream_detector.commits import slices as cuts
+from stream_detector.commits.slices import composed, fitting
 from stream_detector.connectors.base import Commit, Fetched
-from stream_detector.daemon import slices as cuts
 from stream_detector.daemon.shard import Shard
-from stream_detector.daemon.slices import composed, fitting
 from stream_detector.errors import StateError
 from stream_detector.events import PlainRecord, TopicPartition
 from stream_detector.journal import JournalRecord, Range, decode, encode, last_beginning
 from stream_detector.telemetry.metrics import Metrics
 
+TOPICS = {"alerts": "a", "dead_letters": "d"}
 PARTITIONS = [TopicPartition("events", number) for number in range(3)]
 CONFIG = configuration(detector={"kind": "loda"}, processing={"chunk_size": 64})
 
@@ -61,7 +62,7 @@ class Live:
             self.shard.advance(at_end)
             if self.shard.dirty and (self.rng.random() < 0.3 or not any(left.values())):
                 number += 1
-                commit = composed(self.shard.take_slices(), number, ("a", "d"))
+                commit = composed(self.shard.take_slices(), number, TOPICS)
                 self.alerts += [m.value for m in commit.messages[0][1]]
                 yield commit
 
@@ -149,7 +150,7 @@ def test_a_backlog_is_one_step_however_it_is_polled() -> None:
                     shard.take_in(Fetched(one, left[one][:take]))
                     del left[one][:take]
             shard.advance({one for one in PARTITIONS if not left[one]})
-        (step,) = decode(composed(shard.take_slices(), 1, ("a", "d")).journal).steps
+        (step,) = decode(composed(shard.take_slices(), 1, TOPICS).journal).steps
         steps.append(step)
     assert all(step == steps[0] for step in steps)
 
@@ -186,7 +187,7 @@ def test_wherever_commits_are_cut_output_and_replay_are_the_same(
     script, alerts = [], []
     while slices:
         count = int(rng.integers(1, 6))
-        commit = composed(slices[:count], len(script) + 1, ("a", "d"))
+        commit = composed(slices[:count], len(script) + 1, TOPICS)
         del slices[:count]
         alerts += [m.value for m in commit.messages[0][1]]
         script.append(decode(commit.journal))
@@ -209,7 +210,7 @@ def run_whole() -> tuple[Shard, list[bytes | None]]:
         shard.take_in(Fetched(one, logs(1500)[one]))
     while shard.advance(set(PARTITIONS)) is not None:
         pass
-    commit = composed(shard.take_slices(), 1, ("a", "d"))
+    commit = composed(shard.take_slices(), 1, TOPICS)
     return shard, [m.value for m in commit.messages[0][1]]
 
 
@@ -256,7 +257,7 @@ def test_a_record_of_very_many_ranges_fits() -> None:
     while slices:
         number += 1
         count = fitting(slices)
-        commit = composed(slices[:count], number, ("a", "d"))
+        commit = composed(slices[:count], number, TOPICS)
         del slices[:count]
         assert len(commit.journal) < 900_000
         ends |= {r.source: r.end for r in decode(commit.journal).ranges()}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stream_detector.daemon.journal_chain import Chain, Kind, began_at
+from stream_detector.commits.journal_chain import Chain, Kind, began_at
 from stream_detector.events import TopicPartition
 from stream_detector.journal import JournalRecord, Range, encode, link_of
 

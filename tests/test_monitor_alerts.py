@@ -185,7 +185,7 @@ def test_evaluate_tells_alerts_by_monitor_and_key(tmp_path: Any) -> None:
 
 def test_alerts_of_monitors_are_no_part_of_the_events_alert_rate() -> None:
     metrics = Metrics()
-    metrics.add_decisions(0, 10_000, {"low": 50}, 0, monitors=50)
+    metrics.add_decisions(0, 10_000, {"low": 50}, 0, beside=50)
     samples = {s.name: s.value for f in metrics.registry.collect() for s in f.samples}
     assert samples["stream_detector_alert_rate_ratio"] == 0.0
     assert samples["stream_detector_alerts_total"] == 50

@@ -119,7 +119,7 @@ def test_one_absurd_value_spoils_nothing(kind: dict[str, Any], value: float, pla
     rows = (times, keys, spoilt)
     take(monitor, rows, 0, len(times))
     take(sound, PLAIN, 0, len(times))
-    assert monitor.without_value == (0 if np.isfinite(value) else 1)
+    assert monitor.unusable == (0 if np.isfinite(value) else 1)
     row, its = (one._keys.find(keys[place]) for one in (monitor, sound))
     assert row is not None
     assert its is not None

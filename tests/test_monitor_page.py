@@ -16,11 +16,14 @@ from test_monitors import HOUR, START
 from test_status_page import ask
 
 from stream_detector.daemon.monitor_reporter import MonitorReporter
-from stream_detector.monitors import MonitorEvents
+from stream_detector.monitors import Monitor, MonitorEvents
+from stream_detector.monitors.level import LevelMonitor, LevelMonitorConfig
 from stream_detector.monitors.rate import RateMonitor, RateMonitorConfig
+from stream_detector.monitors.registry import BUILT_IN
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.server import MetricsServer
+from stream_detector.telemetry.status.monitors import monitor_page
 from stream_detector.telemetry.status.pages import StatusPages
 from stream_detector.telemetry.status.recent import Recent
 from stream_detector.telemetry.status.watched import HEAVIEST, WatchedKeys
@@ -29,7 +32,7 @@ from stream_detector.telemetry.status.watched import HEAVIEST, WatchedKeys
 class OneShard:
     """As much of a shard as the reporter asks for."""
 
-    def __init__(self, *monitors: RateMonitor) -> None:
+    def __init__(self, *monitors: Monitor) -> None:
         self.number = 0
         self.pipeline: Any = type("Pipeline", (), {"monitors": type("All", (), {"each": monitors})})
 
@@ -82,6 +85,34 @@ def test_only_the_heaviest_keys_have_series(seen: Any) -> None:
     assert value("stream_detector_monitor_keys_judged", owner) == 101
     assert value("stream_detector_monitor_buckets_closed_total", owner) == 96
     assert value("stream_detector_monitor_events_without_key_total", owner) == 97
+
+
+def test_what_a_monitor_leaves_out_is_counted_by_what_it_lacks() -> None:
+    """Events without the value that is judged, and findings that a calendar silences."""
+    metrics = Metrics()
+    level = LevelMonitor(LevelMonitorConfig(name="sums", key="k", of="v", compute="sum"))
+    reporter, shard = reporter_of(metrics, Recent(), 1), OneShard(level)
+    reporter.begin(shard)
+    times = np.full(4, START, dtype=np.int64)
+    values = np.array([1.0, np.nan, np.inf, 2.0])
+    texts = {"k": ["a", "a", "a", None]}
+    level.take(MonitorEvents(times, times, text=texts, numbers={"v": values}))
+    level.muted += 3
+    reporter.observe(shard)
+    value = metrics.registry.get_sample_value
+    owner = {"shard": "0", "monitor": "sums"}
+    assert value("stream_detector_monitor_events_without_key_total", owner) == 3
+    assert value("stream_detector_monitor_findings_muted_total", owner) == 3
+
+
+def test_an_older_states_events_without_a_value_are_counted_on() -> None:
+    config = LevelMonitorConfig(name="sums", key="k", of="v", compute="sum")
+    old = dict(LevelMonitor(config).state())
+    del old["unusable"]
+    restored = LevelMonitor(config)
+    restored.restore({**old, "without_value": 7}, START)
+    assert restored.unusable == 7
+    assert restored.state()["unusable"] == 7
 
 
 def test_a_key_keeps_its_series_until_it_is_far_from_the_heaviest(seen: Any) -> None:
@@ -153,6 +184,51 @@ def test_the_page_draws_a_key_and_nothing_in_it_is_markup(seen: Any) -> None:
                 assert 60 < box < 500
     finally:
         server.stop()
+
+
+KINDS = {
+    "new_value": ({"field": "v"}, "of which 2 brought a v that it had never had."),
+    "hours": (
+        {"zone": "Europe/Berlin"},
+        "Usual: Mon Tue Wed Thu Fri Sat Sun 10:00 to 15:00 (Europe/Berlin).",
+    ),
+    "places": ({"latitude": "lat", "longitude": "lon"}, "Seen near 52.52, 13.40."),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_monitors_of_single_events_know_of_a_key_is_said_in_words(kind: str) -> None:
+    settings, expected = KINDS[kind]
+    plugin = BUILT_IN[kind]
+    monitor = plugin(plugin.Config(name="m", key="k", **settings))
+    metrics, recent = Metrics(), Recent()
+    reporter, shard = reporter_of(metrics, recent, 3), OneShard(monitor)
+    reporter.begin(shard)
+    times = np.array([START + (24 * day + 9 + n) * HOUR for day in range(15) for n in range(5)])
+    count = len(times)
+    columns = {"k": [HOSTILE] * count, "v": ["a"] * (count - 1) + ["<b>"]}
+    numbers = {"lat": np.full(count, 52.52), "lon": np.full(count, 13.405)}
+    monitor.take(MonitorEvents(times, times, text=columns, numbers=numbers))
+    assert monitor_page("nobody", HOSTILE, recent) is None
+    recent.watched.want("m", HOSTILE)
+    recent.watched.want("m", "never seen")
+    before = repr(monitor.state())
+    reporter.observe(shard)
+    assert repr(monitor.state()) == before
+    page = monitor_page("m", HOSTILE, recent)
+    assert page is not None
+    assert expected in page
+    assert "<script" not in page
+    other = monitor_page("m", "never seen", recent)
+    assert other is not None
+    assert "Nothing is remembered of this key" in other
+    # More events of the same key, and no new one: the page says so at the next look.
+    last = {name: column[-1:] for name, column in numbers.items()}
+    text = {"k": [HOSTILE], "v": ["c"]}
+    monitor.take(MonitorEvents(times[-1:], times[-1:], text=text, numbers=last))
+    reporter.observe(shard)
+    if kind != "hours":
+        assert f"{count + 1:,} events" in (monitor_page("m", HOSTILE, recent) or "")
 
 
 def test_the_report_draws_the_keys_that_matter(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.streams import configuration
 
-from stream_detector.daemon.stores import snapshot_stores
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.errors import StateError
 from stream_detector.snapshots import DirectoryStore, newest_sound, private_files
 from stream_detector.snapshots import directory as directory_store

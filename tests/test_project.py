@@ -22,6 +22,7 @@ MAX_LINES = 350
 FLOORS = {
     "events": 0.0,
     "errors": 0.0,
+    "child_process": 0.0,  # whoever needs a process beside its own
     "failpoints": 0.0,
     "foreign": 0.0,
     "log_fields": 0.0,  # every room may log
@@ -31,6 +32,7 @@ FLOORS = {
     "parameters": 0.125,  # the base of what detectors declare and of what config holds
     "units": 0.125,  # settings of monitors and of config are made of them
     "detectors": 0.25,  # below config, which asks them what they declare
+    "rules": 0.4375,  # as monitors: config takes their settings
     **dict.fromkeys(("tables", "tail"), 0.375),  # they store what they know as detectors do
     "calendars": 0.40625,  # monitors go by them
     "monitors": 0.4375,  # as detectors: below config, which asks them for their settings
@@ -42,12 +44,16 @@ FLOORS = {
     **dict.fromkeys(("decoding", "features", "rejections", "scaling"), 1.0),
     **dict.fromkeys(("threshold", "explanation", "alerts"), 1.0),
     "testing": 1.0,
+    "counterfactuals": 1.125,  # they ask features, scaler and detector what might have been
+    "incidents": 1.25,  # what alerts have in common
     "alert_avro": 1.25,  # alerts in another form, by formats
     "drift": 1.5,  # it stores River's objects as the detectors do
     "lanes": 1.75,  # what is merged
     **dict.fromkeys(("pipeline", "merge"), 2.0),
     **dict.fromkeys(("connectors", "journal", "snapshots", "telemetry"), 3.0),
-    **dict.fromkeys(("daemon", "evaluation", "simulation"), 4.0),
+    "commits": 3.5,  # what runs the pipeline writes by them
+    "batches": 3.5,  # the pipeline in stages, handed over as snapshots are
+    **dict.fromkeys(("daemon", "evaluation", "forwarding", "simulation", "spark"), 4.0),
     "inference": 4.5,  # proposes a configuration from a sample
     "report": 4.5,  # draws what evaluation has computed
     "api": 4.75,  # what callers use, the command line among them

@@ -38,6 +38,9 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
 ABSENT = "StreamDetectorMetricsMissing"
 """The one expression without data while all is well: ``absent()`` of what is there."""
 
+OF_FORWARD = "stream_detector_forward_"
+"""Metrics of another process: promtool tests their rules, ``test_dashboards`` their names."""
+
 OF_JOURNAL = "StreamDetectorForeignRecords 0"
 """Has no data without a broker, where there is no journal; the test at a real one asks for it."""
 
@@ -48,6 +51,7 @@ LABELLED: dict[str, Any] = {
     "drift": [{"on": "inputs"}, {"on": "score"}],
     "challenger": {"detector": {"kind": "loda"}},
     "state": {"interval": "2s"},
+    "incidents": {},
     "monitors": [
         {"kind": "rate", "name": "by_user", "key": "user", **SHORT, "max_keys": 50},
         {"kind": "rate", "name": "together", **SHORT},
@@ -98,6 +102,7 @@ def embedded(directory: Path) -> Iterator[str]:
         group="test",
         alerts="alerts",
         dead_letters="dead-letters",
+        incidents="incidents",
     )
     parts = ShardFactories(
         store=lambda number: DirectoryStore(directory / str(number), 3),
@@ -137,7 +142,7 @@ def of_rules() -> dict[str, str]:
     """Recording rules as they are, the sides of each alert's conditions one by one."""
     found = {rule["record"]: shortened(rule["expr"]) for rule in rules() if "record" in rule}
     for rule in alerts():
-        if rule["alert"] != ABSENT:
+        if rule["alert"] != ABSENT and OF_FORWARD not in rule["expr"]:
             for number, operand in enumerate(operands(rule["expr"])):
                 found[f"{rule['alert']} {number}"] = shortened(operand)
     return found
@@ -266,7 +271,8 @@ def test_every_panel_and_every_rule_brings_data_of_a_daemon_at_a_real_broker(
     kafka, topic_factory, tmp_path
 ):
     require("prometheus")
-    names = {kind: topic_factory(kind) for kind in ("events", "labels", "alerts", "dead-letters")}
+    kinds = ("events", "labels", "alerts", "dead-letters", "incidents")
+    names = {kind: topic_factory(kind) for kind in kinds}
     labelled = {name: part for name, part in LABELLED["labels"].items() if name != "field"}
     settings = {
         **LABELLED,
@@ -278,6 +284,7 @@ def test_every_panel_and_every_rule_brings_data_of_a_daemon_at_a_real_broker(
             "group": unique_name("group"),
             "alerts": names["alerts"],
             "dead_letters": names["dead-letters"],
+            "incidents": names["incidents"],
         },
         "state": {"directory": str(tmp_path / "state"), "interval": "2s"},
         "metrics": {"port": 0},

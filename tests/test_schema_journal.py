@@ -17,10 +17,10 @@ from support.streams import SETTINGS, configuration, records
 from test_formats import STREAM, in_avro
 
 from stream_detector.cli.state_watermark import with_watermark
+from stream_detector.commits.slices import composed
 from stream_detector.connectors.base import Fetched
 from stream_detector.daemon.held_records import Wait
 from stream_detector.daemon.shard import Shard
-from stream_detector.daemon.slices import composed
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import PlainRecord
 from stream_detector.formats.schemas import (
@@ -38,6 +38,7 @@ from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.snapshots.format import encode as encode_snapshot
 from stream_detector.telemetry.metrics import Metrics
 
+TOPICS = {"alerts": "a", "dead_letters": "d"}
 FIRST = Schema("avro", (STREAM,))
 SECOND = Schema(
     "avro", (STREAM.replace('"name": "weight"', '"name": "mass", "aliases": ["weight"]'),)
@@ -99,7 +100,7 @@ def work_off(shard: Shard) -> list[BatchResult]:
 def journalled(shard: Shard) -> list[JournalRecord]:
     """What the journal would say of all that was done, as it would be read again."""
     slices = shard.take_slices()
-    return [decode(encode(decode(composed([one], 1, ("a", "d")).journal))) for one in slices]
+    return [decode(encode(decode(composed([one], 1, TOPICS).journal))) for one in slices]
 
 
 def messages(outcomes: Sequence[BatchResult]) -> list[tuple[Any, ...]]:

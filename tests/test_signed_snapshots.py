@@ -14,8 +14,8 @@ from test_state_command import Run, logging_as_before, run, snapshots  # noqa: F
 
 from stream_detector import Pipeline
 from stream_detector.__main__ import main
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.daemon.recovery import open_shard
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import (
     DirectoryStore,

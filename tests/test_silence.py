@@ -19,6 +19,7 @@ from test_daemon import settings, topics
 from test_docs import VALIDATOR
 from test_state_verify import verify
 
+from stream_detector.calendars import CalendarBook, CalendarConfig, packed_calendars
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.monitors import Finding, MonitorEvents
@@ -123,6 +124,49 @@ def test_chance_alone_brings_what_the_budget_says() -> None:
     """Events by chance for ten weeks, at six a week: 60 alerts, give or take."""
     findings = found_by(monitor_of(budget="6 per week"), stream(10 * 168, daily))
     assert 25 < len(findings) < 120
+
+
+def planned(*, skip: Sequence[str] = ("alert",), first: int, last: int, **more: Any) -> str:
+    """One calendar for the monitor ``m``: hours of key b since the start."""
+    hours = [
+        dt.datetime.fromtimestamp(START / 1000, dt.UTC) + dt.timedelta(hours=h)
+        for h in (first, last)
+    ]
+    plain = {
+        "name": "move",
+        "start": hours[0].isoformat(),
+        "end": hours[1].isoformat(),
+        "zone": "UTC",
+        "keys": ["b"],
+        "skip": list(skip),
+        **more,
+    }
+    return packed_calendars([CalendarConfig(**plain).resolved()], {"m": ["move"]})
+
+
+def test_within_a_calendar_the_deadline_stands_still_and_silence_beyond_is_found() -> None:
+    """Maintenance of b from 488 to 490; it never comes back, and the others are held to account."""
+    events = stream(515, silent_at(488, 515, "b", "c"))
+    monitor = monitor_of()
+    monitor.calendars = CalendarBook(planned(first=488, last=490)).of("m")
+    found = {one.key: hour_of(one.end_ms) for one in found_by(monitor, events)}
+    assert set(found) == {"b", "c"}
+    assert 488 < found["c"] < 490 < found["b"] < 492
+    monitor = monitor_of()
+    monitor.calendars = CalendarBook(planned(first=488, last=490)).of("m")
+    back = stream(515, silent_at(488, 490, "b"))
+    assert found_by(monitor, back) == []
+
+
+def test_an_expected_factor_makes_the_deadline_come_later() -> None:
+    events = stream(515, silent_at(488, 515, "b"))
+    monitor = monitor_of()
+    (plain,) = found_by(monitor, events)
+    monitor = monitor_of()
+    calendar = planned(skip=(), first=488, last=512, expect=0.25)
+    monitor.calendars = CalendarBook(calendar).of("m")
+    (slow,) = found_by(monitor, events)
+    assert 2 < (hour_of(slow.end_ms) - 488) / (hour_of(plain.end_ms) - 488) < 6
 
 
 def test_what_all_do_is_no_silence_of_a_key_and_is_one_of_everything() -> None:

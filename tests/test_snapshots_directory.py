@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from support.streams import configuration
 
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import DirectoryStore, directory
 

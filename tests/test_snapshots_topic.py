@@ -12,6 +12,7 @@ import pytest
 from kafka_broker.clients import Message, admin_client, consume_all, produce, unique_name
 from support.streams import configuration
 
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.state_topics.snapshot_keys import (
     PART_BYTES,
@@ -22,7 +23,6 @@ from stream_detector.connectors.kafka.state_topics.snapshot_keys import (
     read_manifest,
 )
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import TopicStore
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import PlainRecord
 

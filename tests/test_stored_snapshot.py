@@ -37,7 +37,7 @@ CHANGES: dict[str, Any] = {
         "keep_random": 0.05,
     },
     "drift": [{"on": "inputs", "answer": "faster"}],
-    "processing": {"chunk_size": 64, "learn_first": 100_000},
+    "processing": {"chunk_size": 64, "learn_first": 100_000, "counterfactuals": False},
 }
 BEFORE = {
     "alerts": "4376ba245e6b2550",

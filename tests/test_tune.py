@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +19,7 @@ import numpy as np
 import pytest
 import yaml
 from support.commands import call, run
+from support.process import wait_until
 from support.streams import SETTINGS, SOURCE, bytes_of, configuration, new_pipeline, run_in_cuts
 from support.streams import records as strange_records
 
@@ -29,12 +35,19 @@ from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.feature_replay import Recording, record, replay
 from stream_detector.evaluation.paired_comparison import Estimate
 from stream_detector.evaluation.search_space import changes, draw_detector
+from stream_detector.evaluation.side_by_side import SideBySide
 from stream_detector.evaluation.tuning import tune
 from stream_detector.events import PlainRecord
 from stream_detector.report.tuning_evidence import Data, summary
 
 LABELS = {"field": "label", "delay": "1m"}
-SLOW = {"kind": "classifier", "trees": False, "learning_rate": 1e-06, "min_positives": 5}
+SLOW = {
+    "kind": "classifier",
+    "trees": False,
+    "recent": False,
+    "learning_rate": 1e-06,
+    "min_positives": 5,
+}
 """A classifier that hardly learns: anything else is better."""
 
 SPACES = {
@@ -81,6 +94,7 @@ def test_every_kind_but_river_has_a_space_and_the_parameters_that_matter():
             "clip",
         },
         "ensemble": {"half_life", "autoencoder", "refuse_share"},
+        "adaptive_ensemble": {"half_life"},
     }
     for kind, names in wanted.items():
         assert names <= set(SPACES[kind])
@@ -191,9 +205,9 @@ def slow_tuned(slow):
     return tune(slow, trials=8)
 
 
-def test_a_learning_rate_that_is_far_off_is_found_and_better_where_nothing_was_chosen(slow_tuned):
+def test_what_learns_is_found_and_better_where_nothing_was_chosen(slow_tuned):
     assert slow_tuned.better
-    assert slow_tuned.detector.learning_rate > 1e-5
+    assert slow_tuned.detector.learning_rate > 1e-5 or slow_tuned.detector.trees
     assert slow_tuned.confirmation.differences[1, 0]["average_precision"].verdict == "better"
     held_out = slow_tuned.held_out.differences[1, 0]["average_precision"]
     assert held_out.verdict == "better"
@@ -220,6 +234,59 @@ def test_the_number_of_trials_and_the_seed_fix_everything(slow, slow_tuned):
     assert again.confirmation == slow_tuned.confirmation
     other = tune(slow, trials=8, seed=1)
     assert [t.detector for t in other.trials] != [t.detector for t in slow_tuned.trials]
+
+
+@contextmanager
+def side_by_side(recording, directory, jobs=2, give_up=lambda: False):
+    """The same recording, with its features in a file that has a name; and who replays it."""
+    named = np.memmap(directory / "features", np.float64, "w+", shape=recording.features.shape)
+    named[:] = recording.features
+    named.flush()
+    recording = replace(recording, features=named)
+    with SideBySide(recording, directory, jobs, give_up, lambda _count: None) as replays:
+        yield replays
+
+
+def test_candidates_side_by_side_find_the_very_same(slow, slow_tuned, tmp_path):
+    seen = []
+    with side_by_side(slow, tmp_path) as replays:
+        found = tune(slow, trials=8, replays=replays)
+        seen = [process.pid for process in replays.processes]
+    assert len(seen) == 2
+    assert found == slow_tuned
+    assert not any(pid == child.pid for child in multiprocessing.active_children() for pid in seen)
+
+
+def test_a_process_that_dies_costs_no_candidate(slow, slow_tuned, tmp_path, caplog):
+    with side_by_side(slow, tmp_path) as replays:
+        replays.start(2)
+        for process in replays.processes[:1]:
+            process.kill()
+        found = tune(slow, trials=8, replays=replays)
+    assert found == slow_tuned
+    assert "for want of memory" in caplog.text
+    with side_by_side(slow, tmp_path) as replays:
+        replays.start(2)
+        for process in replays.processes:
+            process.kill()
+        assert tune(slow, trials=8, replays=replays) == slow_tuned
+
+
+def test_what_fails_in_a_process_fails_here_as_ever(slow, tmp_path):
+    bad = slow.config.detector.model_copy(update={"hidden": [-1]})
+    with side_by_side(slow, tmp_path) as replays:
+        with pytest.raises(Exception) as here:
+            replay(slow, bad, 500)
+        with pytest.raises(type(here.value)):
+            list(replays([bad], 500))
+
+
+def test_a_search_side_by_side_that_is_given_up_ends_its_processes(slow, tmp_path):
+    calls = iter(range(1000))
+    with side_by_side(slow, tmp_path, give_up=lambda: next(calls) > 3) as replays:
+        found = tune(slow, give_up=lambda: next(calls) > 3, replays=replays)
+        assert not replays.processes
+    assert "more time" in found.reason
 
 
 def test_a_longer_search_begins_like_a_shorter_one(slow, slow_tuned):
@@ -395,6 +462,7 @@ detector:
   kind: classifier
   learning_rate: 0.000001 # far too small
   trees: false # they would hide it
+  recent: false # and so would these
   min_positives: 5
 
 labels: { field: label, delay: 1m }
@@ -460,9 +528,40 @@ def test_minutes_are_spent_on_candidates(slow_file, monkeypatch):
     # A clock of this process's own time: what a busy machine gives to others does not count.
     monkeypatch.setattr(tune_command, "time", SimpleNamespace(monotonic=time.process_time))
     config, data = slow_file
-    done = call("tune", config, "--data", data, "--minutes", "0.1", "--json")
+    done = call("tune", config, "--data", data, "--minutes", "0.1", "--jobs", "1", "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["trials"]) >= 2
+
+
+def _others_of(group: int) -> list[Path]:
+    """Processes of a group that live, but for its leader."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # State, parent, group: what has ended may wait long until somebody asks for its code.
+            state, _, of_group = (path / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(of_group) == group != int(path.name) and state != "Z":
+                found.append(path)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_ctrl_c_ends_all_processes_and_shows_no_traceback(slow_file):
+    config, data = slow_file
+    command = [sys.executable, "-m", "stream_detector", "tune", config, "--data", data]
+    begun = {"start_new_session": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([*command, "--trials", "500", "--jobs", "2"], text=True, **begun) as all_:
+        try:
+            # As soon as they are there: in the midst of their imports.
+            wait_until(lambda: len(_others_of(all_.pid)) >= 2, "its processes")
+            os.killpg(all_.pid, signal.SIGINT)
+            said, _ = all_.communicate(timeout=60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(all_.pid, signal.SIGKILL)
+    assert all_.returncode == 130
+    assert "Traceback" not in said
+    wait_until(lambda: not _others_of(all_.pid), "the end of its processes")
 
 
 def test_an_original_that_stays_is_written_with_the_reason(slow_file, tmp_path):

@@ -105,6 +105,15 @@ def members(streams: Sequence[str]) -> Iterator[Task]:
             yield Task("members", name, stream, {"detector": section})
 
 
+def adaptive(streams: Sequence[str]) -> Iterator[Task]:
+    """The ensemble whose weights follow from the stream, beside the default, with three seeds."""
+    for kind in ("ensemble", "adaptive_ensemble"):
+        for seed in (0, 1, 2):
+            section = {"detector": {"kind": kind, "seed": seed}}
+            for stream in (*streams, *keel.NAMES):
+                yield Task("adaptive", f"{kind}, seed {seed}", stream, section)
+
+
 def warm_up(streams: Sequence[str]) -> Iterator[Task]:
     """Normal rows first, as MemStream is evaluated; then learning goes on, or ends."""
     frozen = {"processing": {"freeze_after": WARM_UP_ROWS}}
@@ -177,6 +186,7 @@ PARTS: dict[str, Callable[[Sequence[str]], Iterator[Task]]] = {
     "elsewhere": elsewhere,
     "seeds": seeds,
     "members": members,
+    "adaptive": adaptive,
     "warm_up": warm_up,
     "bursts": bursts,
     "ablation": ablation,

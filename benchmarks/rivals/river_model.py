@@ -8,7 +8,7 @@ THRESHOLD = 0.99
 
 def scorer(trees, height):
     """A function that scores an event, then learns it."""
-    model = compose.PipelineCore(
+    model = compose.Pipeline(
         preprocessing.MinMaxScaler(),
         anomaly.HalfSpaceTrees(n_trees=trees, height=height, window_size=250, seed=42),
     )

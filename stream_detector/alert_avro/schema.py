@@ -53,6 +53,37 @@ _REASON = _record(
     _optional("deviations", "double", "Standard deviations from the running mean."),
     _optional("usual", {"type": "array", "items": "double"}, "Lower and upper end."),
 )
+_CHANGE = _record(
+    "Change",
+    "A feature as it would have been ordinary: one value, or a range.",
+    _field("feature", "string", "As in a reason."),
+    _optional("equals", ["boolean", "double", "string"], "The value; null where there is a range."),
+    _optional("at_least", "double", "Lower end; null where it goes on to what was seen."),
+    _optional("at_most", "double", "Upper end, likewise."),
+)
+_ORDINARY = _record(
+    "Ordinary",
+    "What would have made the event ordinary.",
+    _field("changes", {"type": "array", "items": _CHANGE}, "At most three, all of them together."),
+    _field("score", "double", "What the event has with them, below the threshold."),
+)
+_RULE = _record(
+    "Rule",
+    "A rule that has to do with it: it has expired or disabled itself.",
+    _field("id", "string", "Its id."),
+    _optional("disabled", "string", "Why it has disabled itself: label, rarer or flood."),
+    _optional("expired", "string", "When it has expired."),
+    _optional("held", "long", "Held back since the last such alert."),
+    _optional("alert", "string", "Id of the alert that it ran into."),
+    _optional("owner", "string", "Who answers for it."),
+    _optional("why", "string", "What it was made for."),
+    _optional("made", "string", "Event time from which on it held."),
+    _optional("expires", "string", "Event time up to which it was to hold."),
+    _optional("covers", "string", "What it covered, in words."),
+    _optional("hidden", "long", "How many events or findings it has hidden."),
+    _optional("first_hidden", "string", "Event time of the first of them."),
+    _optional("last_hidden", "string", "Event time of the last."),
+)
 _MONITOR = _record(
     "Monitor",
     "What a monitor has found.",
@@ -83,10 +114,11 @@ ALERT = {
         "Alert",
         "An alert of stream-detector. docs/alerts.md says what the fields mean.",
         _field("id", "string", "TOPIC-PARTITION-OFFSET; of a monitor KIND:MONITOR:KEY:END."),
-        _optional("kind", "string", "Of a monitor; null where the alert is about one event."),
+        _optional("kind", "string", "Of a monitor, or rule; null where it is about one event."),
         _field("detector", "string", "Name of the configuration."),
         _optional("event_id", "string", "Content of the field that event.id names."),
         _field("event_time", _MOMENT, "The event's own time; of a monitor its buckets' end."),
+        _optional("rule", _RULE, "Only where a rule has to do with it."),
         _optional("suppression", _SUPPRESSION, "Only where suppression is configured."),
         _field("score", "double", "Higher is stranger."),
         _field("threshold", "double", "What the score had to exceed."),
@@ -94,6 +126,7 @@ ALERT = {
         _field("severity", "string", "low, medium, high or critical."),
         _field("model", "string", "Kind of the detector, or of the monitor."),
         _field("reasons", {"type": "array", "items": _REASON}, "Largest share first."),
+        _optional("ordinary", _ORDINARY, "Only where some change holds that was tried."),
         _optional("monitor", _MONITOR, "Only in alerts of a monitor."),
         _field("receipt", _RECEIPT, "Where the event lies and what scored it."),
         _optional("event", "string", "The original event as JSON text; null of a monitor."),

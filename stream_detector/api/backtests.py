@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,6 +42,7 @@ def backtest(
     limit: int | None = None,
     keep_alerts: int = 1000,
     progress: Callable[[int], None] = lambda _events: None,
+    acts: Sequence[str] = (),
 ) -> BacktestResult:
     """Run a configuration over history: every event is scored before it is learnt.
 
@@ -55,6 +56,8 @@ def backtest(
         limit: records to read of a file.
         keep_alerts: how many alerts to keep whole; later ones are counted.
         progress: called with the number of events so far.
+        acts: what people have written to the control topic, as JSON: rules, say, which hold from
+            the event time on for which they were made.
 
     Raises:
         ConfigurationError: the configuration has mistakes.
@@ -63,7 +66,9 @@ def backtest(
     """
     made = with_label(configuration_of(config), label, label_delay)
     with one_thread(), closing(_source(made, source, limit)) as opened:
-        scored = evaluation.backtest(made, opened, keep_alerts=keep_alerts, progress=progress)
+        scored = evaluation.backtest(
+            made, opened, keep_alerts=keep_alerts, progress=progress, acts=acts
+        )
     if label is not None and len(scored.labels) and np.isnan(scored.labels).all():
         warnings.warn(
             f"no event has a label in {label!r}: there are scores, and no figures of their quality",

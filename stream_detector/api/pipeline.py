@@ -276,6 +276,7 @@ class Pipeline:
             )
         pipeline._core.restore(snapshot.state)
         pipeline._core.monitors.use_own_calendars()
+        pipeline._core.decisions.incidents.use_own()
         pipeline._shard = meta["shard"]
         pipeline._events.next_offset = position
         return pipeline

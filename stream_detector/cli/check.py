@@ -13,8 +13,10 @@ from stream_detector.cli.common import (
     kafka_section,
     loaded_configuration,
 )
+from stream_detector.cli.forward_check import check_targets
 from stream_detector.cli.registry_check import check_schemas
 from stream_detector.cli.terminal import say
+from stream_detector.commits.stores import snapshot_topic
 from stream_detector.config import FieldPlan
 from stream_detector.config.derived.fingerprint import models_of, state_fingerprint
 from stream_detector.config.derived.memory import memory_notes
@@ -22,7 +24,6 @@ from stream_detector.config.derived.time_limits import notes_on_limits
 from stream_detector.connectors.kafka.inspection import inspect
 from stream_detector.connectors.kafka.inspection.findings import Finding
 from stream_detector.daemon.start_position import standing
-from stream_detector.daemon.stores import snapshot_topic
 from stream_detector.detectors.registry import check_parameters
 from stream_detector.drift import DriftWatch
 from stream_detector.errors import ConnectorError
@@ -68,13 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
         read_keys(config.state.signing_key_file)
     for drift in config.drift:
         DriftWatch(drift, names if drift.on == "inputs" else [None])
+    targets, findings_of_targets = check_targets(config, config.kafka)
     say(f"{shown(arguments.config)}: sound")
     say(f"  detector    {config.detector.kind}, {len(names)} features")
     say(f"  state       {state_fingerprint(config)}")
+    for line in targets:
+        say(f"  target      {line}")
     memory = memory_notes(config, len(names), memory_limit_bytes())
     for note in (*loaded.notes, *notes_on_limits(config.event), *memory):
         say(f"  note: {visible(note)}")
     if not arguments.connect:
+        for finding in findings_of_targets:
+            say(f"{finding.level}: {shown(finding, 2000)}")
         return 0
     kafka = kafka_section(config, arguments.config)
     topic = snapshot_topic(config, kafka) if config.state.store == "topic" else None
@@ -85,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             found = "made by the daemon"
         say(f"  {shown(one.name):<40} {found}")
     findings = [*inspection.findings, *standing(config, kafka, inspection.facts)]
-    findings += check_schemas(config, kafka)
+    findings += [*check_schemas(config, kafka), *findings_of_targets]
     return _tell(findings, strict=arguments.strict)
 
 

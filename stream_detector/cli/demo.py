@@ -24,9 +24,11 @@ from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.embedded import CollectingOutput, EmbeddedSource
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
+from stream_detector.evaluation.incident_tally import IncidentTally
 from stream_detector.events import PlainRecord, Record
 from stream_detector.rejections import Remedies
 from stream_detector.report.alert_text import readable
+from stream_detector.report.incident_text import incidents_lines
 from stream_detector.simulation import transactions
 from stream_detector.simulation.bad import spoil
 from stream_detector.simulation.rate_incidents import RateIncidents
@@ -134,6 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
                 topics=["events"],
                 group="demo",
                 alerts="alerts",
+                incidents="incidents",
                 dead_letters="dead-letters",
             )
             Daemon(
@@ -178,6 +181,10 @@ def _summary(config: Config, feed: Feed, output: CollectingOutput, seconds: floa
     if alerts:
         best = max(alerts[-2000:], key=lambda alert: _rarity(alert.value))
         lines += ["", "the rarest of the last alerts:", readable(best.value or b"")]
+    if changed := output.messages.get("incidents", []):
+        tally = IncidentTally(on=True)
+        tally.add_all(_body(message.value) for message in changed)
+        lines += ["", *incidents_lines(tally.figures(), 1)]
     if found_by_monitor:
         best = max(found_by_monitor, key=lambda alert: _body(alert.value)["score"])
         lines += ["", "the strongest alert of a monitor:", readable(best.value or b"")]

@@ -23,6 +23,7 @@ from stream_detector.cli.label_check import (
 )
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.report import Report
+from stream_detector.cli.rule_file import read_rules
 from stream_detector.cli.terminal import say, say_json
 from stream_detector.config import Config
 from stream_detector.connectors.ahead import ReadAhead, open_file
@@ -37,6 +38,7 @@ from stream_detector.messages import Outgoing
 from stream_detector.rejections import RejectionTally
 from stream_detector.report.alert_text import readable
 from stream_detector.report.comparison_table import as_json, as_table
+from stream_detector.report.incident_text import incidents_lines
 from stream_detector.report.monitor_text import monitor_lines
 from stream_detector.report.rejected_text import as_json as as_json_rejections
 from stream_detector.report.rejected_text import refuse_if_all, table
@@ -74,6 +76,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="of the bootstrap, for several configurations and for --report (default: "
         f"{RESAMPLES:,})",
+    )
+    parser.add_argument(
+        "--rules", metavar="FILE", help="rules to go by, as `rule list --json` prints them"
     )
     parser.add_argument(
         "--report", metavar="FILE", help="write a report with charts, one HTML file"
@@ -126,12 +131,7 @@ def share_read(source: FileSource | ReadAhead) -> Callable[[], float | None]:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print."""
     paths: list[str] = arguments.config
-    if len(paths) > 1 and not Path(arguments.data).is_file():
-        raise ConfigurationError(f"--data {arguments.data}: several configurations need a file")
-    if len(paths) > 1 and arguments.report is not None:
-        raise ConfigurationError("--report is of one configuration; several were given")
-    if arguments.resamples < 1:
-        raise ConfigurationError("--resamples must be at least 1")
+    _check_flags(arguments)
     configs = [
         with_label(configuration(arguments, path), arguments.label, arguments.label_delay)
         for path in paths
@@ -159,6 +159,19 @@ def run(arguments: argparse.Namespace) -> int:
     for each, config in zip(scored, configs, strict=True):
         end_of(each, config, arguments)
     return 0
+
+
+def _check_flags(arguments: argparse.Namespace) -> None:
+    """Raise ``ConfigurationError`` where flags do not go together."""
+    paths: list[str] = arguments.config
+    if len(paths) > 1 and not Path(arguments.data).is_file():
+        raise ConfigurationError(f"--data {arguments.data}: several configurations need a file")
+    if len(paths) > 1 and arguments.report is not None:
+        raise ConfigurationError("--report is of one configuration; several were given")
+    if arguments.report is not None and arguments.rules is not None:
+        raise ConfigurationError("--report shows a run without rules; give one of the two")
+    if arguments.resamples < 1:
+        raise ConfigurationError("--resamples must be at least 1")
 
 
 def label_look(config: Config, arguments: argparse.Namespace) -> LabelLook | None:
@@ -212,8 +225,10 @@ def _evaluate(
             scored = report.backtest(source, update)
         else:
             # Reasons take a scoring each: none where nobody looks.
-            kept = _KEPT if arguments.show_alerts > 0 and not arguments.json else 0
-            scored = backtest(config, source, keep_alerts=kept, progress=update).scored
+            looked_at = arguments.show_alerts > 0 and not arguments.json
+            kept = _KEPT if looked_at or config.incident_settings is not None else 0
+            acts = read_rules(arguments.rules)
+            scored = backtest(config, source, keep_alerts=kept, progress=update, acts=acts).scored
     close_file(source)
     if report is not None:
         report.write(scored, arguments.data, arguments.limit)
@@ -238,10 +253,19 @@ def _rarest(alerts: Sequence[Outgoing], skip: int, count: int) -> str:
     return "\n".join(["", "", title, *map(readable, values[:count])])
 
 
+_OF_THEIR_OWN = (
+    "confusion_matrix",
+    "rejected_by_reason",
+    "rejections",
+    "monitors",
+    "incidents",
+)
+
+
 def _table(result: dict[str, Any]) -> str:
     lines = []
     for name, value in result.items():
-        if name in ("confusion_matrix", "rejected_by_reason", "rejections", "monitors"):
+        if name in _OF_THEIR_OWN:
             continue
         text = (
             "-" if value is None else f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
@@ -259,4 +283,6 @@ def _table(result: dict[str, Any]) -> str:
         ]
     for monitor in result.get("monitors", []):
         lines += ["", *monitor_lines(monitor)]
+    if "incidents" in result:
+        lines += ["", *incidents_lines(result["incidents"])]
     return "\n".join(lines)

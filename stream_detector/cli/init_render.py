@@ -68,6 +68,8 @@ def render(proposal: Proposal, sample: Sample, name: str) -> str:
     if proposal.suppression is not None:
         lines += ["", "# One alert a key and period; the next one says how many were held back."]
         lines += _section("suppression", proposal.suppression)
+    lines += ["", "# What alerts have in common, since when, and whether it is over."]
+    lines += _section("incidents", {"group_wait": "30s", "quiet": "30m"})
     return "\n".join(lines) + "\n"
 
 
@@ -103,7 +105,7 @@ def _monitor_lines(proposal: Proposal) -> list[str]:
     entries, reasons = proposal.monitors.entries, proposal.monitors.reasons
     lines: list[str] = []
     if entries:
-        lines += ["", "# How many events there are in buckets of time, against what is usual then."]
+        lines += ["", "# What is counted in buckets of time, and held against what is usual then."]
     elif reasons:
         lines.append("")
     lines += [f"# {_comment(reason)}." for reason in reasons[:_REASONS]]
@@ -125,6 +127,7 @@ def _kafka_lines(sample: Sample, name: str) -> list[str]:
         f"  topics: [{_scalar(topic)}]",
         f"  group: {_scalar(name)}",
         f"  alerts: {_scalar(topic + '.alerts')}",
+        f"  incidents: {_scalar(topic + '.incidents')}",
         f"  dead_letters: {_scalar(topic + '.dead-letters')}",
         "",
     ]

@@ -131,9 +131,14 @@ def _monitors(proposal: Proposal) -> list[str]:
 
 
 def _monitor(entry: dict[str, Any], about: str) -> str:
-    of = f" of {entry['key']}" if "key" in entry else ""
+    """``mean of amount by shop in buckets of 1h, hour of week (why)``."""
+    what = f" of {entry['of']}" if "of" in entry else ""
+    what = entry.get("compute", entry["kind"]) + what
+    if "key" in entry:
+        what += f" {'by' if 'of' in entry else 'of'} {entry['key']}"
     season = {"none": "no season"}.get(entry["season"], entry["season"].replace("_", " "))
-    return f"{entry['kind']}{of} in buckets of {entry['bucket']}, {season} ({about})"
+    buckets = f" in buckets of {entry['bucket']}" if "bucket" in entry else ""
+    return f"{what}{buckets}, {season} ({about})"
 
 
 def _left_out(proposal: Proposal) -> list[str]:

@@ -198,6 +198,8 @@ def alert_lines(alert: RecentAlert) -> list[str]:
         beside = f"  usual {shown(reason.usual)}" if reason.usual else ""
         value = shown(reason.value)
         lines.append(f"  {reason.share:>4.0%}  {shown(reason.feature)} = {value}{beside}")
+    if alert.ordinary:
+        lines.append(f"        {visible(alert.ordinary)}")
     return lines
 
 

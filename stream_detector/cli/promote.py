@@ -17,12 +17,12 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.state_store import inspect, shards
 from stream_detector.cli.terminal import say
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config import Config
 from stream_detector.config.derived.fingerprint import state_shape
 from stream_detector.config.derived.promotion import before_promotion
 from stream_detector.config.derived.rewrite import NotRewritableError, exchange_models
 from stream_detector.config.loading.load import parse
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.pipeline import PipelineCore, PipelineFigures
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,17 +16,16 @@ from stream_detector.cli.common import (
     kafka_section,
 )
 from stream_detector.cli.live import LiveView
+from stream_detector.cli.metrics_server import metrics_served
 from stream_detector.cli.status import status_pages
 from stream_detector.config import Config
 from stream_detector.daemon.service import Surroundings, serve
 from stream_detector.rejections import Remedies
-from stream_detector.telemetry.access import Access
-from stream_detector.telemetry.logs import configure_logging, fields
+from stream_detector.telemetry.logs import configure_logging
 from stream_detector.telemetry.metrics import Metrics
-from stream_detector.telemetry.server import HealthState, MetricsServer
+from stream_detector.telemetry.server import HealthState
+from stream_detector.telemetry.status.pages import StatusPages
 from stream_detector.telemetry.status.recent import Recent
-
-log = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: Any) -> None:
@@ -58,26 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
     metrics, health = Metrics(severities=SEVERITIES), HealthState()
     metrics.watch_ready(lambda: health.ready()[0])
     metrics.set_config(config.name, kafka.group, config.detector.kind, kafka.delivery)
-    server, recent = None, Recent(remedies=Remedies(config))
-    if config.metrics.enabled:
-        access = Access(config.metrics)
-        section = config.metrics
-        pages = status_pages(config, kafka, metrics, health, recent)
-        server = MetricsServer(metrics, health, section.host, section.port, pages, access=access)
-        server.start()
-        address = f"{access.scheme}://{config.metrics.host}:{server.port}/metrics"
-        log.info("metrics at %s", address, extra=fields("metrics", url=address))
-    stop = Stop(config.processing.shutdown_timeout)
-    try:
-        with ExitStack() as stack:
-            if arguments.watch:
-                _watch(stack, config, LiveView(config.name, metrics, health, recent, keep=True))
-            stack.enter_context(stop.listening())
-            surroundings = Surroundings(metrics, health, recent, stop)
-            serve(config, kafka, surroundings, reset=arguments.reset_state)
-    finally:
-        if server is not None:
-            server.stop()
+    recent = Recent(remedies=Remedies(config))
+
+    def pages() -> StatusPages:
+        return status_pages(config, kafka, metrics, health, recent)
+
+    with ExitStack() as stack:
+        stop = Stop(config.processing.shutdown_timeout)
+        stack.enter_context(stop.listening())  # first, so left last: see `entry`
+        stack.enter_context(metrics_served(config.metrics, metrics, health, pages=pages))
+        if arguments.watch:
+            _watch(stack, config, LiveView(config.name, metrics, health, recent, keep=True))
+        surroundings = Surroundings(metrics, health, recent, stop)
+        serve(config, kafka, surroundings, reset=arguments.reset_state)
     return 0
 
 

@@ -15,9 +15,9 @@ from stream_detector.cli.common import (
 )
 from stream_detector.cli.state_store import add_shard, judge, one_shard, sound
 from stream_detector.cli.terminal import say
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.connection.groups import active_members
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import (
     MAX_SNAPSHOT_BYTES,

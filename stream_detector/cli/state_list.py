@@ -10,8 +10,8 @@ from typing import Any
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.state_store import Found, add_shard, inspect, shards
 from stream_detector.cli.terminal import say, say_json
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config import Config
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.visible import shown
 
 

@@ -15,7 +15,7 @@ from stream_detector.alerts import iso_time
 from stream_detector.cli.common import add_command, add_configuration, configuration
 from stream_detector.cli.state_store import Found, add_shard, one_shard, sound
 from stream_detector.cli.terminal import say, say_json
-from stream_detector.daemon.stores import snapshot_stores
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.decoding.times import LATEST_TIME_MS
 from stream_detector.errors import StateError
 from stream_detector.visible import shown

@@ -9,7 +9,7 @@ from stream_detector.cli.common import add_command, add_configuration, agreed, c
 from stream_detector.cli.state_change import refuse_while_active
 from stream_detector.cli.state_store import add_shard, judge, shards
 from stream_detector.cli.terminal import say
-from stream_detector.daemon.stores import snapshot_stores
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.snapshots import SignedStore, check_signature
 from stream_detector.visible import shown

@@ -17,11 +17,11 @@ from stream_detector.cli.common import (
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.state_store import add_shard, shards
 from stream_detector.cli.terminal import say, say_json
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.connectors.kafka.reading.log import KafkaJournal, KafkaLog
 from stream_detector.connectors.registry.local import local_schemas
 from stream_detector.connectors.registry.source import RegistrySchemas
 from stream_detector.daemon.output_comparison import Findings
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.daemon.verification import verify
 from stream_detector.errors import ConfigurationError
 
@@ -80,16 +80,23 @@ def _text(number: int, findings: Findings) -> str:
         f"lost {findings.lost}, doubled {findings.doubled}, differing {findings.differing}, "
         f"gaps {findings.gaps}, other fingerprints {findings.fingerprint_mismatches}"
     )
-    letters = findings.dead_letters_expected
+    letters, incidents = findings.dead_letters_expected, ""
+    if findings.incidents_expected:
+        incidents = f", {findings.incidents_expected:,} messages of incidents"
     lines = [
         f"shard {number}: {verdict}",
         f"  {findings.records:,} journal records, {findings.events:,} events computed again",
-        f"  {findings.alerts_expected:,} alerts and {letters:,} dead letters came out",
+        f"  {findings.alerts_expected:,} alerts{incidents} and {letters:,} dead letters came out",
         f"  {counts}",
         f"  fingerprint {findings.fingerprint}",
     ]
     if findings.foreign:
         lines.append(f"  {findings.foreign:,} records of others in the journal, passed over")
+    if findings.compacted:
+        lines.append(
+            f"  {findings.compacted:,} messages of incidents are gone, later ones of the same are "
+            "there: the topic is compacted"
+        )
     if findings.reworded:
         lines.append(f"  {findings.reworded:,} dead letters have the words of another version")
     return "\n".join([*lines, *(f"  - {text}" for text in findings.details)])

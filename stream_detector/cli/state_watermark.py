@@ -13,10 +13,10 @@ from stream_detector.cli.common import add_command, add_configuration, agreed, c
 from stream_detector.cli.state_change import refuse_while_active
 from stream_detector.cli.state_store import add_shard, one_shard, sound
 from stream_detector.cli.terminal import say
+from stream_detector.commits.journal_chain import Chain
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config import Config
 from stream_detector.connectors.kafka.reading.log import KafkaJournal
-from stream_detector.daemon.journal_chain import Chain
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.decoding.times import read_time
 from stream_detector.errors import ConfigurationError, StateError
 from stream_detector.lanes import lanes_of, lanes_state

@@ -6,6 +6,8 @@ import ipaddress
 import logging
 from pathlib import Path
 
+from stream_detector.cli.incident_page import carer
+from stream_detector.cli.rule_page import proposer
 from stream_detector.config import Config
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.config.models.metrics import LEAST_TOKEN_CHARACTERS, MetricsConfig
@@ -15,10 +17,12 @@ from stream_detector.errors import ConfigurationError
 from stream_detector.telemetry import metrics as telemetry
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.logs import fields, register_secret
+from stream_detector.telemetry.status.care_form import CareForm
 from stream_detector.telemetry.status.labelling import Labelling
 from stream_detector.telemetry.status.page import Running
 from stream_detector.telemetry.status.pages import StatusPages
 from stream_detector.telemetry.status.recent import Recent, RecentAlert
+from stream_detector.telemetry.status.rule_form import RuleForm
 
 _CALL_SECONDS = 2.5
 """Deadline of a call to the broker for a label: a request has ten seconds in all."""
@@ -49,14 +53,27 @@ def status_pages(
     recent: Recent,
 ) -> StatusPages:
     """The pages of ``run``. Raises ``ConfigurationError`` where the token's file cannot be used."""
+    labelling, rules, care = _labelling(config, kafka, metrics, recent), None, None
+    if labelling is not None and kafka.rules is not None:
+        quick = _quick(kafka)
+        rules = RuleForm(labelling.guard, recent, proposer(config, quick))
+        if kafka.incidents is not None:
+            care = CareForm(labelling.guard, recent.incidents, carer(config, quick))
     return StatusPages(
         metrics,
         health,
         recent,
         running_of(config, kafka),
         shows_alerts=shows_alerts(config.metrics),
-        labelling=_labelling(config, kafka, metrics, recent),
+        labelling=labelling,
+        rules=rules,
+        care=care,
     )
+
+
+def _quick(kafka: KafkaConfig) -> KafkaConfig:
+    """The section with calls that a request can wait for."""
+    return kafka.model_copy(update={"request_timeout": min(kafka.request_timeout, _CALL_SECONDS)})
 
 
 def shows_alerts(section: MetricsConfig) -> bool | None:
@@ -88,7 +105,7 @@ def _labelling(
             "the token for labels travels in plain text: set metrics.certificate_file and key_file",
             extra=fields("token-in-plain-text", stage="configuration"),
         )
-    quick = kafka.model_copy(update={"request_timeout": min(kafka.request_timeout, _CALL_SECONDS)})
+    quick = _quick(kafka)
 
     def write(alert: RecentAlert, word: str) -> None:
         assert alert.event_id is not None

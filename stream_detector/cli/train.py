@@ -18,7 +18,7 @@ from stream_detector.cli.evaluate import (
 from stream_detector.cli.label_check import refuse_absent, refuse_unlabelled
 from stream_detector.cli.progress import progress_bar
 from stream_detector.cli.terminal import say
-from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
+from stream_detector.commits.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.labelling import with_label
 from stream_detector.evaluation.training import train

@@ -38,6 +38,7 @@ from stream_detector.errors import ConfigurationError
 from stream_detector.evaluation.feature_replay import Recording, record
 from stream_detector.evaluation.labelling import with_label
 from stream_detector.evaluation.search_space import changes
+from stream_detector.evaluation.side_by_side import SideBySide, cores
 from stream_detector.evaluation.tuning import (
     BRACKET,
     RUNGS,
@@ -94,6 +95,13 @@ def add_parser(subparsers: Any) -> None:
         help="what is better (default: average_precision)",
     )
     parser.add_argument("--seed", type=int, default=0, help="fixes what is tried (default: 0)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="candidates to try at once, each in a process (default: the cores there are, at most "
+        f"{BRACKET}); with --trials it changes nothing but the time",
+    )
     parser.add_argument("--output", metavar="FILE", help="write the configuration there")
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
     parser.add_argument("--json", action="store_true", help="print the evidence as JSON")
@@ -110,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     if output is not None:
         # Before the search, not after it: every parameter that it may change can be written.
         _rewritten(text, config.detector, set(search_space(config.detector.kind)), "", arguments)
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryDirectory() as there, (Path(there) / "features").open("w+b") as file:
         source = file_source(config, arguments)
         with progress_bar("reading", share_read(source)) as update:
             recording = record(config, source, file, update)
@@ -118,7 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not len(recording):
             end_of(recording.scored, config, arguments)
         reading_seconds = time.monotonic() - started
-        result = _search(recording, arguments, started, reading_seconds)
+        result = _search(recording, Path(there), arguments, started, reading_seconds)
     data = Data(
         name=Path(arguments.data).name,
         size_bytes=Path(arguments.data).stat().st_size,
@@ -158,6 +166,8 @@ def _refuse(config: Config, arguments: argparse.Namespace) -> None:
         raise ConfigurationError(f"--data {arguments.data}: tune needs a file")
     if arguments.trials is not None and arguments.trials < 1:
         raise ConfigurationError("--trials must be at least 1")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ConfigurationError("--jobs must be at least 1")
     if arguments.seed < 0:
         raise ConfigurationError("--seed must not be negative")
     if not _minutes(arguments) > 0:
@@ -171,10 +181,15 @@ def _minutes(arguments: argparse.Namespace) -> float:
 
 
 def _search(
-    recording: Recording, arguments: argparse.Namespace, started: float, reading_seconds: float
+    recording: Recording,
+    directory: Path,
+    arguments: argparse.Namespace,
+    started: float,
+    reading_seconds: float,
 ) -> Tuning:
     """Tune under the budget, with a progress bar."""
     events = 0
+    jobs = arguments.jobs or min(cores(), BRACKET)
     bracket = BRACKET
     give_up: Callable[[], bool] = lambda: False  # noqa: E731
     if arguments.trials is not None:
@@ -187,7 +202,7 @@ def _search(
         seconds = 60 * _minutes(arguments)
         # Kept back for the last run; without decoding and features it is faster than reading was.
         deadline = started + seconds - reading_seconds
-        candidate_seconds = _EVENTS_A_CANDIDATE * reading_seconds
+        candidate_seconds = _EVENTS_A_CANDIDATE * reading_seconds / jobs
         left = max(0.0, deadline - time.monotonic())
         bracket = max(2, min(BRACKET, int(left / max(candidate_seconds, 1e-9))))
         give_up = lambda: time.monotonic() >= deadline  # noqa: E731
@@ -202,15 +217,17 @@ def _search(
             events += count
             update(events)
 
-        return tune(
-            recording,
-            criterion=arguments.criterion,
-            seed=arguments.seed,
-            trials=arguments.trials,
-            bracket=bracket,
-            give_up=give_up,
-            progress=progress,
-        )
+        with SideBySide(recording, directory, jobs, give_up, progress) as side_by_side:
+            return tune(
+                recording,
+                criterion=arguments.criterion,
+                seed=arguments.seed,
+                trials=arguments.trials,
+                bracket=bracket,
+                give_up=give_up,
+                progress=progress,
+                replays=side_by_side if jobs > 1 else None,
+            )
 
 
 def _rewritten(

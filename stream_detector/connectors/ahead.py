@@ -7,9 +7,7 @@ at a time do such work.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_detector import child_process
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
 from stream_detector.connectors.files import FileSource, file_options, file_records, typed_columns
@@ -34,7 +33,6 @@ AHEAD_BYTES = 2_000_000
 
 _FEW_RECORDS = 20_000
 _POLLED, _FAILED = b"polled", b"failed"
-_END_SECONDS = 5.0
 
 
 class ReadAhead:
@@ -49,14 +47,9 @@ class ReadAhead:
         self.source = first.source
         self._size = first.size_hint()
         first.close()
-        # Spawned, not forked: threads of libraries would not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_serve, args=(theirs, path, dict(options)), daemon=True
+        self._connection, self._process = child_process.start(
+            _serve, (path, dict(options)), duplex=False
         )
-        self._process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
         self._ended = False
         self._read: int | None = 0
         self._next_offset = 0
@@ -102,9 +95,7 @@ class ReadAhead:
     def close(self) -> None:
         """End the process, whatever it is doing."""
         self._connection.close()
-        if self._process.is_alive():
-            self._process.terminate()
-        self._process.join(_END_SECONDS)
+        child_process.end(self._process)
 
 
 def open_file(
@@ -146,7 +137,6 @@ def open_file(
 
 def _serve(connection: Connection, path: str, options: dict[str, Any]) -> None:
     """Serve polls in the reading process: a few messages for each, one of them the notes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this one
     source = FileSource(path, **options)
     with suppress(BrokenPipeError):  # nobody wants the rest
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from stream_detector.daemon.committer import Committer
+from stream_detector.commits.committer import Committer
 from stream_detector.daemon.shard import Shard
 
 _SHORTEST_GAP_SECONDS = 0.01

@@ -11,24 +11,46 @@ from stream_detector.pipeline import PipelineCore
 log = logging.getLogger(__name__)
 
 
-def use_own_calendars(
-    pipeline: PipelineCore, output: ShardOutput, shard: int, restored: bool
-) -> None:
-    """Go by the configuration's calendars from now on; the next record of the journal says so.
+class OwnSettings:
+    """Puts the configuration's calendars and incidents in use, at the first work after a replay.
 
-    What was followed before went by those of then, so that it came out as it did then.
+    What is followed goes by those of then, so that it comes out as it did then. The next record of
+    the journal says what is in use from there on. A snapshot before that work holds what the
+    journal knows of, and one after it waits for the commit that says so: so no state goes by what
+    a replay of the journal alone would not go by.
+
+    State: whether they are still to be put in use.
     """
-    monitors = pipeline.monitors
-    changed = monitors.use_own_calendars()
-    if changed or (not restored and monitors.calendars):
-        output.calendars = monitors.calendars
-    if changed:
-        log.info(
-            "shard %d goes by other calendars from event %d on",
-            shard,
-            pipeline.sequence,
-            extra=fields("calendars", shard=shard, events=pipeline.sequence),
-        )
+
+    def __init__(self, output: ShardOutput, shard: int) -> None:
+        """``output``: the shard's, which writes its journal."""
+        self._output, self._shard = output, shard
+        self._waiting = False
+
+    def begin(self, pipeline: PipelineCore, *, restored: bool) -> None:
+        """Begin with a state: a new one goes by none until the journal says otherwise."""
+        self._waiting = True
+        if not restored:
+            pipeline.monitors.use_calendars("")
+            pipeline.decisions.incidents.use("")
+
+    def use(self, pipeline: PipelineCore) -> None:
+        """Work is about to be done: go by them, once."""
+        if not self._waiting:
+            return
+        self._waiting = False
+        if pipeline.decisions.incidents.use_own():
+            self._output.incidents = pipeline.decisions.incidents.settings
+        monitors = pipeline.monitors
+        if monitors.use_own_calendars():
+            self._output.calendars = monitors.calendars
+            if pipeline.sequence:
+                log.info(
+                    "shard %d goes by other calendars from event %d on",
+                    self._shard,
+                    pipeline.sequence,
+                    extra=fields("calendars", shard=self._shard, events=pipeline.sequence),
+                )
 
 
 def say_promoted(shard: int, events: int) -> None:

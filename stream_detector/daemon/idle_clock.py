@@ -5,7 +5,8 @@ pace of the monotonic clock; what is written down of it is a tick of the journal
 learnt of the events that come, so that nothing is called silence that is only on its way:
 
 - the *slack*: by how much events lay behind the time that had been counted on to, when they came.
-  A producer that delivers an hour's events at once makes it an hour.
+  A producer that delivers an hour's events at once makes it an hour. What came while nobody looked
+  (a slow commit, a frozen process) is held against the last look before: no tick was later.
 - the *lag*: how far the watermark lay behind the wall clock when all there was had been read. After
   a restart, or a backlog, it says how much of the time since the newest event has passed already.
 
@@ -64,8 +65,8 @@ class RecentMaximum:
 class IdleClock:
     """Tells how far event time has gone on while nothing came.
 
-    State: the watermark and when it last rose, slack and lag, when the broker answered last. A
-    snapshot keeps slack and lag alone: the rest is of this process.
+    State: the watermark and when it last rose, slack and lag, when all had been read last, when the
+    broker answered last. A snapshot keeps slack and lag alone: the rest is of this process.
 
     Attributes:
         stale: whether what came last was so old that it is a replay, for which there are no ticks.
@@ -74,7 +75,7 @@ class IdleClock:
     def __init__(self) -> None:
         self.stale = False
         self._mark_ms = NO_TIMESTAMP
-        self._since = self._anchored = 0.0
+        self._since = self._anchored = self._looked = 0.0
         self._rise_ms: int | None = None
         self._idle = self._live = self._counts = False
         self._answered: float | None = None
@@ -101,12 +102,13 @@ class IdleClock:
         if self._idle and (moved or not idle):
             self._live = True  # what comes now, comes as it is written
             if self._counts and self._rise_ms is not None:
-                self._slack.add(max(self._passed_ms(now) - self._rise_ms, 0), now)
+                self._slack.add(max(self._passed_ms(self._looked) - self._rise_ms, 0), now)
         if moved:
             self._mark_ms, self._rise_ms, self._counts = mark_ms, None, False
         if idle and not self._counts and mark_ms >= 0:
             self._anchor(now, max(wall_ms - mark_ms, 0))
         self._idle = idle
+        self._looked = now if idle else self._looked
 
     def _anchor(self, now: float, behind_ms: int) -> None:
         """All there was is processed: count from here on. ``behind_ms``: the watermark's delay."""

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stream_detector.commits.journal_chain import Chain, Kind, in_words
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Journal
-from stream_detector.daemon.journal_chain import Chain, Kind, in_words
 from stream_detector.daemon.shard import Shard
 from stream_detector.errors import StateError
 from stream_detector.events import TopicPartition
@@ -69,6 +69,11 @@ def read_history(
     _say_passed(chain, TopicPartition(kafka.journal_topic, shard.number), metrics)
     broken = _broken(shard, chain, deleted=first > start)
     found = [(one.offset, one.record) for one in chain.held]
+    if any(record.batch is not None for _, record in found):
+        raise StateError(
+            f"the group {kafka.group} is that of a job on Spark: its journal has batches, which "
+            "only the job can do again. Use stream-detector spark, or name another kafka.group"
+        )
     if place is None:
         begins = last_beginning(found)
         if found and begins is None:

@@ -3,7 +3,7 @@
 The numbered steps (docs/architecture.md has them too), with the failpoint at each:
 
 1. poll; decode; merge; features; scale; score; decide. Messages wait in memory (``after_poll``).
-2. write messages, journal and offsets in one transaction (``daemon.committer`` has its steps).
+2. write messages, journal and offsets in one transaction (``commits.committer`` has its steps).
 3. once the commit has passed, write a snapshot where one is due (``snap_tmp``, ``snap_renamed``).
 """
 
@@ -155,6 +155,8 @@ class Daemon:
         if shard.replaying:
             self._replay(shard)
         elif not owned.committer.pending:
+            for told in owned.acts.work():
+                self._reporter.observe_outcome(shard, told)
             at_end = self._flow.at_end(shard)
             while not shard.full and (outcome := shard.advance(at_end)) is not None:
                 self._reporter.observe_outcome(shard, outcome)

@@ -49,7 +49,7 @@ class MonitorReporter:
         for monitor in shard.pipeline.monitors.each:
             self._count(shard, monitor)
             self._left_out(shard, monitor)
-            self._metrics.monitors.add(shard.number, monitor.config.name, 0, 0, 0)
+            self._metrics.monitors.add(shard.number, monitor.config.name, 0, 0, 0, 0)
             self._metrics.monitors.add_alerts(shard.number, monitor.config.name, 0)
 
     def count_alerts(self, shard: Shard, alerts: Mapping[str, int]) -> None:
@@ -68,7 +68,8 @@ class MonitorReporter:
             wanted = self._recent.watched.wanted(name)
             # Monitors of single events close nothing; what is shown of them are their keys.
             mark = (figures.closed or figures.keys, wanted)
-            if self._looked.get((number, name)) == mark:
+            known = {key: said for key in wanted if (said := monitor.known_of(key))}
+            if self._looked.get((number, name)) == mark and not known:
                 continue
             self._looked[number, name] = mark
             heaviest = monitor.heaviest(max(HEAVIEST, 2 * self._most_keys))
@@ -82,6 +83,7 @@ class MonitorReporter:
                     figures,
                     heaviest[:HEAVIEST],
                     monitor.bands(keys, BUCKETS),
+                    known,
                 ),
             )
             self._set_bands(number, monitor, heaviest)
@@ -91,12 +93,13 @@ class MonitorReporter:
         self._looked = {at: value for at, value in self._looked.items() if at[0] != number}
         self._labels = {at: value for at, value in self._labels.items() if at[0] != number}
 
-    def _count(self, shard: Shard, monitor: Monitor) -> tuple[int, int, int]:
+    def _count(self, shard: Shard, monitor: Monitor) -> tuple[int, int, int, int]:
         name, figures = monitor.config.name, monitor.figures()
         return (
             self._increase(shard, f"monitor {name} closed", figures.closed),
             self._increase(shard, f"monitor {name} evicted", figures.evicted),
             self._increase(shard, f"monitor {name} without key", figures.without_key),
+            self._increase(shard, f"monitor {name} muted", figures.muted),
         )
 
     def _left_out(self, shard: Shard, monitor: Monitor) -> tuple[int, int]:

@@ -12,12 +12,16 @@ import msgspec
 from stream_detector.events import Record, TopicPartition
 from stream_detector.formats.errors import PayloadError
 from stream_detector.messages import DEAD_LETTER, WHOLE, Outgoing, digest
+from stream_detector.pipeline.cause import ACTS
 
 Place: TypeAlias = tuple[TopicPartition, int]
 """Partition and offset of the record that a message was made of; of a tick no topic, its shard and
-its time in milliseconds."""
+its time in milliseconds; of an act ``ACTS`` and its shard."""
 
 _DETAILS = 20
+
+_DIGITS = 15
+"""Of a revision, at most."""
 
 
 @dataclass(slots=True)
@@ -27,8 +31,8 @@ class Findings:
     Attributes:
         records: journal records that were followed.
         events: events that were processed again.
-        alerts_expected: alerts that came out; likewise ``dead_letters_expected``.
-        alerts_found: of this shard and range, on the topic of alerts.
+        alerts_expected: alerts that came out; likewise incidents' messages and dead letters.
+        alerts_found: of this shard and range, on the topic of alerts; likewise of incidents.
         lost: messages that came out now and are not on their topic.
         doubled: messages that stand there more than once.
         differing: messages with other bytes, out of order, or that did not come out now.
@@ -36,6 +40,7 @@ class Findings:
         fingerprint_mismatches: journal records with another fingerprint than came out now.
         fingerprint: of the state at the end.
         foreign: journal records of others, passed over.
+        compacted: messages of incidents that are gone where a later one of the same is there.
         reworded: dead letters that differ only in the words of their reason, which are for people
             and change with versions.
         details: the first findings in words.
@@ -45,6 +50,8 @@ class Findings:
     events: int = 0
     alerts_expected: int = 0
     alerts_found: int = 0
+    incidents_expected: int = 0
+    incidents_found: int = 0
     dead_letters_expected: int = 0
     lost: int = 0
     doubled: int = 0
@@ -53,6 +60,7 @@ class Findings:
     fingerprint_mismatches: int = 0
     fingerprint: str = ""
     foreign: int = 0
+    compacted: int = 0
     reworded: int = 0
     details: list[str] = field(default_factory=list)
 
@@ -80,12 +88,24 @@ class Comparison:
         topic: str,
         findings: Findings,
         body_of: Callable[[bytes], Any] = msgspec.json.decode,
+        *,
+        compacted: bool = False,
     ) -> None:
-        """``body_of``: reads an alert's value; what it is raises as JSON or ``PayloadError``."""
+        """Begin with a topic.
+
+        Args:
+            topic: its name.
+            findings: takes what is found.
+            body_of: reads an alert's value; what it is raises as JSON or ``PayloadError``.
+            compacted: whether the topic keeps the last message of an incident, and of earlier ones
+                those that were not compacted yet.
+        """
+        self._compacted = compacted
         self._topic, self._body_of = topic, body_of
         self._findings = findings
         self._expected: dict[_Identity, tuple[int, bytes, bytes]] = {}
         self._seen: set[_Identity] = set()
+        self._revisions: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._expected)
@@ -112,6 +132,7 @@ class Comparison:
         count, last = 0, -1
         for records in found:
             for record in records:
+                self._note_revision(record)
                 place = origin(record, self._body_of)
                 if place is not None and meant(place):
                     count += 1
@@ -140,11 +161,20 @@ class Comparison:
         self._seen.add(identity)
         return max(last, number)
 
+    def _note_revision(self, record: Record) -> None:
+        """Keep the newest revision of an incident that its topic has."""
+        if self._compacted and record.key is not None and (revision := _revision(_name(record))):
+            self._revisions[record.key] = max(self._revisions.get(record.key, 0), revision)
+
     def finish(self) -> None:
-        """Count as lost what was not found on any partition."""
+        """Count as lost what was not found on any partition, and is not compacted away."""
         for identity in self._expected:
             if identity not in self._seen:
-                place, _ = identity
+                place, name = identity
+                key, revision = _incident(name), _revision(name)
+                if 0 < revision < self._revisions.get(key, 0):
+                    self._findings.compacted += 1
+                    continue
                 self._findings.lost += 1
                 self._findings.say(f"{self._topic}: of {place[0]} {place[1]} is missing")
 
@@ -157,6 +187,18 @@ def _name(message: Outgoing | Record) -> str:
     headers = dict(message.headers or ())
     both = ((headers.get(name) or b"") for name in ("ce_id", "ce_time"))
     return b" ".join(both).decode("utf-8", "replace")
+
+
+def _revision(name: str) -> int:
+    """Which message of its incident one is, counted from 1; 0 for what is none of an incident."""
+    identity, _, _ = name.rpartition(" ")
+    _, slash, revision = identity.rpartition("/")
+    return int(revision) if slash and revision.isdecimal() and len(revision) <= _DIGITS else 0
+
+
+def _incident(name: str) -> bytes:
+    """The id of the incident that a message is of."""
+    return name.rpartition("/")[0].encode()
 
 
 def _is(content: bytes, record: Record) -> bool:
@@ -184,6 +226,9 @@ def origin(record: Record, body_of: Callable[[bytes], Any] = msgspec.json.decode
             )
         else:
             receipt = body_of(record.value or b"")["receipt"]
+            receipt = receipt.get("shown_by") or receipt  # what has brought it about, later
+            if "act" in receipt:
+                return TopicPartition(ACTS, int(receipt["shard"])), int(receipt["act"])
             if "tick" in receipt:
                 shard, moment = int(receipt["shard"]), datetime.fromisoformat(receipt["tick"])
                 return TopicPartition("", shard), round(1000 * moment.timestamp())

@@ -7,17 +7,22 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
+from stream_detector.commits.stores import snapshot_stores, snapshot_topic
 from stream_detector.config import Config
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Output
 from stream_detector.connectors.kafka.connection.admin import wait_for_topics
 from stream_detector.connectors.kafka.connection.groups import active_members
 from stream_detector.connectors.kafka.inspection import told_limits
+from stream_detector.connectors.kafka.reading.acts import KafkaActs
 from stream_detector.connectors.kafka.reading.log import KafkaJournal
 from stream_detector.connectors.kafka.reading.source import KafkaSource
 from stream_detector.connectors.kafka.state_topics.internal_topics import (
+    INCIDENTS_SETTINGS,
     JOURNAL_SETTINGS,
+    RULES_SETTINGS,
     ensure_topic,
 )
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import ensure_snapshot_topic
@@ -27,7 +32,6 @@ from stream_detector.connectors.registry.alerts import alert_form
 from stream_detector.connectors.registry.source import open_schemas, wait_for_registry
 from stream_detector.daemon.loop import Daemon
 from stream_detector.daemon.shard_assignment import ShardFactories
-from stream_detector.daemon.stores import snapshot_stores, snapshot_topic
 from stream_detector.errors import BrokerLimitError, StateError
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.telemetry.logs import fields, register_secret
@@ -71,6 +75,19 @@ def _delete_snapshots(
         stores(number).delete_all()
 
 
+def _make_topics(config: Config, kafka: KafkaConfig) -> None:
+    """Make what is missing of our own topics. Raises ``ConnectorError``."""
+    shards = config.processing.shards
+    if kafka.delivery == "exactly_once":
+        ensure_topic(kafka, kafka.journal_topic, shards, JOURNAL_SETTINGS)
+    if kafka.incidents is not None:
+        ensure_topic(kafka, kafka.incidents, 1, INCIDENTS_SETTINGS, ("WRITE",))
+    if kafka.rules is not None:
+        ensure_topic(kafka, kafka.rules, 1, RULES_SETTINGS)
+    if config.state.store == "topic":
+        ensure_snapshot_topic(kafka, snapshot_topic(config, kafka), shards)
+
+
 def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bool) -> None:
     """Wait for the topics, make what is missing of our own, and run the daemon until it stops.
 
@@ -101,11 +118,8 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
     metrics.set_waiting_for_input(False)
     if stop():
         return
-    if exactly_once:
-        ensure_topic(kafka, kafka.journal_topic, processing.shards, JOURNAL_SETTINGS)
+    _make_topics(config, kafka)
     stores = snapshot_stores(config, kafka, on_foreign=metrics.add_foreign_records)
-    if config.state.store == "topic":
-        ensure_snapshot_topic(kafka, snapshot_topic(config, kafka), processing.shards)
     if reset:
         _delete_snapshots(config, kafka, stores)
     with ExitStack() as stack:
@@ -132,6 +146,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
             journal=journal,
             schemas=schemas,
             ticks=True,
+            acts=partial(KafkaActs, kafka, kafka.rules) if kafka.rules is not None else None,
             accept_untrained=reset,
         )
         daemon = Daemon(

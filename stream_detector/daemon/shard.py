@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from stream_detector.commits.slices import Slice
 from stream_detector.config.derived.fingerprint import (
     state_differences,
     state_fingerprint,
@@ -15,18 +16,17 @@ from stream_detector.config.derived.fingerprint import (
 from stream_detector.config.derived.promotion import champion_before
 from stream_detector.config.models.config import Config, DriftConfig
 from stream_detector.connectors.base import Fetched
-from stream_detector.daemon.going_live import say_promoted, use_own_calendars
+from stream_detector.daemon.going_live import OwnSettings, say_promoted
 from stream_detector.daemon.idle_clock import IdleClock
-from stream_detector.daemon.journal_replay import JournalReplay
+from stream_detector.daemon.journal_replay import JournalReplay, between_steps
 from stream_detector.daemon.shard_input import PartitionFigures, ShardInput
 from stream_detector.daemon.shard_output import ShardOutput
-from stream_detector.daemon.slices import Slice
 from stream_detector.detectors.stored import making_sense
 from stream_detector.errors import StateError, StateMismatchError
 from stream_detector.events import TopicPartition
 from stream_detector.failpoints import failpoint
 from stream_detector.formats.schemas import SchemaSource, schema_of
-from stream_detector.journal import JournalRecord
+from stream_detector.journal import JournalAct, JournalRecord
 from stream_detector.lanes import lanes_of, lanes_state
 from stream_detector.merge import Step
 from stream_detector.pipeline import BatchResult, PipelineCore, promoted
@@ -71,13 +71,14 @@ class Shard:
         self.input = ShardInput(config, metrics.stage, schemas)
         self.replay = JournalReplay()
         self.pipeline = PipelineCore(config, self.configuration, metrics.stage)
-        self.output = ShardOutput(number, self.configuration, self.input.book)
+        self.output = ShardOutput(number, self.configuration, self.input.book, self.input.arrivals)
         self.clock = IdleClock()
         self.known = False
         self.journal_place: tuple[int, int] | None = None
         self.journal_link = ""
         self.set_at = 0
         self._former: Config | None = None
+        self._own = OwnSettings(self.output, number)
 
     # --- input ---
 
@@ -159,23 +160,31 @@ class Shard:
         batch = self.input.release(at_end, *self.output.release_bounds(self.pipeline.sequence))
         if batch is None:
             return None
+        self._own.use(self.pipeline)
         before_ms = self.pipeline.watermark_ms
         outcome = self.pipeline.process(batch)
         self.clock.take(before_ms, batch.mark_ms)
-        self.output.add(outcome.alerts, outcome.dead_letters)
+        self.output.add(outcome)
         if self.output.slice_full(self.input.merger.ranges_recorded):
             self._close_slice()
         return outcome
 
     def tick(self, time_ms: int) -> BatchResult:
-        """Let event time go on to ``time_ms`` without an event; the caller commits next.
+        """Let event time go on to ``time_ms`` without an event; the caller commits next."""
+        return self._aside(lambda: self.pipeline.tick(time_ms, self.number), ticks=((0, time_ms),))
 
-        What was done before is a slice of its own, so that the journal has the tick in its place.
-        """
+    def act(self, offset: int, text: str) -> BatchResult:
+        """Take in what stands at an offset of the control topic; the rest as ``tick`` does."""
+        acts = (JournalAct(0, 0, offset, text),)
+        return self._aside(lambda: self.pipeline.act(text, offset, self.number), acts=acts)
+
+    def _aside(self, work: Callable[[], BatchResult], **said: Any) -> BatchResult:
+        """What was done before is a slice of its own, so that the journal has it in its place."""
+        self._own.use(self.pipeline)
         self._close_slice()
-        outcome = self.pipeline.tick(time_ms, self.number)
-        self.output.add(outcome.alerts, ())
-        self._close_slice(ticks=((0, time_ms),))
+        outcome = work()
+        self.output.add(outcome)
+        self._close_slice(**said)
         return outcome
 
     def begin_to_follow(self, records: Iterable[JournalRecord]) -> None:
@@ -185,6 +194,7 @@ class Shard:
             schemas = {key: schema_of(stored) for key, stored in record.schemas}
             self.input.book.take_in(schemas, record.refused)
         self.replay.begin(records)
+        self._own.begin(self.pipeline, restored=bool(self.input.restored))
         if not self.replaying:
             self._go_live()
 
@@ -208,11 +218,8 @@ class Shard:
             self.output.follow_alerts(self.replay.records[0])
             if self.replay.records[0].configuration == self.configuration:
                 self._take_over()
-            if (calendars := self.replay.calendars) is not None:
-                self.pipeline.monitors.use_calendars(calendars)
-            if (tick_ms := self.replay.tick_ms) is not None:
-                witness(self.pipeline.tick(tick_ms, self.number))
-                self.replay.tick_done()
+            if (told := between_steps(self.replay, self.pipeline, self.number)) is not None:
+                witness(told)
                 continue
             step = self.replay.step
             if step is None:
@@ -238,7 +245,6 @@ class Shard:
     def _go_live(self) -> None:
         self._take_over()
         self.input.go_live()
-        use_own_calendars(self.pipeline, self.output, self.number, bool(self.input.restored))
 
     def _take_over(self) -> None:
         """Let the challenger take over where the configuration promoted it since the snapshot.
@@ -248,8 +254,7 @@ class Shard:
         """
         if self._former is None:
             return
-        state = promoted(self.pipeline.state(), self._former)
-        self._former = None
+        state, self._former = promoted(self.pipeline.state(), self._former), None
         self.pipeline = PipelineCore(self._config, self.configuration, self._stage)
         self.pipeline.restore(state, rescore=True)
         say_promoted(self.number, self.pipeline.sequence)
@@ -269,11 +274,9 @@ class Shard:
                 self._close_slice([step])
         return self.output.take_slices()
 
-    def _close_slice(
-        self, passed: Iterable[Step] = (), ticks: tuple[tuple[int, int], ...] = ()
-    ) -> None:
-        steps = [*self.input.merger.take_steps(), *passed]
-        self.output.close_slice(steps, self.pipeline.sequence, self.pipeline.fingerprint, ticks)
+    def _close_slice(self, passed: Iterable[Step] = (), **said: Any) -> None:
+        steps, pipeline = [*self.input.merger.take_steps(), *passed], self.pipeline
+        self.output.close_slice(steps, pipeline.sequence, pipeline.fingerprint, **said)
 
     def snapshot(self, extra: dict[str, Any]) -> Snapshot:
         """State and place as of the last commit, after which nothing may have been processed.

@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stream_detector.commits.committer import Committer
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.base import GroupSource, Journal, Output, Rebalance
+from stream_detector.daemon.acts import ActSource, ShardActs
 from stream_detector.daemon.commit_pacer import CommitPacer
-from stream_detector.daemon.committer import Committer
 from stream_detector.daemon.journal_history import read_history
 from stream_detector.daemon.recovery import begin, extend, open_shard
 from stream_detector.daemon.shard import Shard
@@ -50,17 +51,24 @@ class ShardFactories:
     journal: Journal | None = None
     schemas: SchemaSource | None = None
     ticks: bool = False
+    acts: Callable[[int], ActSource] | None = None
     accept_untrained: bool = False
 
 
 @dataclass(slots=True)
 class ShardHandle:
-    """A shard at work, what commits it and when, and the time of its last snapshot."""
+    """A shard at work, what commits it and when, the time of its last snapshot, its acts."""
 
     shard: Shard
     committer: Committer
     pacer: CommitPacer
     last_snapshot: float
+    acts: ShardActs
+
+    def close(self) -> None:
+        """Give back what it reads and writes by."""
+        self.committer.close()
+        self.acts.close()
 
 
 @dataclass(slots=True)
@@ -131,7 +139,7 @@ class ShardAssignment:
     def give_up(self, number: int) -> None:
         """Drop a shard as it stands; its next owner begins at the last commit."""
         owned = self.owned.pop(number)
-        owned.committer.close()
+        owned.close()
         self._metrics.forget_partitions(owned.shard.sources)
         self._metrics.forget_shard(number)
         log.info("shard given up", extra=fields("shard-dropped", shard=number))
@@ -242,7 +250,7 @@ class ShardAssignment:
             limit,
             self._metrics,
             kafka.group,
-            topics=(kafka.alerts, kafka.dead_letters),
+            topics=kafka.output_topics,
             patience_seconds=patience,
         )
         try:
@@ -263,10 +271,9 @@ class ShardAssignment:
             committer.close()
             raise
         self._source.seek({source: shard.input.fetch_positions[source] for source in sources})
-        now = time.monotonic()
-        return ShardHandle(
-            shard, committer, CommitPacer(self._config.processing.commit_interval), now
-        )
+        pacer = CommitPacer(self._config.processing.commit_interval)
+        acts = ShardActs(shard, parts.acts, self._metrics)
+        return ShardHandle(shard, committer, pacer, time.monotonic(), acts)
 
     def _extend(self, shard: Shard, new: Sequence[TopicPartition]) -> None:
         extend(shard, new, self._source, self._kafka, self._metrics)
@@ -275,4 +282,4 @@ class ShardAssignment:
     def close(self) -> None:
         """Give all outputs back."""
         for owned in self.owned.values():
-            owned.committer.close()
+            owned.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from stream_detector.commits.alert_times import Arrivals
 from stream_detector.config.derived.field_plan import FieldPlan
 from stream_detector.config.models.config import Config
 from stream_detector.connectors.base import Fetched
@@ -46,6 +47,7 @@ class ShardInput:
         topic_ids: of the input topics, as the broker gave them when the state was begun.
         book: schemas of records, and records that none could be had for.
         restored: by partition, where the restored snapshot stands and what it knows of its time.
+        arrivals: when records came.
     """
 
     def __init__(self, config: Config, stage: Stage, schemas: SchemaSource | None = None) -> None:
@@ -60,6 +62,7 @@ class ShardInput:
         self.fetch_positions: dict[TopicPartition, int] = {}
         self.topic_ids: dict[str, str] = {}
         self.restored: dict[TopicPartition, tuple[int, LaneTime]] = {}
+        self.arrivals = Arrivals()
 
     def add(self, source: TopicPartition, position: int) -> None:
         """Begin with a partition: read from ``position``."""
@@ -111,6 +114,8 @@ class ShardInput:
         From the first on that lacks its schema they are held back, in their order.
         """
         source, records = fetched.source, fetched.records
+        if records:
+            self.arrivals.polled(source, records[-1].offset)
         if self.holds(source):
             self._held.add(source, records)
             return

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from stream_detector.alert_avro.form import AlertForm
-from stream_detector.daemon import slices as cuts
+from stream_detector.commits import slices as cuts
+from stream_detector.commits.alert_times import Arrivals
 from stream_detector.events import TopicPartition
 from stream_detector.formats.schemas import ALERTS, Schema, SchemaBook, schema_of
-from stream_detector.journal import JournalRecord, Range
+from stream_detector.journal import JournalAct, JournalRecord, Range
 from stream_detector.merge import Step
 from stream_detector.messages import Outgoing
+from stream_detector.pipeline import BatchResult
 
 
 class ShardOutput:
@@ -21,19 +23,25 @@ class ShardOutput:
 
     Attributes:
         dirty: whether anything was processed since the slices were last taken.
-        calendars: what the next record says of them; None: nothing.
+        calendars: what the next record says of them; None: nothing. Likewise ``incidents``.
         journaled: of each partition, the offset after the last step that a slice holds.
     """
 
-    def __init__(self, number: int, configuration: str, book: SchemaBook) -> None:
-        """``number`` of the shard, fingerprint of its configuration, its schemas: the journal's."""
-        self._book = book
+    def __init__(
+        self, number: int, configuration: str, book: SchemaBook, arrivals: Arrivals
+    ) -> None:
+        """Take what the journal is told, and ``arrivals``, which knows when records came.
+
+        ``number`` of the shard, fingerprint of its configuration, its schemas: the journal's.
+        """
+        self._book, self._arrivals = book, arrivals
         self._number, self._configuration = number, configuration
         self._backlog = cuts.Backlog()
         self._lost: list[Range] = []
         self._emit_from: dict[TopicPartition, int] = {}
         self.dirty = False
         self.calendars: str | None = None
+        self.incidents: str | None = None
         self.journaled: dict[TopicPartition, int] = {}
         self._form: tuple[Schema | None, AlertForm | None] = (None, None)
 
@@ -48,9 +56,16 @@ class ShardOutput:
             self._lost.append(Range(source, lost_from, position))
             self.dirty = True
 
-    def add(self, alerts: Sequence[Outgoing], dead_letters: Sequence[Outgoing]) -> None:
+    def add(self, outcome: BatchResult) -> None:
         """Messages of what was just done."""
-        self._backlog.add(self.written(self._to_emit(alerts)), self._to_emit(dead_letters))
+        alerts = self._to_emit(outcome.alerts)
+        messages = {
+            "alerts": self.written(alerts),
+            "incidents": self._to_emit(outcome.incidents),
+            "rules": self._to_emit(outcome.rulings),
+            "dead_letters": self._to_emit(outcome.dead_letters),
+        }
+        self._backlog.add(messages, self._arrivals.decided(alerts))
         self.dirty = True
 
     def written(self, alerts: Sequence[Outgoing]) -> Sequence[Outgoing]:
@@ -102,6 +117,7 @@ class ShardOutput:
         sequence: int,
         fingerprint: str,
         ticks: tuple[tuple[int, int], ...] = (),
+        acts: tuple[JournalAct, ...] = (),
     ) -> None:
         """End a slice; where nothing was done, none is made.
 
@@ -110,9 +126,10 @@ class ShardOutput:
             sequence: events of the pipeline so far.
             fingerprint: the pipeline's.
             ticks: how event time went on without events, after how many of the steps.
+            acts: taken in from the control topic.
         """
         taken = cuts.journal_ranges(steps, self.journaled)
-        if not taken and not self._lost and not ticks:
+        if not taken and not self._lost and not ticks and not acts:
             return
         schemas, refused = self._book.take_new(self.journaled)
         record = JournalRecord(
@@ -127,10 +144,13 @@ class ShardOutput:
             refused=tuple(refused),
             ticks=ticks,
             calendars=self.calendars,
+            incidents=self.incidents,
+            acts=acts,
         )
-        self.calendars = None
+        self.calendars = self.incidents = None
         self._backlog.close(record, dict(self.journaled))
         self._book.forget_before(self.journaled)
+        self._arrivals.forget_before(self.journaled)
         self._lost = []
 
     def steps_without_events(self, positions: Mapping[TopicPartition, int]) -> Iterable[Step]:

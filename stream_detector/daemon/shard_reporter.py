@@ -7,11 +7,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from stream_detector.alerts import iso_time
 from stream_detector.config.models.config import DriftConfig
+from stream_detector.daemon.incident_reporter import IncidentReporter
 from stream_detector.daemon.monitor_reporter import MonitorReporter
+from stream_detector.daemon.rule_reporter import RuleReporter
 from stream_detector.daemon.shard import Shard
 from stream_detector.drift import DriftEvent
 from stream_detector.events import TopicPartition
@@ -23,6 +23,7 @@ from stream_detector.stream_time import Shift
 from stream_detector.telemetry.label_metrics import RankingMetrics
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.metrics import Metrics
+from stream_detector.telemetry.outcomes import count_outcome
 from stream_detector.telemetry.status.recent import Recent, place_of
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class ShardReporter:
         """``monitor_keys``: of each monitor, how many keys' bands are metrics."""
         self._metrics, self._recent = metrics, recent or Recent()
         self._monitors = MonitorReporter(metrics, self._recent, self._increase, monitor_keys)
+        self._rules = RuleReporter(metrics, self._increase)
+        self._incidents = IncidentReporter(metrics, self._recent, self._increase)
         self._counted: dict[tuple[int, str], float] = defaultdict(int)
         self._reported = (0, 0, 0, 0)
         self._minute = RejectionTally()
@@ -61,6 +64,8 @@ class ShardReporter:
         for case, events in figures.champion.cases.items():
             self._growth(shard, f"labelled {case}", events)
         self._monitors.begin(shard)
+        self._rules.begin(shard)
+        self._incidents.begin(shard)
         sources = shard.sources
         for source in sources:
             self._metrics.add_lost_records(source, 0)
@@ -69,7 +74,7 @@ class ShardReporter:
         for on, feature in figures.champion.watched:
             self._metrics.add_drift(on, feature or "", 0)
         for direction in ("forward", "back"):
-            self._metrics.add_time_shift(direction, 0)
+            self._metrics.ticks.add_shift(direction, 0)
 
     def observe_outcome(self, shard: Shard, outcome: BatchResult) -> None:
         """Count a processed batch."""
@@ -77,25 +82,16 @@ class ShardReporter:
         self._metrics.add_events(shard.input.take_released_counts())
         if outcome.rejections:
             self._minute.add_all(outcome.rejections, map(place_of, outcome.dead_letters))
-            self._metrics.add_rejections(outcome.rejections)
-        scores = outcome.scores[~np.isnan(outcome.scores)]
-        self._metrics.observe_scores(scores)
+        count_outcome(self._metrics, shard.number, outcome)
         for chunk in outcome.challenger_scores:
             self._metrics.challenger.observe_scores(chunk)
-        severities = {level: outcome.severities.count(level) for level in set(outcome.severities)}
-        self._metrics.add_decisions(
-            shard.number,
-            len(scores),
-            severities,
-            outcome.suppressed,
-            outcome.monitor_alerts.total(),
-        )
+        self._rules.count(shard, outcome)
         self._monitors.count_alerts(shard, outcome.monitor_alerts)
+        self._incidents.take(shard, outcome)
         self._observe_changes(shard, outcome.changes)
         self._observe_shifts(shard, outcome.shifts)
+        self._metrics.add_unadvised(outcome.unadvised)
         self._metrics.add_reasons(Counter(outcome.reasons))
-        if outcome.chunks:
-            self._metrics.add_learning(shard.number, outcome.chunks, outcome.rows_learned, 0)
 
     def _observe_changes(self, shard: Shard, changes: Sequence[DriftEvent]) -> None:
         """Count drifts; one line a minute for each watch, however much is in motion."""
@@ -131,7 +127,7 @@ class ShardReporter:
             return
         for shift in shifts:
             back = shift.after_ms < shift.before_ms
-            self._metrics.add_time_shift("back" if back else "forward")
+            self._metrics.ticks.add_shift("back" if back else "forward")
         last = shifts[-1]
         log.warning(
             "the time of shard %d was set from %s to %s, where most of the last events are; if it "
@@ -212,10 +208,13 @@ class ShardReporter:
         number, figures = shard.number, shard.pipeline.figures()
         champion, features = figures.champion, figures.features
         self._metrics.set_threshold(number, champion.threshold, champion.alert_share)
-        self._metrics.set_watermark(number, figures.watermark_ms / 1000)
+        self._metrics.members.set(number, champion.weights)
+        self._metrics.ticks.set_watermark(number, figures.watermark_ms / 1000)
         self._recent.observe_shard(number, champion.threshold, features.groups, features.moments)
         self._observe_labels(shard, figures)
         self._monitors.observe(shard)
+        self._rules.observe(shard)
+        self._incidents.observe(shard)
         if figures.challenger is not None:
             self._observe_challenger(shard, figures.challenger)
         for key, held in features.keys_held.items():

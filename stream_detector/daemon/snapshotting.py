@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from stream_detector.commits.journal_chain import in_words
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.daemon.journal_chain import in_words
 from stream_detector.daemon.shard_assignment import ShardFactories, ShardHandle
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition

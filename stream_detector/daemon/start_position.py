@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
+from stream_detector.commits.stores import snapshot_stores
 from stream_detector.config import Config
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import JOURNAL, Facts
@@ -24,7 +25,6 @@ from stream_detector.connectors.kafka.inspection.findings import (
 )
 from stream_detector.connectors.kafka.inspection.groups import place
 from stream_detector.connectors.kafka.reading.log import KafkaLog
-from stream_detector.daemon.stores import snapshot_stores
 from stream_detector.errors import ConnectorError, StateError
 from stream_detector.events import TopicPartition
 from stream_detector.journal import decode

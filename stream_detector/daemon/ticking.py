@@ -1,4 +1,4 @@
-"""Ticks: where nothing arrives, the monitors of a shard are told that time has gone on.
+"""Ticks: where nothing arrives, monitors and incidents of a shard are told that time goes on.
 
 When that is depends on clocks; so every tick stands in the journal, at its place, and a replay
 follows that and asks no clock.
@@ -32,14 +32,14 @@ class Ticker:
 
     def work(self, shard: Shard) -> BatchResult | None:
         """Look at a shard that has processed what it could; what a tick has brought, if one was."""
-        if self._interval is None or not shard.pipeline.monitors.each:
+        if self._interval is None or not shard.pipeline.decisions.ticks:
             return None
         now, wall_ms = time.monotonic(), round(1000 * time.time())
         clock, pipeline = shard.clock, shard.pipeline
         clock.look(pipeline.watermark_ms, now, wall_ms, idle=self._read_to_end(shard))
         if now - self._last.get(shard.number, -self._interval) < self._interval:
             return None
-        time_ms, due_ms = clock.time_ms(now, wall_ms), pipeline.monitors.due_ms
+        time_ms, due_ms = clock.time_ms(now, wall_ms), pipeline.decisions.due_ms
         if due_ms is None or time_ms is None or time_ms < due_ms:
             self._say_where_stale(shard)
             return None

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import msgspec
 
 from stream_detector.alert_avro.form import AlertForm, number_of
+from stream_detector.commits.journal_chain import Chain, Kind
 from stream_detector.config.derived.fingerprint import state_fingerprint
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.base import Fetched, Journal
-from stream_detector.daemon.journal_chain import Chain, Kind
 from stream_detector.daemon.output_comparison import Comparison, Findings, Place
 from stream_detector.daemon.recovery import first_starts
 from stream_detector.daemon.shard import Shard
@@ -23,6 +23,7 @@ from stream_detector.events import Record, TopicPartition
 from stream_detector.formats.schemas import ALERTS, SchemaSource, schema_of
 from stream_detector.journal import JournalRecord, last_beginning
 from stream_detector.pipeline import BatchResult
+from stream_detector.pipeline.cause import ACTS
 from stream_detector.snapshots import SnapshotStore
 from stream_detector.snapshots import decode as decode_snapshot
 from stream_detector.telemetry.metrics import Metrics
@@ -79,11 +80,14 @@ def verify(
         shard, kept = _basis(config, number, store, records, log, schemas)
         _check_joins(shard, kept, findings)
         alerts = Comparison(kafka.alerts, findings, _reader(shard, kept))
+        incidents = Comparison(kafka.incidents or "", findings, compacted=True)
         letters = Comparison(kafka.dead_letters, findings)
         begun = _begin(shard, kept)
 
         def witness(outcome: BatchResult) -> None:
             alerts.expect(shard.output.written(outcome.alerts))
+            if kafka.incidents is not None:
+                incidents.expect(outcome.incidents)
             letters.expect(outcome.dead_letters)
             findings.events += len(outcome.scores)
             progress(findings.events)
@@ -93,8 +97,11 @@ def verify(
         findings.fingerprint = shard.pipeline.fingerprint
         findings.fingerprint_mismatches = shard.replay.mismatches
         findings.alerts_expected, findings.dead_letters_expected = len(alerts), len(letters)
+        findings.incidents_expected = len(incidents)
         meant = _scope(number, kept, records, begun)
         findings.alerts_found = _compare(log, kafka.alerts, alerts, meant)
+        if kafka.incidents is not None:
+            findings.incidents_found = _compare(log, kafka.incidents, incidents, meant)
         _compare(log, kafka.dead_letters, letters, meant)
     finally:
         log.close()
@@ -119,8 +126,12 @@ def _scope(
     ticks = [time_ms for record in kept for _, time_ms in record.ticks]
     others = {time_ms for _, record in records for _, time_ms in record.ticks}.difference(ticks)
 
+    acts = {act.offset for record in kept for act in record.acts}
+
     def meant(place: Place) -> bool:
         source, offset = place
+        if source.topic == ACTS:
+            return source.partition == number and offset in acts
         if not source.topic:
             within = bool(ticks) and min(ticks) <= offset <= max(ticks)
             return source.partition == number and within and offset not in others

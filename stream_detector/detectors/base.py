@@ -6,7 +6,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from stream_detector.parameters import Model
 BLOCK_ROWS = 32
 """Rows of a scoring block. A matrix product over 17 rows differs in its last bits from the same
 rows inside 256, so products run over blocks of exactly this many rows, aligned in the chunk."""
-
 
 Real = TypeVar("Real", np.float32, np.float64)
 
@@ -42,6 +41,8 @@ class Rows:
     standardised: Float64
     ids: Int64 | None = None
     """(events,) identities of labelled rows whose label may be corrected; None: it may not."""
+    ages: Int64 | None = None
+    """(events,) of labelled rows, how many events ago each was scored; None: nobody knows."""
 
     def __len__(self) -> int:
         return len(self.features)
@@ -49,7 +50,8 @@ class Rows:
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Rows:
         """The events at ``rows``."""
         ids = self.ids[rows] if self.ids is not None else None
-        return Rows(self.features[rows], self.standardised[rows], ids)
+        ages = self.ages[rows] if self.ages is not None else None
+        return Rows(self.features[rows], self.standardised[rows], ids, ages)
 
     def in_blocks(self) -> Rows:
         """With rows of zeros up to whole blocks, as ``score`` needs them; without ids."""
@@ -88,8 +90,7 @@ class Detector(ABC):
     - ``state`` returns all that learning changed, as arrays and JSON, copied: later learning does
       not reach into it. ``restore`` of it into a detector made with the same parameters continues
       with the same bits.
-    - Memory does not grow with the number of rows seen.
-    - Randomness comes from the ``seed`` of the constructor only.
+    - Memory does not grow with the rows seen; randomness comes from the constructor's ``seed``.
 
     Rows and labels of a wrong shape or type are a ``ValueError`` before a method sees them.
     """
@@ -164,6 +165,17 @@ class Detector(ABC):
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
 
+    def __getstate__(self) -> NoReturn:
+        """Refuse to be pickled or copied: arrays that are views of one another would not be."""
+        raise TypeError("a detector is not pickled or copied: restore() another from its state()")
+
+    def scoring_state(self) -> State:
+        """The state without what only learning needs: as little as ``score`` can do with.
+
+        ``restore`` of it gives a detector with the same scores, which is not to learn.
+        """
+        return self.state()
+
     @property
     def uses_labels(self) -> bool:
         """Tell whether ``learn`` of this detector, with its parameters, uses labels."""
@@ -177,6 +189,10 @@ class Detector(ABC):
         from an unsupervised one.
         """
         return 0
+
+    def weights(self) -> Mapping[str, float]:
+        """Weights of members by name, where they follow from the stream; none where they do not."""
+        return {}
 
     def contributions(self, rows: Rows) -> Float64 | None:  # noqa: ARG002 - not known here
         """Return each feature's contribution to the scores; None leaves them to occlusion.
@@ -217,9 +233,8 @@ class Detector(ABC):
 
 _FLOAT64 = np.dtype(np.float64)
 
+
 # Each runs before every call: what a message says is put together only where there is one.
-
-
 def _check_rows(detector: Detector, method: str, rows: Rows) -> None:
     if not isinstance(rows, Rows):
         raise ValueError(  # noqa: TRY004 - a mistake like the others

@@ -30,6 +30,9 @@ NEW_SHARE = 8
 """A fit when an eighth of the rows held are new: what it costs a row does not grow with them. With
 a quarter, half of AI4I's failures, which come in a crowd, are over before the trees know them."""
 
+MANY_ROWS, NEW_SHARE_OF_MANY = 8000, 4
+"""Where more are held and others follow the labels of late, a quarter does: the fits cost half."""
+
 
 class BoostedTrees:
     """scikit-learn's ``HistGradientBoostingClassifier`` on a bounded memory of labelled rows.
@@ -43,7 +46,7 @@ class BoostedTrees:
 
     def __init__(self, features: int, rows: int, seed: int) -> None:
         """``rows``: how many labelled rows are kept, the oldest leave."""
-        self._memory = LabelledMemory(features, rows)
+        self.memory = LabelledMemory(features, rows)
         self._seed = seed
         self._new = 0
         self.fits = 0
@@ -60,14 +63,26 @@ class BoostedTrees:
         self._leaf_sets: LeafSets | None = None  # made of the arrays when first needed
 
     def learn(
-        self, features: Float64, positive: NDArray[np.bool_], ids: Int64 | None = None
+        self,
+        features: Float64,
+        positive: NDArray[np.bool_],
+        ids: Int64 | None = None,
+        *,
+        fit: bool = True,
+        often: bool = True,
     ) -> None:
-        """Remember labelled rows; fit when enough of them are new."""
-        self._memory.add(features, positive, ids)
+        """Remember labelled rows; fit when enough of them are new, unless ``fit`` is false.
+
+        ``often``: also where many are held, an eighth of them is enough.
+        """
+        self.memory.add(features, positive, ids)
+        if not fit:
+            return
         self._new += len(features)
-        held, positives = len(self._memory), int(self._memory.positive.sum())
+        share = NEW_SHARE if often or len(self.memory) <= MANY_ROWS else NEW_SHARE_OF_MANY
+        held, positives = len(self.memory), int(self.memory.positive.sum())
         if (
-            self._new >= max(LEAST_NEW, held // NEW_SHARE)
+            self._new >= max(LEAST_NEW, held // share)
             and min(positives, held - positives) >= LEAST_OF_EACH
         ):
             self._fit()
@@ -75,7 +90,7 @@ class BoostedTrees:
 
     def correct(self, ids: Int64, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Set labels of rows remembered, for the next fit; which were found."""
-        return self._memory.correct(ids, positive)
+        return self.memory.correct(ids, positive)
 
     def _fit(self) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -93,7 +108,7 @@ class BoostedTrees:
         )
         # Sums of several threads might come in any order.
         with threadpool_limits(1):  # type: ignore[no-untyped-call]
-            model.fit(self._memory.rows.astype(np.float64), self._memory.positive)
+            model.fit(self.memory.rows.astype(np.float64), self.memory.positive)
         self._forget_trees()
         self._base, trees = fitted_trees(model)
         for number, nodes in enumerate(trees):
@@ -133,7 +148,7 @@ class BoostedTrees:
     def state(self) -> State:
         """Rows held, trees, counters."""
         return {
-            "memory": self._memory.state(),
+            "memory": self.memory.state(),
             "new": self._new,
             "fits": self.fits,
             "base": self._base,
@@ -143,6 +158,10 @@ class BoostedTrees:
             "value": self._value.copy(),
         }
 
+    def scoring_state(self) -> State:
+        """Trees and counters, and no rows."""
+        return {**self.state(), "memory": self.memory.emptied()}
+
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where it does not fit."""
         value = read_array(state, "value", (-1,))
@@ -150,13 +169,13 @@ class BoostedTrees:
         size = (max(trees, 1) * NODES,)
         value = read_array(state, "value", size)
         threshold = read_array(state, "threshold", size, infinite=True)
-        width = self._memory.rows.shape[1]
+        width = self.memory.rows.shape[1]
         feature = read_array(state, "feature", size, np.int64, low=0, high=width - 1)
         first = read_array(state, "first", size, np.int64, low=0, high=size[0] - 1)
         new, fits = read_count(state, "new"), read_count(state, "fits")
         base = read_float(state, "base")
         leaf_sets = LeafSets(feature, threshold, first, value, trees)
-        self._memory.restore(read_branch(state, "memory"))
+        self.memory.restore(read_branch(state, "memory"))
         self._feature, self._threshold, self._first, self._value = feature, threshold, first, value
         self._new, self.fits, self._base = new, fits, base
         self._leaf_sets = leaf_sets

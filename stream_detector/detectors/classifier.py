@@ -24,6 +24,7 @@ from stream_detector.detectors.loda import Loda
 from stream_detector.detectors.mixture import Mixture
 from stream_detector.detectors.mlp import OnlineNetwork, adam
 from stream_detector.detectors.moments import RunningMoments
+from stream_detector.detectors.recent_experts import RecentExperts
 from stream_detector.detectors.search_space import INPUT_CLIP, SearchSpace, log_uniform, one_of
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.events import Float64, Int64, State
@@ -43,7 +44,7 @@ class ClassifierConfig(DetectorConfig):
     learning_rate: float = Field(0.002, gt=0, le=1, description="Adam's step size.")
     alpha: float = Field(0.01, ge=0, le=1e6, description="L2 penalty on the weights.")
     replay: int = Field(
-        25, ge=1, le=1000, description="Rows drawn from those kept to learn for each new one."
+        10, ge=1, le=1000, description="Rows drawn from those kept to learn for each new one."
     )
     replay_rows: int = Field(
         20_000, ge=256, le=1_000_000, description="Labelled rows kept to be learnt again."
@@ -52,6 +53,11 @@ class ClassifierConfig(DetectorConfig):
         True,
         description="Whether boosted trees, fitted again from time to time on the rows kept, score "
         "beside the network; their weight follows from the losses of late.",
+    )
+    recent: bool = Field(
+        True,
+        description="Whether experts with short memories score beside network and trees where "
+        "labels come soon: within some 4,000 events.",
     )
     rarity: bool = Field(
         False,
@@ -90,14 +96,15 @@ class Classifier(Detector):
     - 1: logit of the probability of being positive, a mixture of two. The network's is corrected
       for the resampling: minus the log odds of a positive among the rows it learnt, plus those
       among the labelled rows seen (King and Zeng 2001, "Logistic regression in rare events data",
-      eq. 7). The weight of the trees' follows from the losses of late.
+      eq. 7). The weight of the trees' follows from the losses of late. Where labels come soon, a
+      stack of these two and of experts with short memories has the word (``recent_experts``).
 
     The change is a jump all the same: a running quantile of scores has to start afresh there. But
     early scores do not lie above all that come later, as rarities would. The scale changes once,
     from 0 to 1, in ``learn``: when ``min_positives``
     positives and as many negatives have been seen.
 
-    State, bounded: network, LODA, trees, labelled rows remembered, and counts of labels.
+    State, bounded: network, LODA, trees, experts, labelled rows remembered, and counts of labels.
     """
 
     Config = ClassifierConfig
@@ -110,11 +117,13 @@ class Classifier(Detector):
         "resampling": one_of(["none", "over", "under"]),
         "replay": one_of([5, 10, 25, 50]),
         "trees": one_of([True, False]),
+        "recent": one_of([True, False]),
         "clip": INPUT_CLIP,
     }
     members: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "network": ("network", "positives_learnt", "negatives_learnt"),
         "trees": ("trees", "mixture"),
+        "recent": ("recent",),
     }
 
     def __init__(
@@ -124,9 +133,10 @@ class Classifier(Detector):
         hidden: Sequence[int] = (32, 16),
         learning_rate: float = 0.002,
         alpha: float = 0.01,
-        replay: int = 25,
+        replay: int = 10,
         replay_rows: int = 20_000,
         trees: bool = True,
+        recent: bool = True,
         rarity: bool = False,
         positive_share: float = 0.1,
         resampling: Resampling = "none",
@@ -147,7 +157,8 @@ class Classifier(Detector):
         self._fallback = Loda(features, seed=seed)
         self._rarity_moments = RunningMoments(10_000.0)
         self._replay = ReplayBuffer(inputs, replay_rows, replay, resampling, positive_share, seed)
-        self._trees = BoostedTrees(inputs, replay_rows if trees else 0, seed)
+        self._trees = BoostedTrees(inputs, replay_rows if trees or recent else 0, seed)
+        self._recent = RecentExperts(inputs, clip, seed) if recent else None
         self._with_trees, self._with_rarity = trees, rarity
         self._mixture = Mixture(0.75)
         self._min_positives = min_positives
@@ -173,9 +184,15 @@ class Classifier(Detector):
         rows = self._widened(rows)
         network = self._network_logits(rows)
         share = self._mixture.share if self._trees.fits else 0.0
-        if share == 0.0:
+        part = self._recent.share if self._recent is not None else 0.0
+        if share == part == 0.0:
             return network
-        return (1.0 - share) * network + share * self._trees.logits(rows.features)
+        trees = self._trees.logits(rows.features)
+        mixed = (1.0 - share) * network + share * trees
+        if part == 0.0:
+            return mixed
+        assert self._recent is not None
+        return (1.0 - part) * mixed + part * self._recent.logits(rows, network, trees)
 
     def _rarity(self, rows: Rows) -> Float64:
         """LODA's score in deviations from its mean, (events,); ``rows`` in whole blocks."""
@@ -190,9 +207,10 @@ class Classifier(Detector):
         z = self._rarity(rows.in_blocks())[:count]
         # Its tail is long, and the network would lose the rest of it where it is clipped.
         z = np.sign(z) * np.log1p(np.abs(z))
-        return Rows(
-            np.column_stack([rows.features, z]), np.column_stack([rows.standardised, z]), rows.ids
+        features, standardised = (
+            np.column_stack([each, z]) for each in (rows.features, rows.standardised)
         )
+        return Rows(features, standardised, rows.ids, rows.ages)
 
     def _unsupervised(self, rows: Rows) -> Float64:
         z = self._rarity(rows)
@@ -209,6 +227,8 @@ class Classifier(Detector):
         Rows without labels are new: the unsupervised detector learns them, until the takeover.
         """
         if labels is None:
+            if self._recent is not None:
+                self._recent.pass_by(len(rows))
             if self.score_scale == 0 or self._with_rarity:
                 sample = rows.take(slice(BLOCK_ROWS))  # of each chunk tells the spread
                 rarity = self._fallback.score(sample.in_blocks())[: len(sample)]
@@ -223,10 +243,9 @@ class Classifier(Detector):
         positive = labels[known] > 0
         self._positives_seen += int(positive.sum())
         self._negatives_seen += int((~positive).sum())
-        if self._with_trees:
-            self._learn_trees(rows.take(known), positive)
-        ids = rows.ids[known] if rows.ids is not None else None
-        self._replay.add(inputs, positive, ids)
+        rows = rows.take(known)
+        self._learn_trees(rows, positive)
+        self._replay.add(inputs, positive, rows.ids)
         while (batch := self._replay.next_batch()) is not None:
             self._step(*batch)
 
@@ -242,7 +261,7 @@ class Classifier(Detector):
         What the network has learnt from them it forgets by and by.
         """
         found = self._replay.correct(ids, labels > 0)
-        if self._with_trees:
+        if self._with_trees or self._recent is not None:
             found |= self._trees.correct(ids, labels > 0)
         return found
 
@@ -255,11 +274,20 @@ class Classifier(Detector):
             "replay": self._replay.state(),
             "trees": self._trees.state(),
             "mixture": self._mixture.state(),
+            "recent": self._recent.state() if self._recent is not None else None,
             "positives_seen": self._positives_seen,
             "negatives_seen": self._negatives_seen,
             "positives_learnt": self._positives_learnt,
             "negatives_learnt": self._negatives_learnt,
             "score_regime": self.score_scale,  # its name in states
+        }
+
+    def scoring_state(self) -> State:
+        """The state without the labelled rows that are learnt again and again."""
+        return {
+            **self.state(),
+            "replay": self._replay.scoring_state(),
+            "trees": self._trees.scoring_state(),
         }
 
     def restore(self, state: State) -> None:
@@ -271,17 +299,29 @@ class Classifier(Detector):
         self._replay.restore(read_branch(state, "replay"))
         self._trees.restore(read_branch(state, "trees"))
         self._mixture.restore(read_branch(state, "mixture"))
+        if self._recent is not None and "recent" in state:  # older versions had none
+            self._recent.restore(read_branch(state, "recent"))
         self._positives_seen = read_count(state, "positives_seen")
         self._negatives_seen = read_count(state, "negatives_seen")
         self._positives_learnt = read_count(state, "positives_learnt")
         self._negatives_learnt = read_count(state, "negatives_learnt")
 
     def _learn_trees(self, rows: Rows, positive: NDArray[np.bool_]) -> None:
+        ages = rows.ages
+        recent = self._recent if ages is not None else None
+        if not self._with_trees and recent is None:
+            return
+        network = trees = np.zeros(len(rows))
+        if self._trees.fits or recent is not None:
+            network = self._network_logits(rows.in_blocks())[: len(rows)]
         if self._trees.fits:
-            count = len(rows)
-            network = self._network_logits(rows.in_blocks())[:count]
-            self._mixture.learn(network, self._trees.logits(rows.features), positive)
-        self._trees.learn(rows.features, positive, rows.ids)
+            trees = self._trees.logits(rows.features)
+            self._mixture.learn(network, trees, positive)
+        often = self._recent is None or self._recent.share < 1.0
+        self._trees.learn(rows.features, positive, rows.ids, fit=self._with_trees, often=often)
+        if recent is not None:
+            assert ages is not None
+            recent.learn(rows, positive, ages, (network, trees), self._trees.memory)
 
     def _step(self, inputs: Float64, positive: NDArray[np.bool_]) -> None:
         if len(inputs) == 0:

@@ -21,6 +21,7 @@ from stream_detector.detectors.moments import RunningMoments
 from stream_detector.detectors.nearest_neighbours import NearestNeighbours
 from stream_detector.detectors.random_fourier import RandomFourier
 from stream_detector.detectors.search_space import HALF_LIFE, REFUSED_SHARE, SearchSpace, one_of
+from stream_detector.detectors.shares import distribute
 from stream_detector.detectors.stored import read_branch, read_count
 from stream_detector.detectors.trimming import Trimming
 from stream_detector.events import Float64, State
@@ -175,13 +176,14 @@ class Ensemble(Detector):
         shares = self._forest.contributions(rows)
         shares += LODA_WEIGHT * self._loda.contributions(rows)
         if self._neighbours is not None:
-            isolation = np.maximum(self._isolation(self._neighbours.score(rows)), 0.0)
-            _distribute(isolation, self._neighbours.contributions(rows), shares)
-        surprise = self._surprise(self._fourier.score(rows), self._distance_moments)
-        _distribute(surprise, self._fourier.falls(rows), shares)
+            scores, parts = self._neighbours.explained(rows)
+            distribute(np.maximum(self._isolation(scores), 0.0), parts, shares)
+        scores, parts = self._fourier.falls(rows)
+        distribute(self._surprise(scores, self._distance_moments), parts, shares)
         if self._autoencoder is not None:
-            surprise = self._surprise(self._autoencoder.score(rows), self._error_moments)
-            _distribute(surprise, self._autoencoder.contributions(rows), shares)
+            parts = self._autoencoder.contributions(rows)
+            scores = self._autoencoder.score_of(parts)
+            distribute(self._surprise(scores, self._error_moments), parts, shares)
         return shares
 
     def state(self) -> State:
@@ -242,13 +244,3 @@ class Ensemble(Detector):
             return np.zeros(len(scores))
         standardised = (scores - moments.mean) / deviation
         return weight * self._rarity_moments.deviation * standardised
-
-
-def _distribute(surprise: Float64, parts: Float64, shares: Float64) -> None:
-    """Add (events,) ``surprise`` to (events, features) ``shares``, in proportion to ``parts``.
-
-    Where a member has no part for any feature (all as it expects), nobody gets any.
-    """
-    total = parts.sum(axis=1)
-    some = total > np.finfo(float).tiny  # else the quotient is beyond all numbers
-    shares += parts * np.divide(surprise, total, out=np.zeros(len(total)), where=some)[:, None]

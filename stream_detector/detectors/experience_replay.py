@@ -83,6 +83,10 @@ class ReplayBuffer:
         """The rows held, and the counters."""
         return {"memory": self._memory.state(), "owed": self._owed, "draws": self._draws}
 
+    def scoring_state(self) -> State:
+        """The counters, and no rows."""
+        return {**self.state(), "memory": self._memory.emptied()}
+
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""
         self._memory.restore(read_branch(state, "memory"))

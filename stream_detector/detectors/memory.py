@@ -45,6 +45,11 @@ class LabelledMemory:
         self._ids[places] = ids[first:] if ids is not None else 0
         self._added += len(rows)
 
+    def at_ages(self, ages: Int64) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(ages, features) rows and their labels, by how many came after each: 0 is the newest."""
+        places = (self._added - 1 - ages) % len(self._positive)
+        return self._rows[places], self._positive[places]
+
     def correct(self, ids: Int64, positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Set the labels of rows by their ids, a later one over an earlier; which were found."""
         found = np.zeros(len(ids), dtype=bool)
@@ -62,6 +67,11 @@ class LabelledMemory:
             "ids": self._ids[: len(self)].copy(),
             "added": self._added,
         }
+
+    def emptied(self) -> State:
+        """The state of one that holds no rows."""
+        none = LabelledMemory(self._rows.shape[1], 0)
+        return none.state()
 
     def restore(self, state: State) -> None:
         """Take the state in. Raises ``StateMismatchError`` where shapes do not fit."""

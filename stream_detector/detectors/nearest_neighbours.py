@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ from stream_detector.parameters import Clip, Events
 
 SOFTENING = 1e-3
 """Deviations added to a distance, so that the logarithm of a row met before is finite."""
+
+SOFTENING_OF_SCALES = 0.1
+"""The same where the logarithm is added to others: a row met before is close, but no more."""
 
 NOWHERE = 1e30
 """Squared length of a place that no row has taken: further than any row."""
@@ -101,11 +105,42 @@ class NearestNeighbours(Detector):
         if self._rows_learnt == 0:
             return np.zeros(len(rows))
         values = clipped(rows.standardised, self._clip).astype(np.float32)
-        nearest = self._squared_distances(values).min(axis=1)
+        return self._score_of(values, self._squared_distances(values))
+
+    def at_two_scales(self, rows: Rows) -> Float64:
+        """Mean of two logs of the mean distance, (events,): by sample, and by pairs of samples.
+
+        A pair is a sample of twice as many rows, whose nearest row is the nearer of two: it costs
+        no further distance. 0 before anything was learnt.
+        """
+        if self._rows_learnt == 0:
+            return np.zeros(len(rows))
+        values = clipped(rows.standardised, self._clip).astype(np.float32)
+        return self._two_scales_of(values, self._squared_distances(values))
+
+    @staticmethod
+    def _distances(values: Float32, squared: Float32) -> Float32:
+        """(events, samples) distance to the nearest row of each; ``squared`` of all rows held."""
+        nearest: Float32 = squared.min(axis=1)
         nearest += (values * values).sum(axis=1)[:, None]
-        distance = np.sqrt(np.maximum(nearest, 0.0, out=nearest), out=nearest).mean(axis=1)
-        score: Float64 = np.log(distance.astype(np.float64) + SOFTENING)
-        return score
+        return np.sqrt(np.maximum(nearest, 0.0, out=nearest), out=nearest)
+
+    @classmethod
+    def _score_of(cls, values: Float32, squared: Float32) -> Float64:
+        return _log_mean(cls._distances(values, squared), SOFTENING)
+
+    @classmethod
+    def _two_scales_of(cls, values: Float32, squared: Float32) -> Float64:
+        """As ``_score_of``; a last sample without another is in no pair."""
+        distances = cls._distances(values, squared)
+        scores = _log_mean(distances, SOFTENING_OF_SCALES)
+        pairs = distances.shape[1] // 2
+        if pairs:
+            ends = 2 * pairs
+            pair = np.minimum(distances[:, 0:ends:2], distances[:, 1:ends:2])
+            scores += _log_mean(pair, SOFTENING_OF_SCALES)
+            scores /= 2.0
+        return scores
 
     def contributions(self, rows: Rows) -> Float64:
         """Each feature's part of the distances to the nearest rows, (events, features).
@@ -113,18 +148,33 @@ class NearestNeighbours(Detector):
         The squared difference over the distance: a row's parts sum up to its distances' sum.
         Rows of zeros, which fill a block up, get zeros.
         """
+        return self.explained(rows)[1]
+
+    def explained(self, rows: Rows) -> tuple[Float64, Float64]:
+        """Return scores and contributions."""
+        return self._explained(rows, self._score_of)
+
+    def explained_at_two_scales(self, rows: Rows) -> tuple[Float64, Float64]:
+        """Return ``at_two_scales`` and contributions, of the same distances."""
+        return self._explained(rows, self._two_scales_of)
+
+    def _explained(
+        self, rows: Rows, score_of: Callable[[Float32, Float32], Float64]
+    ) -> tuple[Float64, Float64]:
         shares = np.zeros(rows.standardised.shape)
         if self._rows_learnt == 0:
-            return shares
+            return np.zeros(len(rows)), shares
         values = clipped(rows.standardised, self._clip).astype(np.float32)
-        place = self._squared_distances(values).argmin(axis=1)
+        squared = self._squared_distances(values)
+        place = squared.argmin(axis=1)
+        scores = score_of(values, squared)
         place += np.arange(place.shape[1]) * self._sample_rows
         for row in np.flatnonzero(values.any(axis=1)).tolist():
             squares = (values[row] - self._rows[place[row]]).astype(np.float64) ** 2
             shares[row] = (squares / (np.sqrt(squares.sum(axis=1)) + SOFTENING)[:, None]).sum(
                 axis=0
             )
-        return shares
+        return scores, shares
 
     def learn(self, rows: Rows, labels: Float64 | None = None) -> None:  # noqa: ARG002 - unsupervised
         """Give rows a place, all at first, some at random later."""
@@ -184,3 +234,9 @@ class NearestNeighbours(Detector):
         ones = np.ones((len(values), 1), dtype=np.float32)
         squares = blocked_matmul(np.hstack([values, ones]), self._product)
         return squares.reshape(len(values), self._sample_rows, full)
+
+
+def _log_mean(distances: Float32, softening: float) -> Float64:
+    """(events,) log of the mean over the samples of (events, samples) ``distances``."""
+    score: Float64 = np.log(distances.mean(axis=1).astype(np.float64) + softening)
+    return score

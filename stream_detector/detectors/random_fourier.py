@@ -148,21 +148,22 @@ class RandomFourier(Detector):
         self._scatter += np.outer(difference, difference * (before * count / self._weight))
         self._precision = None
 
-    def falls(self, rows: Rows) -> Float64:
-        """Return the fall of the score with each feature in turn at its mean, (events, features).
+    def falls(self, rows: Rows) -> tuple[Float64, Float64]:
+        """Return scores and their falls with each feature in turn at its mean, (events, features).
 
         Occlusion by single features, for a detector that this is a part of; rows of zeros, which
-        fill a block up, get zeros.
+        fill a block up, get zeros for both.
         """
         width = rows.standardised.shape[1]
-        falls = np.zeros((len(rows), width))
+        falls, own = np.zeros((len(rows), width)), np.zeros(len(rows))
         for place in np.flatnonzero(rows.standardised.any(axis=1)).tolist():
             variants = np.zeros((-(-(width + 1) // BLOCK_ROWS) * BLOCK_ROWS, width))
             variants[: width + 1] = rows.standardised[place]
             variants[np.arange(1, width + 1), np.arange(width)] = 0.0
             scores = self.score(Rows(variants, variants))
+            own[place] = scores[0]
             falls[place] = np.maximum(scores[0] - scores[1 : width + 1], 0.0)
-        return falls
+        return own, falls
 
     def state(self) -> State:
         """Weight, mean and scatter of the features."""

@@ -23,6 +23,7 @@ from stream_detector.errors import ConfigurationError
 
 _CLASSES = (
     "ensemble.Ensemble",
+    "adaptive_ensemble.AdaptiveEnsemble",
     "autoencoder.Autoencoder",
     "classifier.Classifier",
     "half_space_forest.HalfSpaceForest",

@@ -134,9 +134,12 @@ def replay(
 
 
 def _without_alerts(config: Config) -> Config:
-    """No score reaches the threshold, so no time goes into alerts and their reasons."""
+    """No score reaches the threshold: no time goes into alerts and reasons, or a challenger."""
     never = ThresholdConfig(score=LARGEST_NUMBER)
-    changes: dict[str, Any] = {"threshold": never, "suppression": None, "monitors": []}
+    changes: dict[str, Any] = {"threshold": never, "monitors": []}
+    changes |= dict.fromkeys(("suppression", "incidents", "challenger"))
+    if config.kafka is not None:
+        changes["kafka"] = config.kafka.model_copy(update={"incidents": None})
     return config.model_copy(update=changes)
 
 

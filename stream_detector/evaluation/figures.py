@@ -26,7 +26,8 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
     Returns:
         ``events`` (accepted and rejected), ``rejected``, ``positives``, ``alerts`` (after
         suppression), ``raised`` (before), ``drifts``, ``monitor_alerts``
-        and ``monitors`` where there are monitors, ``roc_auc``, ``average_precision``,
+        and ``monitors`` where there are monitors, ``incidents`` where there are,
+        ``roc_auc``, ``average_precision``,
         ``precision``, ``recall``, ``f1``, ``confusion_matrix`` ([[true negatives, false
         positives], [false negatives, true positives]] of raised events),
         ``precision_at_100_per_day``.
@@ -42,6 +43,7 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
         "alerts": scored.alert_count,
         "raised": int(np.count_nonzero(scored.raised)),
         "suppressed": scored.suppressed,
+        **({"hidden_by_rules": scored.hidden.total()} if scored.ruled else {}),
         "drifts": scored.drifts,
         "skipped": skip,
         **dict.fromkeys(
@@ -61,6 +63,8 @@ def figures(scored: Scored, *, skip: int = 0) -> dict[str, Any]:
         result["monitors"] = [
             _of_monitor(name, alerts) for name, alerts in scored.monitors.each.items()
         ]
+    if scored.incidents:
+        result["incidents"] = scored.incidents.figures()
     known = ~np.isnan(scored.labels)
     known[:skip] = False
     labels, scores, raised = scored.labels[known], scored.scores[known], scored.raised[known]

@@ -37,6 +37,7 @@ from stream_detector.evaluation.paired_comparison import (
     point_figures,
 )
 from stream_detector.evaluation.search_space import changes, draw_detector
+from stream_detector.evaluation.side_by_side import Replays, one_by_one
 from stream_detector.events import Float64
 
 SEARCH_SHARE = 0.6
@@ -110,14 +111,12 @@ class _Search:
         recording: Recording,
         criterion: str,
         seed: int,
-        give_up: Callable[[], bool],
-        progress: Callable[[int], None],
+        replays: Replays,
     ) -> None:
         self._recording = recording
         self._criterion = criterion
         self._random = np.random.default_rng(seed)
-        self._give_up = give_up
-        self._progress = progress
+        self._replays = replays
         self.edges = np.linspace(0, int(len(recording) * SEARCH_SHARE), FOLDS + 1).astype(int)
         detector = recording.config.detector
         self.original = Trial(0, detector, {})
@@ -136,14 +135,8 @@ class _Search:
         """Draw ``size`` candidates and halve them; stops where it is asked to give up."""
         standing = list(itertools.islice(self._draw(), size))
         for rung in RUNGS:
-            for trial in standing:
-                scores = replay(
-                    self._recording,
-                    trial.detector,
-                    int(self.edges[rung]),
-                    give_up=self._give_up,
-                    progress=self._progress,
-                )
+            runs = self._replays([trial.detector for trial in standing], int(self.edges[rung]))
+            for trial, scores in zip(standing, runs, strict=False):
                 if scores is None:
                     return
                 self._judge(trial, scores, rung)
@@ -190,6 +183,7 @@ def tune(
     bracket: int = BRACKET,
     give_up: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _events: None,
+    replays: Replays | None = None,
 ) -> Tuning:
     """Search, confirm, report.
 
@@ -202,6 +196,7 @@ def tune(
         give_up: asked before each batch whether the search has to end. The one run of the best
             candidate through the whole file still follows.
         progress: called with the number of events of each batch that a trial went through.
+        replays: what runs the candidates; without it one after the other, in this process.
 
     Raises:
         ConfigurationError: no search space for the kind of detector, or no labels to choose by.
@@ -209,7 +204,9 @@ def tune(
     search_space(recording.config.detector.kind)
     if criterion == "precision_at_100_per_day" and not recording.scored.has_time:
         raise ConfigurationError(f"--criterion {criterion}: the events have no time")
-    search = _Search(recording, criterion, seed, give_up, progress)
+    if replays is None:
+        replays = one_by_one(recording, give_up, progress)
+    search = _Search(recording, criterion, seed, replays)
     while not give_up() and (trials is None or len(search.trials) < trials):
         before = len(search.trials)
         search.bracket(bracket if trials is None else min(bracket, trials - before))

@@ -51,7 +51,9 @@ class Baselines:
         """Forget what the slots held."""
         self.levels[slots] = 0.0
 
-    def advance(self, events: Occurrences, gap_ms: Float64, values: Float64) -> Float64:
+    def advance(
+        self, events: Occurrences, gap_ms: Float64, values: Float64
+    ) -> tuple[Float64, Float64]:
         """Take events in, in rounds as ``Histories.advance`` does.
 
         Args:
@@ -60,17 +62,19 @@ class Baselines:
             values: (events,) sorted, finite.
 
         Returns:
-            (events,) sorted: logarithm minus level just before each event; 0 for a new key.
+            Two (events,) sorted: logarithm minus level just before each event, 0 for a new key;
+            the level, NaN for a new key.
         """
-        logs = np.copysign(np.log1p(np.abs(values)), values)
+        logs = logarithms(values)
         bounds = np.minimum(gap_ms * self._rate, LARGEST_STEP)
-        above = np.empty(len(values))
+        above, levels = np.empty(len(values)), np.empty(len(values))
         at, left = events.starts, events.lengths
         while worth_a_round(left):
             slots = events.slots[at]
             level, count = self.levels[slots].T
             difference = logs[at] - level
             above[at] = np.where(count > 0, difference, 0.0)
+            levels[at] = np.where(count > 0, level, np.nan)
             step = difference / (count + 1.0)
             bound = bounds[at]
             slow = np.minimum(np.maximum(step, -bound), bound)
@@ -79,23 +83,32 @@ class Baselines:
             at, left = next_round(at, left)
         for start, length in zip(at.tolist(), left.tolist(), strict=True):
             rows = slice(start, start + length)
-            self._walk(int(events.slots[start]), logs[rows], bounds[rows], above[rows])
-        return above
+            slot = int(events.slots[start])
+            self._walk(slot, logs[rows], bounds[rows], above[rows], levels[rows])
+        return above, levels
 
-    def _walk(self, slot: int, logs: Float64, bounds: Float64, above: Float64) -> None:
+    def _walk(
+        self, slot: int, logs: Float64, bounds: Float64, above: Float64, levels: Float64
+    ) -> None:
         """The events of one slot, one after the other, with the operations of a round."""
         level, count = self.levels[slot].tolist()
-        differences = []
+        differences, before = [], []
         for log, bound in zip(logs.tolist(), bounds.tolist(), strict=True):
             difference = log - level
             differences.append(difference if count > 0 else 0.0)
+            before.append(level if count > 0 else math.nan)
             step = difference / (count + 1.0)
             if count >= FIRST_EVENTS:
                 step = min(max(step, -bound), bound)
             level += step
             count = min(count + 1.0, _REMEMBERED_EVENTS)
-        above[:] = differences
+        above[:], levels[:] = differences, before
         self.levels[slot] = level, count
+
+
+def logarithms(values: Float64) -> Float64:
+    """log(1 + abs(value)) with the value's sign, elementwise."""
+    return np.copysign(np.log1p(np.abs(values)), values)
 
 
 def read_levels(state: State, name: str, keys: int) -> Float64:

@@ -28,7 +28,8 @@ _DAY_MS = 24 * _HOUR_MS
 _WEEK_MS = 7 * _DAY_MS
 _NIGHT_ENDS_HOUR = 6
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_SATURDAY = 5
+_WEDNESDAY, _SATURDAY = 2, 5
+_NOON_MS, _DEEP_NIGHT_MS = 12 * _HOUR_MS, 3 * _HOUR_MS
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday
 _PERIODS_MS = {
     "hour_of_day": _DAY_MS,
@@ -61,7 +62,8 @@ class TimeEncoder:
             (f"{self._part}.sin", f"{self._part}.cos") if self._cyclic else (self._part,)
         )
         self.transforms: tuple[Transform, ...] = untransformed(len(self.columns))
-        self.groups = (FeatureGroup(self._part, tuple(range(len(self.columns))), "time", field),)
+        columns = tuple(range(len(self.columns)))
+        self.groups = (FeatureGroup(self._part, columns, "time", field, ("",)),)
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, 2) sine and cosine, or (events, 1) of 0 and 1; NaN before the cycle is known."""
@@ -98,6 +100,36 @@ class TimeEncoder:
             out[:, 1] = np.cos(angle)
         else:
             out[:, 0] = part
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:  # noqa: ARG002 - whether it is known counts
+        """The columns of the variants' times; NaN before the cycle is known."""
+        if np.isnan(x[0]):
+            out[:] = x
+        else:
+            self.write(variants.time_ms + self._offset_ms, out)
+
+    def shift_ms(self, time_ms: int, mean: Float64) -> int:
+        """Return how far another moment is, on which events are more usual.
+
+        Args:
+            time_ms: the event's time.
+            mean: (columns,) running means of the columns.
+
+        Returns:
+            Of a cycle, to its usual full hour or day; of a flag, to the middle of what it is not.
+        """
+        local_ms = time_ms + self._offset_ms
+        if not self._cyclic:
+            is_set = self._number(np.array([local_ms]))[0][0] != 0
+            if self._part == "night":
+                return int((_NOON_MS if is_set else _DEEP_NIGHT_MS) - local_ms % _DAY_MS)
+            day = int(_weekday(np.array([local_ms]))[0])
+            return ((_WEDNESDAY if is_set else _SATURDAY) - day) * _DAY_MS
+        turn = math.atan2(float(mean[0]), float(mean[1])) / (2 * math.pi) % 1.0
+        if self._part == "hour_of_day":
+            return round(turn * 24) % 24 * _HOUR_MS - local_ms % _DAY_MS
+        day = int(_weekday(np.array([local_ms]))[0])
+        return (round(turn * len(_DAYS)) % len(_DAYS) - day) * _DAY_MS
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the time itself says more than sine and cosine
         """``14:35``, ``Tuesday``, or True or False."""

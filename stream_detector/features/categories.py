@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,7 +47,8 @@ class HashEncoder:
         self._field, self._size = field, feature.size
         self.columns = tuple(f"{name}#{index}" for index in range(feature.size))
         self.transforms = untransformed(feature.size)
-        self.groups = (FeatureGroup(name, tuple(range(feature.size)), "categorical", name),)
+        columns = tuple(range(feature.size))
+        self.groups = (FeatureGroup(name, columns, "categorical", name, (name,)),)
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, size) of 0 and 1; a missing value has a hash as any other."""
@@ -54,9 +56,31 @@ class HashEncoder:
         out[:] = 0.0
         out[np.arange(len(texts)), hash_texts(texts) % self._size] = 1.0
 
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:  # noqa: ARG002 - nothing is remembered
+        """The columns of the variants' texts."""
+        self.encode(variants, out)
+
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the text says it all
         """The text, None if missing."""
         return batch.text[self._field][row]
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Counts that the events of a batch met.
+
+    Attributes:
+        texts: each event's value.
+        times: how often it had come before the event; of a new one, how many were new before, and
+            itself.
+        totals: what that is a share of.
+        new: rows whose value was not in the table.
+    """
+
+    texts: list[str | None]
+    times: list[float]
+    totals: list[float]
+    new: set[int]
 
 
 class RarityEncoder:
@@ -81,32 +105,65 @@ class RarityEncoder:
         self._known = 0.0
         self._novel = 0.0
         self._in_chunk = 0
+        self._met = Met([], [], [], set())
         self.columns = (f"{name}.rarity",)
         self.transforms = untransformed(1)
-        self.groups = (FeatureGroup(name, (0,), "categorical", name),)
+        self.groups = (FeatureGroup(name, (0,), "categorical", name, (name,)),)
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, 1), at least 0; the counts move on, one event after the other."""
         table, counts = self._table, self._counts
         known, novel = self._known, self._novel
-        shares = []
-        for text in batch.text[self._field].tolist():
+        times: list[float] = []
+        totals: list[float] = []
+        new: set[int] = set()
+        texts = batch.text[self._field].tolist()
+        for text in texts:
             index = table.get(text)
+            totals.append(known + novel + 1.0)
             if index is not None:
-                shares.append(counts[index] / (known + novel + 1.0))
+                times.append(counts[index])
                 counts[index] += 1.0
                 known += 1.0
                 continue
-            shares.append((novel + 1.0) / (known + novel + 1.0))
+            new.add(len(times))
+            times.append(novel + 1.0)
             novel += 1.0
             if len(table) < self._size:  # else it is to go, unless it comes again in the chunk
                 known += 1.0
             table[text] = len(counts)
             counts.append(1.0)
         self._known, self._novel = known, novel
-        self._in_chunk += len(shares)
-        # + 0.0 turns the -0.0 of a certain value into 0.0.
-        out[:, 0] = -np.log(np.array(shares)) + 0.0
+        self._in_chunk += len(texts)
+        self._met = Met(texts, times, totals, new)
+        out[:, 0] = _rarity(np.array(times), np.array(totals))
+
+    def usual_values(self, row: int, most: int) -> list[str]:
+        """The values that had come most before a row of the last batch, at most ``most``."""
+        counts = np.array(self._counts)
+        later = range(len(self._met.texts) - 1, row - 1, -1)
+        for place in later:  # the first of a value that comes again has the last word
+            index = self._table[self._met.texts[place]]
+            counts[index] = 0.0 if place in self._met.new else self._met.times[place]
+        best = np.argsort(-counts, kind="stable")[: most + 1].tolist()
+        texts = list(self._table)
+        return [text for index in best if (text := texts[index]) and counts[index] > 0][:most]
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:
+        """The rarity of the variants' values, where they were known before the event."""
+        out[:] = x
+        met = self._met
+        for place, text in enumerate(variants.text[self._field].tolist()):
+            index = self._table.get(text)
+            if text == met.texts[row] or index is None:
+                continue
+            times = self._counts[index]
+            if text in (later := met.texts[row:]):
+                first = row + later.index(text)
+                if first in met.new:
+                    continue
+                times = met.times[first]
+            out[place] = _rarity(np.array([times]), np.array([met.totals[row]]))
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the text says it all
         """The text, None if missing."""
@@ -146,3 +203,10 @@ class RarityEncoder:
         self._counts = counts.tolist()
         self._known, self._novel = totals.tolist()
         self._in_chunk = read_count(state, "in_chunk")
+
+
+def _rarity(times: Float64, totals: Float64) -> Float64:
+    """Minus the logarithm of a share."""
+    # + 0.0 turns the -0.0 of a certain value into 0.0.
+    rarity: Float64 = -np.log(times / totals) + 0.0
+    return rarity

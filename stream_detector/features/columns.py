@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -27,12 +28,15 @@ class FeatureGroup:
         kind: ``numeric``, ``boolean``, ``categorical``, ``time``, ``difference``, ``ratio`` or
             ``window``.
         field: the event field that a person would look at, None where there is no single one.
+        made_of: fields of the event itself that its numbers are made of, "" for its time; none
+            where they are of what came before (a key's history).
     """
 
     name: str
     columns: tuple[int, ...]
     kind: str
     field: str | None
+    made_of: tuple[str, ...] = ()
 
 
 class Encoder(Protocol):
@@ -57,6 +61,16 @@ class Encoder(Protocol):
         """The JSON value a person would want for its ``group`` of event ``row``.
 
         ``x``: (columns,) float64, the event's own numbers.
+        """
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:
+        """Write what event ``row`` would have given, had its own fields been others; pure.
+
+        Args:
+            variants: the event again and again, with other numbers, texts or times.
+            row: its row in the batch that ``encode`` was given last.
+            x: (columns,) float64, what it gave.
+            out: (variants, columns) float64. What came before the event is as it was.
         """
 
 
@@ -92,6 +106,20 @@ def undo_transform(value: float, transform: Transform) -> float:
     # Detectors explain with means and ranges of columns, which may lie a little outside.
     size = float(np.expm1(min(abs(value), 700.0))) if transform == "log" else value * value
     return float(f"{np.copysign(size, value):.6g}")
+
+
+def undo_exactly(value: float, transform: Transform) -> float:
+    """The number that ``apply_transform`` was given, to all its digits."""
+    if transform == "log":
+        return math.copysign(math.expm1(min(abs(value), 700.0)), value)
+    return math.copysign(value * value, value) if transform == "sqrt" else value
+
+
+def undo_transforms(values: Float64, transform: Transform) -> Float64:
+    """The numbers that ``apply_transform`` was given, to nearly all their digits."""
+    if transform == "log":
+        return np.copysign(np.expm1(np.minimum(np.abs(values), 700.0)), values)
+    return np.copysign(values * values, values) if transform == "sqrt" else values
 
 
 def untransformed(columns: int) -> tuple[Transform, ...]:

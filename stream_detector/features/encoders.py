@@ -77,7 +77,8 @@ class NumberEncoder:
         if self._indicator:
             self.columns += (f"{name}.missing",)
             self.transforms += ("none",)
-        self.groups = (FeatureGroup(name, tuple(range(len(self.columns))), kind, field),)
+        columns = tuple(range(len(self.columns)))
+        self.groups = (FeatureGroup(name, columns, kind, field, tuple(used)),)
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, 1 or 2): the number, and whether it was missing."""
@@ -85,6 +86,10 @@ class NumberEncoder:
         out[:, 0] = apply_transform(values, self._transform)
         if self._indicator:
             out[:, 1] = np.isnan(values)
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:  # noqa: ARG002 - nothing is remembered
+        """The columns of the variants."""
+        self.encode(variants, out)
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - a group's number says nothing where there is one group
         """The field's own number (before the transform), True or False, or None if missing."""

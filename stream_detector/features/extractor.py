@@ -26,6 +26,7 @@ from stream_detector.features.columns import (
     Encoder,
     FeatureGroup,
     Remembers,
+    Transform,
     undo_transform,
     unique_names,
 )
@@ -33,6 +34,7 @@ from stream_detector.features.encoders import NumberEncoder
 from stream_detector.features.one_hot import OneHotEncoder
 from stream_detector.features.risk import RiskWindow
 from stream_detector.features.windows import KeyedWindow
+from stream_detector.tables.lookups import Lookups
 
 
 class FeatureExtractor:
@@ -45,6 +47,7 @@ class FeatureExtractor:
         names: one for each column.
         groups: what the lines of an explanation are about; every column is in one group.
         calendar: what stands for parts of the time whose cycle is not known yet.
+        lookups: of the keys of the events of the last ``extract``; for others to look them up by.
     """
 
     def __init__(self, config: Config, plan: FieldPlan, *, by_id: bool = False) -> None:
@@ -53,13 +56,14 @@ class FeatureExtractor:
         time_field = " ".join(config.event.time.names) if config.event.time is not None else None
         encoders = [_encoder(feature, plan, time_field) for feature in config.features]
         labels = _window_labels(config.windows)
+        self.lookups = Lookups()
         self._windows = {
-            label: KeyedWindow(window, plan.numeric, plan.text, label)
+            label: KeyedWindow(window, plan.numeric, plan.text, label, self.lookups)
             for window, label in zip(config.windows, labels, strict=True)
         }
         risks = config.labels.risk if config.labels is not None else []
         self._risks = {
-            label: RiskWindow(risk, config.labels, plan.text, by_id=by_id)
+            label: RiskWindow(risk, config.labels, plan.text, by_id=by_id, lookups=self.lookups)
             for risk, label in zip(risks, unique_names([each.key for each in risks]), strict=True)
             if config.labels is not None
         }
@@ -68,6 +72,8 @@ class FeatureExtractor:
             *self._windows.values(),
             *self._risks.values(),
         ]
+        keys = [window.key for window in config.windows] + [risk.key for risk in risks]
+        self._keys: list[str | None] = [*[None] * len(encoders), *keys]
         self._tables = {
             str(position): encoder
             for position, encoder in enumerate(encoders)
@@ -104,6 +110,10 @@ class FeatureExtractor:
                 groups.append(replace(group, columns=columns))
                 owners.append((encoder, span, index))
             begin = span.stop
+        self._makers = [
+            (encoder, span, frozenset(name for group in encoder.groups for name in group.made_of))
+            for encoder, span in zip(self._encoders, self._spans, strict=True)
+        ]
         names = unique_names([group.name for group in groups])
         self._owner = dict(zip(names, owners, strict=True))
         return tuple(replace(group, name=name) for group, name in zip(groups, names, strict=True))
@@ -117,6 +127,7 @@ class FeatureExtractor:
             time (see ``calendar``); finite otherwise, within ±1e100.
         """
         features = np.empty((len(batch), len(self.names)))
+        self.lookups.begin(len(batch))
         for encoder, span in zip(self._encoders, self._spans, strict=True):
             encoder.encode(batch, features[:, span])
         return features
@@ -129,6 +140,46 @@ class FeatureExtractor:
             *self._risks.values(),
         ):
             remembering.end_chunk()
+
+    def hypothetical(
+        self, variants: EventBatch, row: int, x: Float64, changed: frozenset[str]
+    ) -> Float64:
+        """Features that an event would have had, had its own fields been others; pure.
+
+        Args:
+            variants: the event again and again, with other numbers, texts or times; what has not
+                changed of it may stand there once.
+            row: its row in the batch that ``extract`` was given last.
+            x: (features,) float64, what ``extract`` returned for it.
+            changed: fields that are others; the time is "".
+
+        Returns:
+            (variants, features) float64. What is of the event's own fields is computed again from
+            them; what came before it (keys' histories, tables of categories) is as it was.
+        """
+        features = np.repeat(x[None], len(variants.numeric), axis=0)
+        for encoder, span, fields in self._makers:
+            if not changed.isdisjoint(fields):
+                encoder.hypothetical(variants, row, x[span], features[:, span])
+        return features
+
+    def columns_of(self, key: str | None) -> NDArray[np.intp]:
+        """Columns that come of the events' history by ``key``; None: by no key."""
+        spans = [span for each, span in zip(self._keys, self._spans, strict=True) if each == key]
+        return np.concatenate([np.empty(0, np.intp), *(np.arange(s.start, s.stop) for s in spans)])
+
+    def encoder_of(self, group: FeatureGroup) -> Encoder:
+        """Return what makes the columns of a group."""
+        return self._owner[group.name][0]
+
+    @property
+    def windows(self) -> tuple[KeyedWindow, ...]:
+        """The windows, in the order of the configuration."""
+        return tuple(self._windows.values())
+
+    def transform_of(self, column: int) -> Transform:
+        """Return how a column was made from a number in its own unit."""
+        return self._transforms[column]
 
     def describe(self, group: FeatureGroup, batch: EventBatch, row: int, x: Float64) -> Any:
         """Return the value of a group that a person would want to see, as a JSON value.
@@ -156,7 +207,7 @@ class FeatureExtractor:
             each.go_back(mark_ms)
 
     def take_labels(self, now_ms: int) -> None:
-        """Count the labels that are known at ``now_ms`` of event time, between two chunks."""
+        """Count the labels that are known at ``now_ms`` of event time, at a chunk's end."""
         for risk in self._risks.values():
             risk.take_labels(now_ms)
 

@@ -71,7 +71,8 @@ class OneHotEncoder:
             self._missing_column = feature.size + 1
             self.columns += (f"{name}#missing",)
         self.transforms = untransformed(len(self.columns))
-        self.groups = (FeatureGroup(name, tuple(range(len(self.columns))), "categorical", name),)
+        columns = tuple(range(len(self.columns)))
+        self.groups = (FeatureGroup(name, columns, "categorical", name, (name,)),)
 
     def encode(self, batch: EventBatch, out: Float64) -> None:
         """(events, size + 1 or 2) of 0 and 1; the table takes in what is new."""
@@ -124,6 +125,28 @@ class OneHotEncoder:
         if text is not None and text not in self._table and len(self._table) < self._size:
             self._table[text] = len(self._table)
         return self._size if text is None else self._table.get(text, self._size)
+
+    def usual_values(self, row: int, most: int) -> list[str]:  # noqa: ARG002 - the same all through a chunk
+        """The values with columns that had come most when the chunk began, at most ``most``.
+
+        [] among the first events: columns may change hands within a chunk then, and which have
+        done so depends on how many events of the chunk have come.
+        """
+        if self._chunk_began < _EARLY:
+            return []
+        counts, columns = self._counts, range(len(self._table))
+        best = sorted(columns, key=lambda column: (-counts[column], column))[:most]
+        owners = list(self._table)  # in the order of their columns
+        return [owners[column] for column in best if counts[column] > 0]
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:  # noqa: ARG002 - its own columns are all
+        """The event's own columns, or that of another of ``usual_values``."""
+        out[:] = x
+        for place, text in enumerate(variants.text[self._field].tolist()):
+            column = self._table.get(text, self._size)
+            if column < self._size and x[column] == 0.0:
+                out[place] = 0.0
+                out[place, column] = 1.0
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the text says it all
         """The text, None if missing."""

@@ -23,6 +23,7 @@ from stream_detector.features.distinct import NEVER
 from stream_detector.labels import DelayQueue, identities
 from stream_detector.tables.history import Histories, Occurrences, check_moments, read_times
 from stream_detector.tables.keys import KeyTable, grown
+from stream_detector.tables.lookups import KeyFinder, Lookups
 from stream_detector.units import format_duration
 
 _LONGEST_HALF_LIVES = 10
@@ -54,9 +55,23 @@ class RiskWindow:
     """
 
     def __init__(
-        self, risk: RiskConfig, labels: LabelsConfig, text: tuple[str, ...], *, by_id: bool = False
+        self,
+        risk: RiskConfig,
+        labels: LabelsConfig,
+        text: tuple[str, ...],
+        *,
+        by_id: bool = False,
+        lookups: Lookups | None = None,
     ) -> None:
-        """``text``: fields of the plan; ``by_id``: labels come later and name their event's id."""
+        """Remember no key.
+
+        Args:
+            risk: the settings.
+            labels: likewise.
+            text: fields of the plan.
+            by_id: whether labels come later and name their event's id.
+            lookups: of the batch in hand, always.
+        """
         self._by_id = by_id
         self._half_lives = tuple(dict.fromkeys(risk.half_lives))
         self._key = text.index(risk.key)
@@ -65,6 +80,7 @@ class RiskWindow:
         self._rates: Float64 = -1.0 / (np.array(self._half_lives) * 1000.0)
         self._longest_ms = _LONGEST_HALF_LIVES * max(self._half_lives) * 1000.0
         self._table = KeyTable(risk.max_keys)
+        self._finder, self._lookups = KeyFinder(self._table, risk.key), lookups
         self._known = Histories(len(self._half_lives), with_values=False)
         self._positive = Histories(len(self._half_lives), with_values=False)
         self._marks: Float64 = np.empty((0, 3))  # newest known event, last and first positive
@@ -111,7 +127,7 @@ class RiskWindow:
         """(events, columns): what is known of each event's key; the events begin to wait."""
         if len(batch) == 0:
             return
-        slots = self._table.slots_of(batch.text[self._key].tolist())
+        slots = self._finder.slots_of(batch.text[self._key].tolist(), self._lookups)
         self._grow()
         self._table.touch(slots)
         times_ms = batch.counted_ms
@@ -127,6 +143,10 @@ class RiskWindow:
         count = len(batch)
         ids = identities(batch.event_id.tolist()) if self._by_id else np.zeros(count, np.int64)
         self._queue.add(times_ms, ids, batch.label, columns)
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:  # noqa: ARG002 - the key stays
+        """What is known of the key, which is of events before."""
+        out[:] = x
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is
         """The feature's number, its logarithm undone."""

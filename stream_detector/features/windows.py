@@ -6,7 +6,6 @@ operations however the stream is cut into batches, so their bits do not depend o
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,17 @@ from stream_detector.features.baselines import Baselines, read_levels
 from stream_detector.features.columns import (
     FeatureGroup,
     Transform,
-    apply_transform,
     undo_transform,
 )
 from stream_detector.features.distinct import NEVER, SKETCH_SLOTS, estimate, sketch_slots
+from stream_detector.features.key_statistics import (
+    LARGEST_VALUE,
+    Met,
+    excess_of,
+    ratio_to_mean,
+    statistics_of,
+    window_values,
+)
 from stream_detector.tables.history import (
     Histories,
     Occurrences,
@@ -36,18 +42,8 @@ from stream_detector.tables.history import (
     read_times,
 )
 from stream_detector.tables.keys import KeyTable, grown
+from stream_detector.tables.lookups import KeyFinder, Lookups
 from stream_detector.units import format_duration
-
-LARGEST_VALUE = 1e30
-"""Values are clipped at ± this in a window: squares and their sums stay far from overflow."""
-
-LARGEST_DEVIATION = 100.0
-LEAST_EVENTS = 1.5
-"""A deviation is unknown (0) below this effective number of events, (sum w)^2 / (sum w^2)."""
-
-LEAST_RELATIVE_DEVIATION = 1e-6
-"""A standard deviation counts as at least this share of the mean's size: a key that always had the
-same value, and suddenly another, is strange; one whose last digit rounds differently is not."""
 
 _NEW_KEY_HALF_LIVES = 10
 _LOGARITHMIC: frozenset[Statistic] = frozenset(
@@ -56,6 +52,8 @@ _LOGARITHMIC: frozenset[Statistic] = frozenset(
 _OF_VALUE: frozenset[Statistic] = frozenset(
     ("sum", "mean", "deviation", "ratio", "baseline", "burst")
 )
+_OF_EVENT: frozenset[Statistic] = frozenset(("mean", "deviation", "ratio", "baseline", "burst"))
+"""What the event's own value has a part in: in the mean only where the key has no history."""
 _ONE_COLUMN: frozenset[Statistic] = frozenset(("baseline", "time_since_last"))
 
 
@@ -87,9 +85,22 @@ class KeyedWindow:
     """
 
     def __init__(
-        self, window: WindowConfig, numeric: tuple[str, ...], text: tuple[str, ...], label: str
+        self,
+        window: WindowConfig,
+        numeric: tuple[str, ...],
+        text: tuple[str, ...],
+        label: str,
+        lookups: Lookups | None = None,
     ) -> None:
-        """``numeric``, ``text``: the fields of the plan; ``label``: begins the column names."""
+        """Remember no key.
+
+        Args:
+            window: the settings.
+            numeric: the fields of the plan.
+            text: likewise.
+            label: begins the column names.
+            lookups: of the batch in hand, always.
+        """
         half_lives = tuple(dict.fromkeys(window.half_lives))
         self._statistics = tuple(dict.fromkeys(window.compute))
         self._burst = "burst" in self._statistics
@@ -104,9 +115,11 @@ class KeyedWindow:
         self._rates: Float64 = -1.0 / (np.array(half_lives) * 1000.0)
         self._longest_gap_ms = _NEW_KEY_HALF_LIVES * max(half_lives) * 1000.0
         self._table = KeyTable(window.max_keys)
+        self._finder, self._lookups = KeyFinder(self._table, window.key), lookups
         self._histories = Histories(len(half_lives), with_values=self._value is not None)
         self._bursts = Histories(len(half_lives), with_values=False)
         self._longest = half_lives.index(max(half_lives))
+        self._met: Met = Met.nothing()
         self._last_time: Float64 = np.empty(0)
         self._sketches: Float64 = np.empty((0, SKETCH_SLOTS))
         self._grow()
@@ -125,11 +138,16 @@ class KeyedWindow:
                 if statistic in _ONE_COLUMN
                 else [f"{statistic}_{span}" for span in spans]
             ):
-                groups.append(FeatureGroup(f"{label}.{name}", (len(columns),), "window", field))
+                own = (window.value,) if window.value and statistic in _OF_EVENT else ()
+                groups.append(
+                    FeatureGroup(f"{label}.{name}", (len(columns),), "window", field, own)
+                )
                 columns.append(f"{label}.{name}")
                 transforms.append("log" if statistic in _LOGARITHMIC else "none")
         self.columns = tuple(columns)
         self.groups = tuple(groups)
+        self._own = [column for column, group in enumerate(groups) if group.made_of]
+        self._own_kinds = [each for each in self._statistics if each in _OF_EVENT]
         self.transforms: tuple[Transform, ...] = tuple(transforms)
 
     @property
@@ -146,7 +164,7 @@ class KeyedWindow:
         """(events, columns): each event against its key's history, which then takes it in."""
         if len(batch) == 0:
             return
-        slots = self._table.slots_of(batch.text[self._key].tolist())
+        slots = self._finder.slots_of(batch.text[self._key].tolist(), self._lookups)
         self._grow()
         events = Occurrences.of(slots)
         order = events.order
@@ -155,18 +173,17 @@ class KeyedWindow:
         decay = np.exp2(gap_ms[:, None] * self._rates)
         values = np.ones(len(batch))
         if self._value is not None:
-            values = batch.numeric[order, self._value]
-            values = np.minimum(np.maximum(values, -LARGEST_VALUE), LARGEST_VALUE)
+            values = window_values(batch.numeric[order, self._value])
         before = self._histories.advance(events, decay, values)
-        ratio = _ratio(before, values) if self._with_ratio else before[0]
-        bursts = before[0]
+        ratio = ratio_to_mean(before, values) if self._with_ratio else before[0]
+        faded = before[0]
         if self._burst:
-            excess = np.maximum(ratio[:, self._longest] - 1.0, 0.0)
-            bursts = self._bursts.advance(events, decay, excess)[0] * decay + excess[:, None]
-        baseline = before[0]
+            excess = excess_of(ratio, self._longest)
+            faded = self._bursts.advance(events, decay, excess)[0] * decay
+        above = levels = gap_ms
         if self._baselines is not None:
-            above = self._baselines.advance(events, gap_ms, values)
-            baseline = np.exp(np.minimum(above, math.log(LARGEST_DEVIATION)))[:, None]
+            above, levels = self._baselines.advance(events, gap_ms, values)
+        self._met = Met(order, before, decay, gap_ms, values, faded, above, levels)
         distinct = None
         if self._distinct is not None:
             touched = sketch_slots(batch.text[self._distinct][order].tolist())
@@ -175,42 +192,33 @@ class KeyedWindow:
         # A key's times rise, and of those that come twice the later stays: NumPy assigns in order.
         self._last_time[events.slots] = time_ms
         self._table.touch(slots)
-        extra = {"ratio": ratio, "burst": bursts, "baseline": baseline}
-        out[order] = self._features(before, decay, gap_ms, values, extra, distinct)
+        out[order] = self._features(self._met, ratio, distinct)
 
-    def _features(
-        self,
-        before: Float64,
-        decay: Float64,
-        gap_ms: Float64,
-        values: Float64,
-        extra: dict[str, Float64],
-        distinct: Float64 | None,
-    ) -> Float64:
-        """(events, columns). ``before``: (moments, events, half-lives) at the key's last event."""
-        parts: list[Float64] = []
-        weight = before[0] * decay
-        for statistic in self._statistics:
-            match statistic:
-                case "count":
-                    parts.append(np.log1p(weight))
-                case "sum":
-                    parts.append(apply_transform(weight * before[2], "log"))
-                case "mean":
-                    parts.append(np.where(before[0] > 0, before[2], values[:, None]))
-                case "deviation":
-                    parts.append(_deviation(before, values))
-                case "ratio" | "baseline":
-                    parts.append(extra[statistic])
-                case "burst":
-                    parts.append(np.log1p(extra["burst"]))
-                case "time_since_last":
-                    seconds = np.minimum(gap_ms, self._longest_gap_ms) / 1000.0
-                    parts.append(np.log1p(seconds)[:, None])
-                case "distinct":
-                    assert distinct is not None
-                    parts.append(np.log1p(distinct))
-        return np.concatenate(parts, axis=1)
+    def _features(self, met: Met, ratio: Float64, distinct: Float64 | None) -> Float64:
+        """(events, columns) of events that met their keys' histories so."""
+        return statistics_of(
+            met, self._statistics, ratio, self._longest, self._longest_gap_ms, distinct
+        )
+
+    def hypothetical(self, variants: EventBatch, row: int, x: Float64, out: Float64) -> None:
+        """The statistics that the event's own value has a part in, at the variants' values."""
+        out[:] = x
+        if self._value is None or not self._own_kinds:
+            return
+        met = self._met.again(row, window_values(variants.numeric[:, self._value]))
+        ratio = ratio_to_mean(met.before, met.values) if self._with_ratio else met.before[0]
+        gap_ms = self._longest_gap_ms
+        out[:, self._own] = statistics_of(met, self._own_kinds, ratio, self._longest, gap_ms, None)
+
+    def usual_value(self, row: int) -> float | None:
+        """The mean, by the longest half-life, of the key of a row of the last batch, before it.
+
+        None without ``value``, and where the key has no history.
+        """
+        if self._value is None:
+            return None
+        before = self._met.before[:, self._met.place_of(row), self._longest]
+        return float(before[2]) if before[0] > 0 else None
 
     def describe(self, group: int, batch: EventBatch, row: int, x: Float64) -> Any:  # noqa: ARG002 - the number is all there is
         """The feature's number, its logarithm undone: events, seconds, the value's own unit."""
@@ -290,39 +298,6 @@ class KeyedWindow:
         if self._baselines is not None:
             self._baselines.levels = levels
         self._grow()
-
-
-def _ratio(before: Float64, values: Float64) -> Float64:
-    """(events, half-lives): the value over the key's own mean, 1 where there is none."""
-    mean = before[2]
-    known = (before[0] > 0) & (mean != 0)
-    with np.errstate(over="ignore"):
-        ratio = np.where(known, values[:, None], 1.0) / np.where(known, mean, 1.0)
-    return np.minimum(np.maximum(ratio, -LARGEST_DEVIATION), LARGEST_DEVIATION)
-
-
-def _deviation(before: Float64, values: Float64) -> Float64:
-    """(events, half-lives): the value in the key's own standard deviations, 0 where unknown.
-
-    The variance is unbiased for reliability weights, M2 / (V1 - V2 / V1) (Finch 2009, "Incremental
-    calculation of weighted mean and variance"; V1, V2 the sums of weights and of their squares);
-    fading since the last event cancels out of it. With n = V1^2 / V2, the effective number of
-    events, the result is times sqrt((n - 1) / (n + 1)): two or three events that happen to agree
-    say little about the next. On the card transactions this took the average precision of the
-    30-day deviation alone on stolen cards from .34 to .37, of the 1-day one from .09 to .11.
-    """
-    weight, square, mean, spread = before
-    squared = weight * weight
-    known = squared > LEAST_EVENTS * square
-    # Where it is unknown there may be 0 / 0, which nobody sees. Over the least float, a difference
-    # of 0 stays 0 and any other goes to the bound.
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        number = squared / square
-        freedom = weight - square / np.maximum(weight, 1.0)
-        scale = np.maximum(np.sqrt(spread / freedom), np.abs(mean) * LEAST_RELATIVE_DEVIATION)
-        deviation = (values[:, None] - mean) / np.maximum(scale, np.finfo(np.float64).tiny)
-        bounded = np.minimum(np.maximum(deviation, -LARGEST_DEVIATION), LARGEST_DEVIATION)
-        return np.where(known, bounded * np.sqrt((number - 1.0) / (number + 1.0)), 0.0)
 
 
 def _span(seconds: float) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from stream_detector.events import NO_TIMESTAMP, Float64, Int64
-from stream_detector.inference.judgements import readable_duration
+from stream_detector.inference.levels import SEVERAL_VALUES, Level, level_of
 from stream_detector.inference.profiles import Profile
+from stream_detector.inference.seasons import season_of
+from stream_detector.inference.silences import keyed_silence, whole_silence
 from stream_detector.inference.times import TimeChoice, only_dates
 
 _DAY = 86_400.0
@@ -23,6 +25,13 @@ _SEVERAL = 5.0
 _QUICK = 900.0
 """Buckets up to here are as good as one another: who looks has to read the alert first."""
 
+_HOUR = 3600.0
+"""A season knows hours: a shorter bucket would take each for even within itself."""
+
+_FEW_KEYS, _LOW = 20, 3.5
+"""Of so few keys more is alerted: .7 false ones a key and four weeks (departures, draw 11), where
+the default of 4.5 brings .2 and finds 30 of 54 incidents instead of 38."""
+
 _MOST_KEYS = 5000
 _LEAST_EVENTS = 20
 """Events of a typical key in the sample, at least."""
@@ -32,14 +41,6 @@ _RETURNING = 0.9
 
 _PRESENT = 0.6
 """Share of the sample's tenths in which a typical key is there, at least."""
-
-_WEEKS_NEEDED, _DAYS_NEEDED = 14.0, 3.0
-_CHANCE = 2.0
-"""Variance between the hours of the day over that within them (Fisher's F), beyond chance."""
-
-_PARTS = 12
-_TIMETABLE = 0.05
-"""Share of the variance of chance that is taken for granted even where events keep a timetable."""
 
 _SPREAD_KEYS = 300
 _NO_TIME = (
@@ -85,8 +86,9 @@ def propose_monitors(
     choice: TimeChoice | None,
     zone: str | None,
     covered_days: float | None,
+    numbers: Sequence[str] = (),
 ) -> MonitorProposal:
-    """Propose monitors of a rate.
+    """Propose monitors of a rate, of silence and of a level.
 
     Args:
         profiles: of all fields.
@@ -94,6 +96,7 @@ def propose_monitors(
         choice: the time of the events; None: no field is.
         zone: that times are read in; None: not known.
         covered_days: how long all of the data is, as far as can be estimated; None: the sample.
+        numbers: fields that are features as numbers.
     """
     if choice is None:
         return MonitorProposal((), (_NO_TIME,))
@@ -103,7 +106,10 @@ def propose_monitors(
     span = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
     if len(seconds) < 2 * _LEAST_EVENTS or span <= 0:
         return MonitorProposal((), ("no monitor: too few events with different times",))
-    least = _least_bucket(seconds, dated=only_dates(choice.times))
+    batched = _least_bucket(seconds, dated=only_dates(choice.times))
+    days = max(span / _DAY, covered_days or 0.0)
+    season, why = season_of(seconds, days)
+    least = batched if season in (None, "none") else max(batched, _HOUR)
     whole = _bucket_for(len(seconds) / span, least)
     if whole is None:
         return MonitorProposal(
@@ -111,8 +117,6 @@ def propose_monitors(
         )
     reasons: list[str] = []
     best = _best_key(profiles, names, (times, known), least, reasons)
-    days = max(span / _DAY, covered_days or 0.0)
-    season, why = _season(seconds, days)
     if season is None:
         return MonitorProposal((), (f"no monitor: {why}",))
     common = {"season": season} | ({"zone": zone} if zone and season != "none" else {})
@@ -120,33 +124,83 @@ def propose_monitors(
     if best is not None:
         entries.append((_keyed(best, common), _about_key(best, why)))
     bucket, width = whole
+    per_second = len(seconds) / span
     together = {"kind": "rate", "name": "all", "bucket": bucket, **common}
-    about = f"everything together: about {_count(len(seconds) / span * width)} in {bucket}"
+    about = f"everything together: about {_count(per_second * width)} in {bucket}"
     entries.append((together, about if best is not None else f"{about}; {why}"))
+    silence = _silence(best, seconds, batched)
+    if isinstance(silence, str):
+        reasons.append(silence)
+    else:
+        entry, about = silence
+        entries.append(({**entry, **common, **_room(best)}, about))
+    level = level_of([profiles[name] for name in numbers])
+    if level is not None and (found := _level(level, best, per_second, least)) is not None:
+        entry, about = found
+        entries.append(({**entry, **common}, about))
     if season != "none":
         first = "week" if season == "hour_of_week" else "day"
         reasons.append(
-            f"monitors say nothing in the first {first}, which they learn; silence is an alert of "
-            "the same monitor: none where several are usual"
+            f"monitors say nothing in the first {first}, which they learn, those of silence not in "
+            f"the first two; a {first} of few events teaches little"
         )
     return MonitorProposal(tuple(entries), tuple(reasons))
 
 
+def _silence(
+    best: _Candidate | None, seconds: Float64, batched: float
+) -> tuple[dict[str, Any], str] | str:
+    """A monitor of silence: of the key that is watched anyway, else of everything."""
+    per_second = len(seconds) / float(seconds[-1] - seconds[0])
+    if best is None:
+        return whole_silence(seconds, per_second, batched)
+    name = best.profile.name
+    present = per_second * (1 - best.profile.missing_share)
+    return keyed_silence(f"silent_{_fit_name(name)}"[:64], name, best.per_second, present, batched)
+
+
+def _level(
+    level: Level, best: _Candidate | None, per_second: float, least: float
+) -> tuple[dict[str, Any], str] | None:
+    """A monitor of a level by the key that is watched anyway, where it has values enough."""
+    entry = {"kind": "level", "of": level.field, "compute": level.compute}
+    name = f"{level.compute}_{_fit_name(level.field)}"
+    if best is not None:
+        bucket = _bucket_for(best.per_second, least, SEVERAL_VALUES)
+        if bucket is not None and best.per_second * bucket[1] >= SEVERAL_VALUES:
+            keyed = {"name": f"{name}_by_{_fit_name(best.profile.name)}"[:64]}
+            keyed |= {"key": best.profile.name, "bucket": bucket[0]}
+            several = f"about {_count(best.per_second * bucket[1])} values in {bucket[0]}"
+            about = f"{level.about}, by {best.profile.name}; a typical one has {several}"
+            return {**entry, **keyed, **_room(best)}, about
+    bucket = _bucket_for(per_second, least, SEVERAL_VALUES)
+    if bucket is None or per_second * bucket[1] < SEVERAL_VALUES:
+        return None
+    about = f"{level.about}; everything together has about {_count(per_second * bucket[1])} values"
+    return {**entry, "name": name[:64], "bucket": bucket[0]}, f"{about} in {bucket[0]}"
+
+
+def _fit_name(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+
+
+def _room(best: _Candidate | None) -> dict[str, int]:
+    """Room for keys, where there are more of them in the stream than in the sample."""
+    if best is None or best.profile.distinct <= _SPREAD_KEYS:
+        return {}
+    return {"max_keys": 10_000 if best.profile.distinct < 10_000 // _ROOM else 50_000}
+
+
 def _keyed(best: _Candidate, common: Mapping[str, Any]) -> dict[str, Any]:
-    name = "".join(
-        c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in best.profile.name
-    )
-    entry: dict[str, Any] = {
+    return {
         "kind": "rate",
-        "name": f"by_{name}"[:64],
+        "name": f"by_{_fit_name(best.profile.name)}"[:64],
         "key": best.profile.name,
         "bucket": best.bucket[0],
         **common,
+        **({"deviations": _LOW} if best.profile.distinct <= _FEW_KEYS else {}),
+        **_room(best),
     }
-    if best.profile.distinct > _SPREAD_KEYS:
-        # There are more of them in the stream than in the sample.
-        entry["max_keys"] = 10_000 if best.profile.distinct < 10_000 // _ROOM else 50_000
-    return entry
 
 
 def _about_key(best: _Candidate, why: str) -> str:
@@ -234,10 +288,12 @@ def _typical(keys: Sequence[str]) -> tuple[str, int]:
     raise ValueError("no keys")
 
 
-def _bucket_for(per_second: float, least: float) -> tuple[str, float] | None:
+def _bucket_for(
+    per_second: float, least: float, several: float = _SEVERAL
+) -> tuple[str, float] | None:
     """The shortest bucket in which there are several; a day with two at least; None beyond."""
     for name, seconds in _BUCKETS:
-        if seconds >= least and per_second * seconds >= _SEVERAL:
+        if seconds >= least and per_second * seconds >= several:
             return name, seconds
     return _LONGEST if per_second * _DAY >= 2 else None  # noqa: PLR2004 - none is then strange soon
 
@@ -248,47 +304,6 @@ def _least_bucket(seconds: Float64, *, dated: bool) -> float:
         return _DAY
     gaps = np.diff(np.unique(seconds))
     return 2 * float(np.quantile(gaps, 0.9)) if len(gaps) else _DAY
-
-
-def _season(seconds: Float64, days: float) -> tuple[str | None, str]:
-    """The season, and why it is that one; None where a rhythm would be taken for an incident."""
-    covers = f"the data cover about {readable_duration(days * _DAY)}"
-    if days < _DAYS_NEEDED:
-        if _steady(seconds):
-            return (
-                "none",
-                f"{covers} and are steady: once there are weeks, try season: hour_of_week",
-            )
-        return None, (
-            f"{covers}, too little to tell the rhythm of a day from an incident; from three days "
-            "on one is proposed"
-        )
-    if (seconds[-1] - seconds[0]) / _DAY >= _DAYS_NEEDED and not _hours_differ(seconds):
-        return "none", "one hour of the day is as busy as another"
-    if days < _WEEKS_NEEDED:
-        return "hour_of_day", f"{covers}: the hours of the day can be told, those of the week not"
-    return "hour_of_week", f"{covers}: the hours of the week can be told"
-
-
-def _steady(seconds: Float64) -> bool:
-    """Tell whether as many come all the time: through half a day, or as a timetable has it."""
-    span = float(seconds[-1] - seconds[0])
-    parts = np.minimum((seconds - seconds[0]) / span * _PARTS, _PARTS - 1).astype(np.int64)
-    counts = np.bincount(parts, minlength=_PARTS).astype(np.float64)
-    if span < _DAY / 2:
-        return float(counts.var()) <= _TIMETABLE * float(counts.mean())
-    return float(counts.var()) <= _CHANCE * float(counts.mean())
-
-
-def _hours_differ(seconds: Float64) -> bool:
-    """Tell whether there is more variance between the hours of the day than chance makes."""
-    hours = (seconds // 3600).astype(np.int64)
-    counts = np.bincount(hours - hours[0]).astype(np.float64)
-    of_day = (hours[0] + np.arange(len(counts))) % 24
-    means = np.bincount(of_day, counts, 24) / np.maximum(np.bincount(of_day, minlength=24), 1)
-    within = float(np.mean((counts - means[of_day]) ** 2)) * 24 / 23
-    between = float(means.var()) * len(counts) / 24
-    return between > _CHANCE * max(within, _TIMETABLE * float(counts.mean()))
 
 
 def _rate(per_second: float) -> str:

@@ -118,6 +118,7 @@ class _Inference:
             proposal.time,
             proposal.event.get("time", {}).get("zone"),
             self._span_seconds / share / _DAY_SECONDS if share else None,
+            [str(f["numeric"]) for f, _ in proposal.features if "numeric" in f],
         )
 
     def _leave_out(self, name: str, reason: str) -> None:

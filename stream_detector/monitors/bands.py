@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_detector.events import Float64, Int64
+from stream_detector.monitors.rings import sums
 
 if TYPE_CHECKING:
     from stream_detector.monitors.history import KeyHistory
@@ -24,6 +25,7 @@ class MonitorFigures:
         judged: keys of which so much is known that something can be said of them.
         evicted: keys forgotten for want of room, since the beginning.
         without_key: events that had no key, or not what is judged, since the beginning.
+        muted: findings left out because of a calendar, since it was built or restored.
     """
 
     closed: int
@@ -31,6 +33,7 @@ class MonitorFigures:
     judged: int
     evicted: int
     without_key: int
+    muted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ def last_sums(
     actual, expected, known = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=bool)
     for column, end in enumerate(ends):  # one at a time: of all keys at once would be a lot
         whole = history.run >= last - end + width
-        there = history.actual[:, end - width : end].sum(axis=1)
-        usual = history.expected[:, end - width : end].sum(axis=1)
+        there = sums(history.actual[:, end - width : end])
+        usual = sums(history.expected[:, end - width : end])
         mine_there, mine_usual = there[rows], usual[rows]
         pace = np.ones(len(rows))
         if others_events is not None:

@@ -18,6 +18,7 @@ from stream_detector.monitors.bands import Bands, MonitorFigures
 from stream_detector.monitors.conditions import ConditionConfig
 from stream_detector.parameters import FieldName, Model
 from stream_detector.tables.keys import KeyTable
+from stream_detector.tables.lookups import Lookups
 
 NO_KEYS: Mapping[str, Any] = {}
 
@@ -89,6 +90,7 @@ class MonitorEvents:
         text: columns of the fields read as text, by field: lists of str, or None where missing.
         numbers: (events,) columns of the fields read as numbers, by field; NaN where missing.
         counted: (events,) which of them the monitor counts; None: all. Time goes on with all.
+        lookups: of the keys that others have looked up, or will.
     """
 
     times_ms: Int64
@@ -97,6 +99,7 @@ class MonitorEvents:
     text: Mapping[str, Sequence[str | None]] = field(default_factory=lambda: NO_KEYS)
     numbers: Mapping[str, Float64] = field(default_factory=lambda: NO_KEYS)
     counted: NDArray[np.bool_] | None = None
+    lookups: Lookups | None = None
 
     def keys(self, name: str | None) -> Sequence[str | None] | None:
         """The column of keys, None where an event has none or is not counted.
@@ -177,12 +180,19 @@ class Monitor(ABC):
             back, and count no more.
         skipped: stretches (buckets, say) within a very long silence that were passed over.
         calendars: what days are others than usual; no part of the state.
-        unusable: events that had a key and could not be judged, for want of another field.
+        unusable: events that had a key, and were not counted or judged for want of another field.
+        muted: findings left out because of a calendar, since it was built; no part of the state. A
+            monitor that mutes itself has none in the first place.
+        follows: whether it says in ``returned`` when what it has found is over.
+        returned: rows of the events of the last call (0 of a tick) and the keys that were back with
+            each, in the order of the rows; no part of the state.
     """
 
     Config: ClassVar[type[MonitorConfig]]
     mutes_itself: ClassVar[bool] = False
     """Whether it goes by its calendars itself; else what it finds in their times is left out."""
+    finds_lasting: ClassVar[bool] = False
+    """Whether what it finds goes on until the key is back; else a finding is about one event."""
 
     config: MonitorConfig
     _keys: KeyTable
@@ -193,6 +203,9 @@ class Monitor(ABC):
     skipped: int = 0
     calendars: Calendars = NO_CALENDARS
     unusable: int = 0
+    muted: int = 0
+    follows: bool = False
+    returned: Sequence[tuple[int, str]] = ()
 
     @abstractmethod
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
@@ -232,7 +245,14 @@ class Monitor(ABC):
 
     def figures(self) -> MonitorFigures:
         """Return what is looked at from outside; changes nothing."""
-        return MonitorFigures(self.closed, self.keys, self.judged, self.evicted, self.without_key)
+        return MonitorFigures(
+            self.closed,
+            self.keys,
+            self.judged,
+            self.evicted,
+            self.without_key + self.unusable,
+            self.muted,
+        )
 
     def heaviest(self, count: int) -> list[str]:
         """Return the keys with most of what is counted of late, the first of them first.
@@ -254,6 +274,14 @@ class Monitor(ABC):
         """
         del keys, buckets
         return None
+
+    def known_of(self, key: str) -> list[str]:
+        """Return what is known of a key in sentences, where it is not drawn; changes nothing.
+
+        Empty where nothing is remembered of it. Texts of events stand in them as they came.
+        """
+        del key
+        return []
 
     @abstractmethod
     def state(self) -> State:

@@ -18,13 +18,14 @@ from stream_detector.monitors.buckets import BucketMonitorConfig
 from stream_detector.monitors.days import day_of
 from stream_detector.monitors.deviations import Closing, Deviations
 from stream_detector.monitors.drawing import drawn, heaviest
+from stream_detector.monitors.followed import Followed
 from stream_detector.monitors.groups import Groups
 from stream_detector.monitors.history import KeyHistory
 from stream_detector.monitors.scales import Scale
 from stream_detector.monitors.season import Season
 from stream_detector.monitors.taken import Asked, Taken, ahead_of
-from stream_detector.tables.history import Occurrences
 from stream_detector.tables.keys import LARGEST_CHUNK, KeyTable
+from stream_detector.tables.lookups import KeyFinder, Lookups
 
 _LONGEST_SILENCE = 10_000
 _MOST_WAITING = 4096
@@ -41,22 +42,24 @@ class BucketMonitor(Monitor):
     """
 
     mutes_itself = True
+    finds_lasting = True
 
     def __init__(self, config: BucketMonitorConfig, scale: Scale, asked: Asked) -> None:
         self.config: BucketMonitorConfig = config
         self.without_key = 0  # events that had none, and were not counted
-        self.without_value = 0
         self._asked, self._scale = asked, scale
         self._season = Season(config)
         self._bucket_ms = round(config.bucket * 1000)
         slots = self._season.slots
         self._teaches = 1 - 0.5 ** (slots * config.bucket / config.half_life)
         self._keys = KeyTable(config.max_keys if config.key is not None else 1)
+        self._finder = KeyFinder(self._keys, config.key)
         self._groups = Groups() if config.over is not None else None
         self._deviations = Deviations(config, scale)
         self._since_eviction = 0
         self._waiting = Taken.none()  # what is ahead of the open bucket
         self._open = NO_TIMESTAMP  # number of the open bucket since 1970
+        self._followed = Followed()
         self._history = self._new_history(slots, max(config.widths), len(set(config.widths)))
 
     # --- what a kind adds -------------------------------------------------------------------------
@@ -65,7 +68,7 @@ class BucketMonitor(Monitor):
         """Columns with no key; as ``KeyHistory``."""
         return KeyHistory(slots, buckets, widths)
 
-    def _add(self, slots: Int64, events: Occurrences, taken: Taken) -> None:
+    def _add(self, slots: Int64, taken: Taken) -> None:
         """Take in what is more than the number of events; ``slots``: (events,) of the keys."""
 
     @abstractmethod
@@ -90,6 +93,7 @@ class BucketMonitor(Monitor):
 
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
         """Count events, and close the buckets that the watermark has passed."""
+        self.returned = self._followed.begin()
         found: list[tuple[int, list[Finding]]] = []
         marks_ms = events.marks_ms
         first = int(np.argmax(marks_ms >= 0)) if len(marks_ms) else 0
@@ -97,20 +101,23 @@ class BucketMonitor(Monitor):
             return found  # nobody knows yet what time it is
         if self._open == NO_TIMESTAMP:
             self._open = int(marks_ms[first]) // self._bucket_ms
-        self.without_key += events.without_key(self.config.key, first)
         some = Taken.of(events, self._asked, self._bucket_ms, first)
-        self.without_value += some.without_value
+        if len(some.taken) < len(events) - first:
+            self.without_key += events.without_key(self.config.key, first)
+        self.unusable += some.unusable
         buckets = np.maximum(np.maximum.accumulate(marks_ms // self._bucket_ms), self._open)
         starts = [first, *(np.flatnonzero(np.diff(buckets[first:])) + first + 1).tolist()]
-        places = np.searchsorted(some.rows, [*starts, len(buckets)]).tolist()
+        places = np.searchsorted(some.taken.rows, [*starts, len(buckets)]).tolist()
         for start, begin, end in zip(starts, places[:-1], places[1:], strict=True):
+            self._followed.row = start
             if findings := self._close_before(int(buckets[start])):
                 found.append((start, findings))
-            self._take_open(some.taken.cut(begin, end))
+            self._take_open(some.taken.cut(begin, end), events.lookups)
         return found
 
     def tick(self, mark_ms: int) -> list[Finding]:
         """Close the buckets that end before ``mark_ms``."""
+        self.returned = self._followed.begin()
         return self._close_before(mark_ms // self._bucket_ms) if self._open != NO_TIMESTAMP else []
 
     @property
@@ -118,13 +125,13 @@ class BucketMonitor(Monitor):
         """End of the open bucket."""
         return None if self._open == NO_TIMESTAMP else (self._open + 1) * self._bucket_ms
 
-    def _take_open(self, taken: Taken) -> None:
+    def _take_open(self, taken: Taken, lookups: Lookups | None) -> None:
         """Count events while one bucket is open; what is ahead of it waits."""
         ahead = ahead_of(taken.buckets, self._open, _MOST_WAITING - len(self._waiting))
         if ahead.any():
             self._waiting = self._waiting.with_more(taken.take(np.flatnonzero(ahead)))
             taken = taken.take(np.flatnonzero(~ahead))
-        self._count(taken)
+        self._count(taken, lookups)
 
     def _take_waiting(self) -> None:
         """Count what was ahead of the watermark, and is in the bucket that is open now."""
@@ -164,19 +171,18 @@ class BucketMonitor(Monitor):
             self._take_waiting()
         return findings
 
-    def _count(self, taken: Taken) -> None:
+    def _count(self, taken: Taken, lookups: Lookups | None = None) -> None:
         begin = 0
         while begin < len(taken):
             # Keys are forgotten after so many events, wherever these were cut.
             end = min(begin + LARGEST_CHUNK - self._since_eviction, len(taken))
             some = taken.cut(begin, end)
-            slots = self._keys.slots_of(some.keys)
+            slots = self._finder.slots_of(some.keys, lookups, some.rows)
             self._history.grow(self._keys.rows)
-            events = Occurrences.of(slots)
-            np.add.at(self._history.counts, slots, 1)
+            np.add.at(self._history.counts, slots, 1.0)  # an int would be cast each time
             if self._groups is not None:
                 self._groups.learn(slots.tolist(), some.groups)
-            self._add(slots, events, some)
+            self._add(slots, some)
             self._keys.touch(slots)
             self._since_eviction += end - begin
             if self._since_eviction == LARGEST_CHUNK:
@@ -221,6 +227,8 @@ class BucketMonitor(Monitor):
             history.push(actual, expected, day.muted)
             history.run = np.where(known, history.run + 1, 0.0)
             findings = self._deviations.find(history, closing)
+            if self.follows:
+                self._followed.look(findings, self._bucket_ms, self._is_back)
             reach = self._reach(expected)
             near = expected + np.clip(actual - expected, -reach, reach)
             taken = np.where(known, near, actual)
@@ -234,6 +242,10 @@ class BucketMonitor(Monitor):
         if self.watcher is not None:
             self.watcher(self._open * self._bucket_ms, findings)
         return findings
+
+    def _is_back(self, key: str, width: int) -> bool:
+        row = self._keys.find(key)
+        return row is None or self._deviations.is_back(row, width)
 
     # --- for people to see ------------------------------------------------------------------------
 
@@ -272,11 +284,12 @@ class BucketMonitor(Monitor):
             "keys": keys,
             "open": self._open,
             "without_key": self.without_key,
-            "without_value": self.without_value,
+            "unusable": self.unusable,
             "uncounted": self.uncounted,
             "skipped": self.skipped,
             "since_eviction": self._since_eviction,
             "tail": self._deviations.state(),
+            **({"followed": self._followed.state()} if self.follows else {}),
             **self._waiting.state(),
             **({} if self._groups is None else self._groups.state(slots)),
             **self._history.state(slots),
@@ -295,8 +308,10 @@ class BucketMonitor(Monitor):
                 raise StateMismatchError("the open bucket lies after the watermark")
             self._open = opened
             self.without_key = read_count(state, "without_key")
-            known = {"without_value": 0, "uncounted": 0, "skipped": 0, **state}  # older: none
-            self.without_value = read_count(known, "without_value")
+            # Older states have none of these, or "without_value" for those that were unusable.
+            older = {"unusable": state.get("without_value", 0), "uncounted": 0, "skipped": 0}
+            known = {**older, **state}
+            self.unusable = read_count(known, "unusable")
             self.uncounted = read_count(known, "uncounted")
             self.skipped = read_count(known, "skipped")
             self._since_eviction = read_count(state, "since_eviction", high=LARGEST_CHUNK - 1)
@@ -306,4 +321,6 @@ class BucketMonitor(Monitor):
             if self._groups is not None:
                 self._groups.restore(state, count)
             self._deviations.restore(read_branch(state, "tail"))
+            if self.follows and "followed" in state:
+                self._followed.restore(read_branch(state, "followed"), self._keys.capacity)
             self._history.restore(state, count, self._keys.rows)

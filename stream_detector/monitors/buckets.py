@@ -5,38 +5,19 @@ from __future__ import annotations
 from statistics import NormalDist
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from stream_detector.calendars import CalendarConfig
-from stream_detector.cells.zones import zone_of
-from stream_detector.monitors.base import MonitorConfig
-from stream_detector.parameters import FieldName, human
-from stream_detector.units import Budget, Duration
-
-_SHORTEST_BUCKET, _LONGEST_BUCKET = 10.0, 86_400.0
-_HOUR, _DAY = 3600.0, 86_400.0
+from stream_detector.monitors.seasonal import SeasonalMonitorConfig
+from stream_detector.parameters import FieldName
+from stream_detector.units import Budget
 
 
-def known_zone(name: str) -> str:
-    """``name``, if it is a time zone's; raises ``ValueError``."""
-    zone_of(name)
-    return name
-
-
-class BucketMonitorConfig(MonitorConfig):
+class BucketMonitorConfig(SeasonalMonitorConfig):
     """Settings of a monitor that looks at buckets of time."""
 
     told: ClassVar[frozenset[str]] = frozenset({"side", "budget", "deviations", "p"})
 
-    bucket: Duration = Field(
-        human("1h"), description="Length of a bucket; an hour has a whole number of them, or a day."
-    )
-    season: Literal["none", "hour_of_day", "hour_of_week"] = Field(
-        "hour_of_week", description="The cycle that the usual rate follows."
-    )
-    zone: Annotated[str, Field(max_length=64), AfterValidator(known_zone)] = Field(
-        "UTC", description="Time zone of the season, for example `Europe/Berlin`."
-    )
     side: Literal["both", "high", "low"] = Field(
         "both", description="Whether too many, too few or both are alerted."
     )
@@ -46,9 +27,6 @@ class BucketMonitorConfig(MonitorConfig):
         default_factory=lambda: [2, 3, 6, 8, 24, 120],
         description="Numbers of buckets that are looked at together: short ones find silence, long "
         "ones a slow leak.",
-    )
-    half_life: Duration = Field(
-        human("28d"), description="Event time after which what was usual counts half."
     )
     budget: Budget | None = Field(
         None,
@@ -89,15 +67,8 @@ class BucketMonitorConfig(MonitorConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> BucketMonitorConfig:
-        if not _SHORTEST_BUCKET <= self.bucket <= _LONGEST_BUCKET:
-            raise ValueError("a bucket is 10 seconds to a day long")
-        within = _HOUR if self.bucket <= _HOUR else _DAY
-        if within % self.bucket:
-            raise ValueError("an hour (or a day) must have a whole number of buckets")
         if self.budget is not None and self.budget.per_second is None:
             raise ValueError("budget: give a rate, such as `1 per day`: buckets are no events")
-        if self.half_life < self.bucket:
-            raise ValueError("half_life is shorter than a bucket")
         if self.p is not None and "deviations" in self.model_fields_set:
             raise ValueError("give one of deviations and p")
         if self.over is not None and (self.key is None or not self.population):

@@ -145,6 +145,7 @@ class Deviations:
         self._calms = 0.5 ** (1 / UNREST_HALF_LIFE)
         self._tail = RunningTail()
         self.judged: Judged | None = None
+        self._last: tuple[list[Float64], list[Compared]] = ([], [])
 
     def find(self, history: KeyHistory, closing: Closing) -> list[Finding]:
         """What the last buckets show, the key that is first in the alphabet first.
@@ -159,6 +160,7 @@ class Deviations:
         restless = np.zeros(rows)
         calm = self._calm(history, closing.groups)
         compared: list[Compared] = []
+        scores: list[Float64] = []
         for index, width in enumerate(self._widths):
             whole = (history.run >= width) & ~closing.day.muted
             root = np.sqrt(history.dispersion[:, index])
@@ -170,12 +172,26 @@ class Deviations:
             if index < UNREST_WIDTHS:
                 restless = np.maximum(restless, np.minimum(plain * plain, LARGEST_UNREST))
             score = self._of_side(plain / calm)
+            scores.append(np.where(one.whole, score, np.inf))
             better = score > best
             best, place = np.where(better, score, best), np.where(better, index, place)
             self._learn_dispersion(history, index, plain, one.whole & ~closing.day.unlearnt)
+        self._last = (scores, compared)
         history.count_judged(compared[0].whole)
         history.unrest = self._calms * history.unrest + (1 - self._calms) * restless
         return self._decide(history, _Best(best, place, calm, compared), closing)
+
+    def is_back(self, row: int, width: int) -> bool:
+        """Tell whether the last buckets of a key, so many, were as usual when they were judged.
+
+        Below half of what was expected is not: at night, when next to nothing is, nobody knows.
+        """
+        scores, compared = self._last
+        index = self._widths.index(width) if width in self._widths else 0
+        if index >= len(scores) or row >= len(scores[index]):
+            return False
+        actual, expected = compared[index].actual[row], compared[index].expected[row]
+        return bool(scores[index][row] < self.threshold and actual >= expected / 2 and expected)
 
     def root(self, history: KeyHistory, groups: Int64 | None) -> Float64:
         """(keys,) what deviations of the shortest width would be divided by now."""

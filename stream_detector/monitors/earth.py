@@ -88,6 +88,13 @@ class Places:
         """Places of a key, ``new`` of them of the chunk in hand."""
         return int((self._visits[slot] > 0).sum()) + min(new, self._most)
 
+    def known(self, slot: int) -> list[Float64]:
+        """Return the points of a key's places, those visited most first; the chunk's come last."""
+        visits = self._visits[slot]
+        settled = [at for at in np.argsort(-visits, kind="stable").tolist() if visits[at] > 0]
+        fresh = [np.array(place[:3]) for place in self._fresh.get(slot, [])]
+        return [*(self._points[slot, at] for at in settled), *fresh]
+
     def fresh(self) -> dict[int, int]:
         """How many places of the chunk in hand keys have, by slot."""
         return {slot: len(places) for slot, places in self._fresh.items()}

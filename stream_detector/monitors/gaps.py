@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from stream_detector.detectors.stored import LARGEST_COUNT, LARGEST_TIME_MS, read_array
 from stream_detector.events import NO_TIMESTAMP, Float64, Int64, State
+from stream_detector.monitors.opened import Opened
 from stream_detector.tables.history import Occurrences
 from stream_detector.tables.keys import grown
 
 LONG_GAP = 3.0
 """Expected events from which on a gap is long: of these the tail is learnt."""
 
+_LEAST_GAPS = 50.0
 _PRIOR = 30.0
 """Long gaps that a key is taken to have had as chance would have them, before any of its own."""
 
@@ -32,6 +34,12 @@ _OTHERS = 10.0
 MOST_RARE = 15.0
 """The largest score: rarer than that is nothing that anybody could have learnt."""
 
+_LATELY = 20.0
+"""Expected events after which what a key did counts half in its pace of late."""
+
+_OWN_EVENTS = 5.0
+"""Events by which a key's own pace of late is drawn towards 1."""
+
 _CLIP = 3.0
 _MOST_SEEN = 1000.0
 _NEVER = float(LARGEST_TIME_MS)
@@ -42,6 +50,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "seen": (0.0, _MOST_SEEN),
     "age": (0.0, LARGEST_COUNT),
     "last_ms": (float(NO_TIMESTAMP), _NEVER),
+    "lately": (0.0, LARGEST_COUNT),
+    "lately_expected": (0.0, LARGEST_COUNT),
+    "level": (0.0, 1.0),
     "own": (-float(LARGEST_COUNT), LARGEST_COUNT),
     "all_events": (0.0, LARGEST_COUNT),
     "all_expected": (0.0, LARGEST_COUNT),
@@ -51,7 +62,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "silent": (0.0, 1.0),
     "due_ms": (0.0, _NEVER),
 }
-_FRESH = {"last_ms": float(NO_TIMESTAMP), "due_ms": _NEVER}
+_FRESH = {"last_ms": float(NO_TIMESTAMP), "level": 1.0, "due_ms": _NEVER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +70,13 @@ class Moment:
     """What is known of all keys together at times within a bucket.
 
     Attributes:
-        slot: of the bucket.
+        bucket: in which they lie.
         passed: (times,) share of the bucket that has passed.
         events: (times,) of all keys by then.
         expected: (times,) of all keys by then.
     """
 
-    slot: int
+    bucket: Opened
     passed: Float64
     events: Float64
     expected: Float64
@@ -80,6 +91,9 @@ class Gaps:
         seen: (keys, slots) how often the slot was seen.
         age: (keys,) buckets since the key came.
         last_ms: (keys,) what time it was at its last event; negative before any.
+        lately: (keys,) its events in the buckets before the open one, those long ago counting less;
+            ``lately_expected``: those expected of it.
+        level: (keys,) its own pace of late, at most 1, when its gap began.
         own: (keys,) events expected of it from its last event to the beginning of the open bucket.
         all_events: (keys,) events of all keys up to its last one.
         all_expected: (keys,) events expected of all keys up to then.
@@ -96,6 +110,9 @@ class Gaps:
         self.seen: Float64 = np.zeros((0, slots))
         self.age: Float64 = np.zeros(0)
         self.last_ms: Float64 = np.zeros(0)
+        self.lately: Float64 = np.zeros(0)
+        self.lately_expected: Float64 = np.zeros(0)
+        self.level: Float64 = np.zeros(0)
         self.own: Float64 = np.zeros(0)
         self.all_events: Float64 = np.zeros(0)
         self.all_expected: Float64 = np.zeros(0)
@@ -119,10 +136,23 @@ class Gaps:
         for name in _BOUNDS:
             getattr(self, name)[rows] = _FRESH.get(name, 0.0)
 
-    def rates(self, rows: Int64 | slice, slot: int) -> Float64:
-        """(rows,) events expected in a bucket of this slot; 0 where it was never seen."""
-        rates: Float64 = np.where(self.seen[rows, slot] > 0, self.usual[rows, slot], 0.0)
-        return rates
+    def well_known(self, rows: Int64, buckets: int) -> Int64:
+        """Those of the rows whose keys came so many buckets ago, and have had enough gaps."""
+        return rows[(self.age[rows] >= buckets) & (self.gaps[rows] >= _LEAST_GAPS)]
+
+    def rates(self, rows: Int64, bucket: Opened) -> Float64:
+        """(rows,) events expected in a bucket; 0 where its slot was never seen."""
+        slots = bucket.slots_of(rows)
+        usual: Float64 = np.where(self.seen[rows, slots] > 0, self.usual[rows, slots], 0.0)
+        return usual * bucket.factors_of(rows)
+
+    def paces(self, rows: Int64) -> Float64:
+        """(rows,) what keys did of late as a share of what was usual for them; at most 1.
+
+        Who had half as many events as usual all morning is not silent as soon as others.
+        """
+        own = (self.lately[rows] + _OWN_EVENTS) / (self.lately_expected[rows] + _OWN_EVENTS)
+        return np.minimum(own, 1.0)
 
     def mean_rates(self, rows: Int64) -> Float64:
         """(rows,) events expected in a bucket, over the season as far as it is known."""
@@ -143,7 +173,8 @@ class Gaps:
         """
         rows, firsts = events.slots, events.starts
         begun = rows[firsts]
-        rates = self.rates(rows, moments.slot)
+        rates = self.rates(rows, moments.bucket)
+        levels = self.paces(rows)
         # What each gap began with: of the first of a key what was kept, else the event before.
         own, all_events = -rates * moments.passed, moments.events + 1
         began = (
@@ -152,7 +183,8 @@ class Gaps:
             _after(moments.expected, firsts, self.all_expected[begun]),
         )
         lengths, _ = _lengths(began, rates, moments, beside=beside)
-        known = self.seen[rows, moments.slot] > 0
+        lengths *= _after(levels, firsts, self.level[begun])
+        known = self.seen[rows, moments.bucket.slots_of(rows)] > 0
         known[firsts] &= (self.last_ms[begun] >= 0) & (self.silent[begun] == 0)
         in_order = np.argsort(events.order[known], kind="stable")
         self._learn(rows[known][in_order], lengths[known][in_order])
@@ -160,16 +192,19 @@ class Gaps:
         self.last_ms[begun], self.silent[begun] = times_ms[ends], 0.0
         self.own[begun], self.all_events[begun] = own[ends], all_events[ends]
         self.all_expected[begun] = moments.expected[ends]
+        self.level[begun] = levels[ends]
         self.counts[begun] += events.lengths
 
     def lengths(self, rows: Int64, moment: Moment, *, beside: bool) -> tuple[Float64, Float64]:
         """(rows,) gaps that last, as of a moment, and the pace of the others meanwhile.
 
-        A gap is measured in events that were to be expected of its key at that pace. ``beside``:
-        whether it counts.
+        A gap is measured in events that were to be expected of its key at that pace, and at its own
+        of late. ``beside``: whether the others' counts.
         """
         began = self.own[rows], self.all_events[rows], self.all_expected[rows]
-        return _lengths(began, self.rates(rows, moment.slot), moment, beside=beside)
+        rates = self.rates(rows, moment.bucket)
+        lengths, pace = _lengths(began, rates, moment, beside=beside)
+        return lengths * self.level[rows], pace
 
     # --- lengths of gaps --------------------------------------------------------------------------
 
@@ -193,29 +228,39 @@ class Gaps:
 
     # --- the end of a bucket ----------------------------------------------------------------------
 
-    def close(self, held: NDArray[np.bool_], slot: int) -> None:
+    def close(self, held: NDArray[np.bool_], bucket: Opened) -> None:
         """Learn the open bucket, of keys that are not silent, and begin the next.
 
         What lies far from the usual teaches only as much as three deviations.
         """
-        seen, expected = self.seen[:, slot], self.rates(slice(None), slot)
+        rows = np.arange(len(self))
+        slots = bucket.slots_of(rows)
+        seen, usual = self.seen[rows, slots], self.usual[rows, slots]
+        expected = self.rates(rows, bucket)
         self.own += expected
-        reach = _CLIP * np.sqrt(expected + 0.5)
-        known = seen > 0
-        taken = np.where(
-            known, expected + np.clip(self.counts - expected, -reach, reach), self.counts
-        )
-        weight = np.maximum(self.teaches, 1 / (seen + 1))
         learns = held & (self.silent == 0)
-        moved = self.usual[:, slot] + weight * (taken - self.usual[:, slot])
-        self.usual[:, slot] = np.where(learns, moved, self.usual[:, slot])
-        self.seen[:, slot] = np.where(learns, np.minimum(seen + 1, _MOST_SEEN), seen)
+        self._follow(learns & (seen > 0), expected)
+        if bucket.day is not None:
+            learns &= ~bucket.day.unlearnt
+        reach = _CLIP * np.sqrt(usual + 0.5)
+        taken = np.where(seen > 0, usual + np.clip(self.counts - usual, -reach, reach), self.counts)
+        weight = np.maximum(self.teaches, 1 / (seen + 1))
+        self.usual[rows, slots] = np.where(learns, usual + weight * (taken - usual), usual)
+        self.seen[rows, slots] = np.where(learns, np.minimum(seen + 1, _MOST_SEEN), seen)
         self.age += learns
         self.counts[:] = 0.0
         many = np.flatnonzero(self.gaps >= _HALVED_AT)
         for column in (self.gaps, self.long_gaps, self.excess):
             column[many] *= 0.5
         self.forget(np.flatnonzero(~held))
+
+    def _follow(self, rows: NDArray[np.bool_], expected: Float64) -> None:
+        """The open bucket becomes a part of what keys did of late."""
+        fades = 0.5 ** (expected / _LATELY)
+        lately = np.minimum(self.lately * fades + self.counts, LARGEST_COUNT)
+        self.lately[:] = np.where(rows, lately, self.lately)
+        expected = np.minimum(self.lately_expected * fades + expected, LARGEST_COUNT)
+        self.lately_expected[:] = np.where(rows, expected, self.lately_expected)
 
     teaches = 1.0
     """The least weight of a new bucket in the mean of its slot."""
@@ -224,6 +269,7 @@ class Gaps:
         """Begin all gaps anew: nobody knows what time it was."""
         self.counts[:] = 0.0
         self.own[:] = 0.0
+        self.level[:] = self.paces(np.arange(len(self)))
         self.all_events[:] = all_events
         self.all_expected[:] = all_expected
 
@@ -253,7 +299,8 @@ def _lengths(
 ) -> tuple[Float64, Float64]:
     """Lengths of gaps, and the pace of the others.
 
-    What slows the others slows one key more than another: their pace counts twice then.
+    What slows the others slows one key more than another: their pace counts twice then. Where they
+    have more than usual, nothing more is expected of the key.
 
     Args:
         began: own expected (up to the open bucket), events of all and expected of all at the
@@ -267,7 +314,7 @@ def _lengths(
         return own, np.ones(len(own))
     others = np.maximum(now.expected - began[2] - own, 0.0) + _OTHERS
     pace = (now.events - began[1] + _OTHERS) / others
-    return own * pace * np.minimum(pace, 1.0), pace
+    return own * np.minimum(pace, 1.0) ** 2, pace
 
 
 def _after(values: Float64, firsts: Int64, kept: Float64) -> Float64:

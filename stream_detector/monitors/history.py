@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_detector.detectors.stored import LARGEST_COUNT, read_array
 from stream_detector.events import Float64, Int64, State
+from stream_detector.monitors.rings import Rings
 from stream_detector.tables.keys import grown
 
 LEAST_DISPERSION = 0.02
@@ -23,9 +24,6 @@ MOST_SEEN = 1000.0
 
 LARGEST_UNREST = 16.0
 """What a deviation squared counts in the unrest at most."""
-
-SLACK = 8
-"""Buckets that the last ones move along in memory before they are put back: that costs most."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "counts": (0.0, LARGEST_COUNT),
@@ -50,7 +48,7 @@ class KeyHistory:
     Attributes:
         bounds: least and largest value of each column, by its name.
         fresh: what a new key has in it, where that is not 0.
-        rings: columns of the last buckets; each is a view of a wider array.
+        rings: names of the columns of the last buckets.
         counts: (keys,) events in the open bucket.
         usual: (keys, slots) mean number of events in a slot of the season.
         seen: (keys, slots) how often the slot was seen.
@@ -67,16 +65,12 @@ class KeyHistory:
     fresh: ClassVar[Mapping[str, float]] = FRESH
     rings: ClassVar[tuple[str, ...]] = ("actual", "expected")
 
-    actual: Float64
-    expected: Float64
-
     def __init__(self, slots: int, buckets: int, widths: int) -> None:
         self._shapes = (slots, buckets, widths)
         self.counts: Float64 = np.zeros(0)
         self.usual: Float64 = np.zeros((0, slots))
         self.seen: Float64 = np.zeros((0, slots))
-        self._wide = {name: np.zeros((0, buckets + SLACK)) for name in self.rings}
-        self._look(buckets)
+        self._rings = Rings(self.rings, buckets)
         self.run: Float64 = np.zeros(0)
         self.dispersion: Float64 = np.zeros((0, widths))
         self.unrest: Float64 = np.zeros(0)
@@ -90,19 +84,22 @@ class KeyHistory:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def _look(self, end: int) -> None:
-        """Have the last buckets end before a column of what holds them."""
-        self._end = end
-        for name, wide in self._wide.items():
-            setattr(self, name, wide[:, end - self._shapes[1] : end])
+    @property
+    def actual(self) -> Float64:
+        """As the class says."""
+        return self._rings["actual"]
+
+    @property
+    def expected(self) -> Float64:
+        """As the class says."""
+        return self._rings["expected"]
 
     def grow(self, rows: int) -> None:
         """Have a row for each slot of the table of keys."""
         if len(self) < rows:
             for name in self.bounds.keys() - set(self.rings):
                 setattr(self, name, grown(getattr(self, name), rows, self.fresh.get(name, 0.0)))
-            self._wide = {name: grown(wide, rows, 0.0) for name, wide in self._wide.items()}
-            self._look(self._end)
+            self._rings.grow(rows)
 
     def forget(self, rows: Int64) -> None:
         """Make rows as new: their keys were forgotten."""
@@ -115,14 +112,14 @@ class KeyHistory:
 
         ``muted``: (keys,) where the bucket is left out.
         """
-        buckets, end = self._shapes[1], self._end
-        if end == buckets + SLACK:
-            for wide in self._wide.values():
-                wide[:, :buckets] = wide[:, SLACK:]
-            end = buckets
-        self._wide["actual"][:, end] = np.where(muted, 0.0, actual)
-        self._wide["expected"][:, end] = np.where(muted, 0.0, expected)
-        self._look(end + 1)
+        self._rings.push(
+            {name: np.where(muted, 0.0, one) for name, one in self._newest(actual, expected)}
+        )
+
+    def _newest(self, actual: Float64, expected: Float64) -> Iterator[tuple[str, Float64]]:
+        """(keys,) the open bucket, for each column of the last ones."""
+        yield "actual", actual
+        yield "expected", expected
 
     def learn(
         self, slots: Int64, taken: Float64, learnt: NDArray[np.bool_], teaches: float
@@ -156,7 +153,7 @@ class KeyHistory:
 
     def state(self, rows: Int64) -> State:
         """The columns, of these rows in this order."""
-        return {name: getattr(self, name)[rows] for name in self.bounds}
+        return {name: np.ascontiguousarray(getattr(self, name)[rows]) for name in self.bounds}
 
     def restore(self, state: State, count: int, rows: int) -> None:
         """Take the columns of ``count`` keys in, with room for ``rows``.
@@ -170,9 +167,3 @@ class KeyHistory:
             shape = (count, *column.shape[1:])
             column[:count] = read_array(state, name, shape, low=low, high=high)
         self.__dict__.update(fresh.__dict__)
-
-
-def shift(ring: Float64, newest: Float64) -> None:
-    """Put the newest bucket behind the last ones, of which the first goes."""
-    ring[:, :-1] = ring[:, 1:]
-    ring[:, -1] = newest

@@ -13,8 +13,8 @@ from stream_detector.detectors.stored import LARGEST_COUNT, read_array, read_tim
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Float64, Int64, State
 from stream_detector.monitors.base import Finding, MonitorEvents
-from stream_detector.monitors.buckets import known_zone
 from stream_detector.monitors.keyed import EventMonitor, Found, Segment
+from stream_detector.monitors.seasonal import known_zone
 from stream_detector.monitors.surprise import LEAST, EventMonitorConfig, as_deviations, surprise
 from stream_detector.monitors.week import (
     DAYS,
@@ -217,6 +217,13 @@ class HoursMonitor(EventMonitor):
                 )
                 found.append((int(segment.rows[row]), [finding]))
         return found
+
+    def _known_at(self, slot: int) -> list[str]:
+        hours, weights = int(self._active[slot]), self._weights[slot]
+        said = [f"Active in {hours:,} hours, those of today not counted."]
+        if weights.any():
+            said.append(f"Usual: {usual_times(weights)} ({self.config.zone}).")
+        return said + self._too_few(hours, "active hours")
 
     @property
     def _growth(self) -> float:

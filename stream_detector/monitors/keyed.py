@@ -18,11 +18,11 @@ from stream_detector.detectors.stored import (
 )
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Int64, State
-from stream_detector.monitors.bands import MonitorFigures
 from stream_detector.monitors.base import Finding, Monitor, MonitorEvents
 from stream_detector.monitors.surprise import EventMonitorConfig, Surprises
 from stream_detector.tables.history import Occurrences
 from stream_detector.tables.keys import LARGEST_CHUNK, KeyTable
+from stream_detector.tables.lookups import KeyFinder
 from stream_detector.tables.texts import present
 
 
@@ -67,8 +67,8 @@ class EventMonitor(Monitor):
     def __init__(self, config: EventMonitorConfig) -> None:
         self.config: EventMonitorConfig = config
         self.without_key = 0
-        self.unusable = 0
         self._keys = KeyTable(config.max_keys if config.key is not None else 1)
+        self._finder = KeyFinder(self._keys, config.key)
         self._surprises = Surprises(config)
         self._half_life_ms = config.half_life * 1000
         self._since = 0  # events since the end of the last chunk
@@ -79,11 +79,6 @@ class EventMonitor(Monitor):
     def repeats(self) -> int:
         """What was as strange, and was not alerted as the same had just been."""
         return self._surprises.repeats
-
-    def figures(self) -> MonitorFigures:
-        """Return what is looked at from outside."""
-        left_out = self.without_key + self.unusable
-        return MonitorFigures(self.closed, self.keys, self.judged, self.evicted, left_out)
 
     @abstractmethod
     def _usable(self, events: MonitorEvents) -> NDArray[np.bool_]:
@@ -136,7 +131,7 @@ class EventMonitor(Monitor):
     def _take(self, events: MonitorEvents, keys: Sequence[str | None] | None, rows: Int64) -> Found:
         """Events that lie in one chunk."""
         own = [""] * len(rows) if keys is None else [keys[row] or "" for row in rows.tolist()]
-        slots = self._keys.slots_of(own)
+        slots = self._finder.slots_of(own, events.lookups, rows)
         self._grow(self._keys.rows)
         shared = Occurrences.of(slots)
         self._keys.touch(slots)
@@ -155,6 +150,20 @@ class EventMonitor(Monitor):
             self._since, self._faded_ms = 0, self._clock
             self.closed += 1
         return found
+
+    def known_of(self, key: str) -> list[str]:
+        """Return what is known of a key, in sentences; empty where it is not remembered."""
+        slot = self._keys.find(key)
+        return [] if slot is None else self._known_at(slot)
+
+    @abstractmethod
+    def _known_at(self, slot: int) -> list[str]:
+        """What is known of the key of a slot, in sentences."""
+
+    def _too_few(self, had: int, what: str) -> list[str]:
+        """Say that a key is not judged yet, where that is so."""
+        least = self.config.after
+        return [f"Nothing is said of it before {least:,} {what}."] if had < least else []
 
     def _told(self, segment: Segment, row: int, score: float) -> dict[str, Any]:
         """What every finding about a row of a segment has."""

@@ -101,8 +101,8 @@ class LevelMonitor(BucketMonitor):
         kinds = {"distinct": DistinctHistory, "quantile": QuantileHistory}
         return kinds.get(self._compute, LevelHistory)(slots, buckets, widths)
 
-    def _add(self, slots: Int64, events: Occurrences, taken: Taken) -> None:
-        history = self._history
+    def _add(self, slots: Int64, taken: Taken) -> None:
+        history, events = self._history, Occurrences.of(slots)
         if isinstance(history, DistinctHistory):
             history.add_hashes(events, hash_texts(taken.texts))
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_detector.detectors.stored import LARGEST_COUNT
 from stream_detector.events import Float64, Int64
-from stream_detector.monitors.history import BOUNDS, FRESH, MOST_SEEN, Bounds, KeyHistory, shift
+from stream_detector.monitors.history import BOUNDS, FRESH, MOST_SEEN, Bounds, KeyHistory
 from stream_detector.tables.history import Occurrences
 
 LARGEST_AMOUNT = 1e120
@@ -66,11 +66,11 @@ class LevelHistory(KeyHistory):
         "put": (0.0, 2.0 * RECENT - 1),
     }
     fresh: ClassVar[Mapping[str, float]] = {**FRESH, "unit": 1.0}
+    rings: ClassVar[tuple[str, ...]] = (*KeyHistory.rings, "weights")
 
     def __init__(self, slots: int, buckets: int, widths: int) -> None:
         super().__init__(slots, buckets, widths)
         self.total: Float64 = np.zeros(0)
-        self.weights: Float64 = np.zeros((0, buckets))
         self.unit: Float64 = np.zeros(0)
         self.center: Float64 = np.zeros(0)
         self.crowd: Float64 = np.zeros(0)
@@ -128,10 +128,15 @@ class LevelHistory(KeyHistory):
         """As of every history."""
         self.scored = np.minimum(self.scored + judged, MOST_SEEN)
 
-    def push(self, actual: Float64, expected: Float64, muted: NDArray[np.bool_]) -> None:
+    @property
+    def weights(self) -> Float64:
+        """As the class says."""
+        return self._rings["weights"]
+
+    def _newest(self, actual: Float64, expected: Float64) -> Iterator[tuple[str, Float64]]:
         """As of every history, and how many events there were."""
-        super().push(actual, expected, muted)
-        shift(self.weights, np.where(muted, 0.0, self.counts))
+        yield from super()._newest(actual, expected)
+        yield "weights", self.counts
 
     def empty_bucket(self) -> None:
         """Make the open bucket as new."""

@@ -191,6 +191,12 @@ class NewValueMonitor(EventMonitor):
                 found.append((int(segment.rows[row]), [finding]))
         return found
 
+    def _known_at(self, slot: int) -> list[str]:
+        events, (news,) = self._novelty.totals(slot)
+        said = f"{events:,} events, of which {news:,} brought a {self.config.field} that it "
+        said += "had never had." if not self.config.rare else "had never had, or hardly ever."
+        return [said, *self._too_few(events, "events")]
+
     def _seen_before(self, segment: Segment, values: list[str]) -> tuple[Int64, Int64]:
         """(events,) how often each one's key has had its value, and how often any has."""
         for at in segment.shared.order[segment.shared.starts].tolist():

@@ -156,6 +156,10 @@ class _Fading:
         result[:, order] = faded[:, 0], totals
         return result[0], result[1]
 
+    def total(self, slot: int) -> int:
+        """Return the whole count of a key."""
+        return int(self._totals[slot])
+
     def state(self, rows: Int64) -> State:
         """The columns, of these rows in this order."""
         return {
@@ -232,6 +236,10 @@ class Novelty:
             share = (brought + COHORT_EVENTS * cohort) / (counted[rows] + COHORT_EVENTS)
             result.append(Rates(np.minimum(share, 1.0), totals[rows], news))
         return tuple(result)
+
+    def totals(self, slot: int) -> tuple[int, list[int]]:
+        """Return how many events a key has had, and how many brought each kind of novelty."""
+        return self._events.total(slot), [news.total(slot) for news in self._news]
 
     def fade(self, keep: float) -> None:
         """Let the tallies of all keys fade."""

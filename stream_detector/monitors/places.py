@@ -192,6 +192,18 @@ class PlacesMonitor(EventMonitor):
         self._arrive(segment.shared, at, segment.times_ms)
         return found
 
+    def _known_at(self, slot: int) -> list[str]:
+        events, (jumps, news) = self._rates.totals(slot)
+        fast = f"{jumps:,} after a journey at more than {self.config.max_speed:,.0f} km/h"
+        said = [
+            f"{events:,} events, {news:,} of them at a place that was new to it, {fast}.",
+            *(f"Seen near {each}." for each in map(_named, self._places.known(slot))),
+        ]
+        if self._last_ms[slot] != NO_TIMESTAMP:
+            when = np.datetime_as_string(np.datetime64(int(self._last_ms[slot]), "ms"), unit="s")
+            said.append(f"Last seen at {_named(self._last[slot])}, {when}Z.")
+        return said + self._too_few(events, "events")
+
     def _travel(self, segment: Segment, at: Float64) -> _Journeys:
         """From the event before of the same key; a late one travels back in time."""
         shared = segment.shared
@@ -275,6 +287,11 @@ class PlacesMonitor(EventMonitor):
         seen = self._last_ms[:count] != NO_TIMESTAMP
         if (np.abs(squares(self._last[:count][seen], np.zeros(3)) - 1) > _ON_EARTH).any():
             raise StateMismatchError("last places are no points of the earth")
+
+
+def _named(point: Float64) -> str:
+    latitude, longitude = degrees(point)
+    return f"{latitude:.2f}, {longitude:.2f}"
 
 
 def _cell(point: Float64) -> str:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from stream_detector.events import Float64, Int64
 from stream_detector.monitors.bands import last_sums
+from stream_detector.monitors.exact import exact_sum
 from stream_detector.monitors.history import KeyHistory
 from stream_detector.monitors.level_history import LevelHistory
+from stream_detector.monitors.rings import sums
 
 OTHERS_EVENTS = 10.0
 """Events by which the pace of the others is drawn towards 1."""
@@ -126,18 +128,23 @@ class CountScale(Scale):
         groups: Int64 | None,
     ) -> Compared:
         """As ``Scale`` says."""
-        unit = _unit(history)
-        actual = history.actual[:, -width:].sum(axis=1) / unit
-        usual = history.expected[:, -width:].sum(axis=1) / unit
+        actual, usual = sums(history.actual[:, -width:]), sums(history.expected[:, -width:])
+        unit = history.unit if isinstance(history, LevelHistory) else None
+        if unit is not None:
+            actual, usual = actual / unit, usual / unit
+        rooted = _rooted(actual)
         pace = self._pace(actual, usual, whole, groups)
-        plain = _residual(actual, usual * pace, whole)
+        expected = _least(usual * pace)
+        plain = _residual(rooted, expected, whole)
         # A key with an incident of its own would make the others look unusual.
         ordinary = whole & (np.abs(plain / root) < OUTLIER)
         if self._population and not ordinary[whole].all():
             pace = self._pace(actual, usual, ordinary, groups)
-            plain = _residual(actual, usual * pace, whole)
-        expected = _least(usual * pace) * unit
-        return Compared(actual * unit, expected, pace, plain, whole)
+            expected = _least(usual * pace)
+            plain = _residual(rooted, expected, whole)
+        if unit is not None:
+            actual, expected = actual * unit, expected * unit
+        return Compared(actual, expected, pace, plain, whole)
 
     def _pace(
         self, actual: Float64, usual: Float64, whole: NDArray[np.bool_], groups: Int64 | None
@@ -194,11 +201,11 @@ class MeanScale(Scale):
         """As ``Scale`` says. Where the newest bucket has no event nothing is known."""
         assert isinstance(history, LevelHistory)
         weights = history.weights[:, -width:]
-        events = weights.sum(axis=1)
+        events = sums(weights)
         whole = whole & (weights[:, -1] > 0)
         safe = np.maximum(events, 1.0)
-        actual = (weights * history.actual[:, -width:]).sum(axis=1) / safe
-        usual = (weights * history.expected[:, -width:]).sum(axis=1) / safe
+        actual = sums(weights * history.actual[:, -width:]) / safe
+        usual = sums(weights * history.expected[:, -width:]) / safe
         precision = _precision(events, history.crowd * width)
         plain = np.where(whole, (actual - usual) * precision / history.unit, 0.0)
         others = np.zeros(len(plain))
@@ -248,14 +255,16 @@ def _unit(history: KeyHistory) -> Float64:
 
 def _least(expected: Float64) -> Float64:
     """Expect a little at least, but for what is below nothing."""
-    least: Float64 = np.where(expected < 0, expected, np.maximum(expected, LEAST_EXPECTED))
-    return least
+    least: Float64 = np.maximum(expected, LEAST_EXPECTED)
+    below = expected < 0
+    return np.where(below, expected, least) if below.any() else least
 
 
 def _rooted(value: Float64) -> Float64:
     """Anscombe's root, and its mirror image below nothing."""
-    root = np.sqrt(np.abs(value) + _ROUND)
-    return np.where(value < 0, 2 * math.sqrt(_ROUND) - root, root)
+    root: Float64 = np.sqrt(np.abs(value) + _ROUND)
+    below = value < 0
+    return np.where(below, 2 * math.sqrt(_ROUND) - root, root) if below.any() else root
 
 
 def _unrooted(root: Float64) -> Float64:
@@ -266,22 +275,26 @@ def _unrooted(root: Float64) -> Float64:
     return np.where(root < middle, -value, value)
 
 
-def _residual(actual: Float64, expected: Float64, whole: NDArray[np.bool_]) -> Float64:
-    """(keys,) what counts deviate by, of variance 1 where they are of chance; 0 but for whole."""
-    residual: Float64 = np.where(whole, 2 * (_rooted(actual) - _rooted(_least(expected))), 0.0)
+def _residual(rooted: Float64, expected: Float64, whole: NDArray[np.bool_]) -> Float64:
+    """(keys,) what counts deviate by, of variance 1 where they are of chance; 0 but for whole.
+
+    ``rooted``: roots of the counts.
+    """
+    residual: Float64 = np.where(whole, 2 * (rooted - _rooted(expected)), 0.0)
     return residual
 
 
-def group_sums(values: Float64, chosen: NDArray[np.bool_], groups: Int64 | None) -> Float64:
-    """(keys,) the sum of the chosen keys of each one's group.
+def group_sums(values: Float64, chosen: NDArray[np.bool_], groups: Int64 | None) -> Float64 | float:
+    """(keys,) the sum of the chosen keys of each one's group, or one sum for all.
 
-    Sums are exact (``fsum``), so that they do not depend on which row a key has.
+    Sums are exact, so that they do not depend on which row a key has. ``values`` are 0 but for the
+    chosen.
     """
     if groups is None:
-        return np.full(len(values), math.fsum(values[chosen].tolist()))
+        return exact_sum(values)
     sums = np.zeros(int(groups.max(initial=0)) + 1)
     for rows in _members(chosen, groups):
-        sums[groups[rows[0]]] = math.fsum(values[rows].tolist())
+        sums[groups[rows[0]]] = exact_sum(values[rows])
     return sums[groups]
 
 

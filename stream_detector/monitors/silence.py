@@ -18,16 +18,19 @@ from stream_detector.detectors.stored import (
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, Float64, Int64, State
 from stream_detector.monitors.base import Finding, Monitor, MonitorEvents
+from stream_detector.monitors.days import day_of
+from stream_detector.monitors.exact import exact_sum
 from stream_detector.monitors.gaps import MOST_RARE, Gaps, Moment, length_at, scores_of
+from stream_detector.monitors.opened import Opened
 from stream_detector.monitors.season import Season
-from stream_detector.monitors.silences import Silence, SilenceMonitorConfig
+from stream_detector.monitors.silences import Silence, SilenceMonitorConfig, keys_of
 from stream_detector.tables.history import Occurrences
 from stream_detector.tables.keys import LARGEST_CHUNK, KeyTable
+from stream_detector.tables.lookups import KeyFinder, Lookups
 
 _LOOKS = 60
 """A bucket is cut into so many; at their ends keys are looked at."""
 
-_LEAST_GAPS = 50.0
 _LEAST_BUCKETS = 24
 _SEASONS = 2
 _LEAST_THRESHOLD = 3.0
@@ -40,11 +43,12 @@ class SilenceMonitor(Monitor):
 
     A gap is measured in expected events: the key's usual rate over the slots of the season since
     its last event, times the pace of all other keys meanwhile (their events over what was usual for
-    them). On that scale the gaps of any stream of events are alike, exponential with mean 1 where
-    these come by chance (time rescaling: Brown et al. 2002, Neural Computation 14, 325). How often
-    a gap is long and by how much, each key learns of its own (peaks over a threshold). The score is
-    -log10 of the share of gaps that would last as long; it alerts where fewer than ``budget`` of
-    such gaps are to be expected of all keys together.
+    them), and times the key's own before, where that was slow. On that scale the gaps of any stream
+    of events are alike, exponential with mean 1 where these come by chance (time rescaling: Brown
+    et al. 2002, Neural Computation 14, 325). How often a gap is long and by how much, each key
+    learns of its own (peaks over a threshold). The score is -log10 of the share of gaps that would
+    last as long; it alerts where fewer than ``budget`` of such gaps are to be expected of all keys
+    together.
 
     Time is the watermark's: events that come late show that their key is alive. A key is looked at
     half-way to when its silence might be a finding, and again, and where a bucket ends.
@@ -53,6 +57,8 @@ class SilenceMonitor(Monitor):
     """
 
     Config = SilenceMonitorConfig
+    mutes_itself = True
+    finds_lasting = True
 
     def __init__(self, config: SilenceMonitorConfig) -> None:
         self.config: SilenceMonitorConfig = config
@@ -62,6 +68,8 @@ class SilenceMonitor(Monitor):
         self._step_ms = max(self._bucket_ms // _LOOKS, 1)
         keyed = config.key is not None or config.of != "everything"
         self._keys = KeyTable(config.max_keys if keyed else 1)
+        self._finder = KeyFinder(self._keys, config.key)
+        self._first = max(_SEASONS * self._season.slots, _LEAST_BUCKETS)  # buckets, learnt only
         self._gaps = Gaps(self._season.slots)
         self._gaps.teaches = 1 - 0.5 ** (self._season.slots * config.bucket / config.half_life)
         self._since_eviction = 0
@@ -73,6 +81,7 @@ class SilenceMonitor(Monitor):
         self._rate = 0.0  # expected of all keys in the open bucket
         self._judged = 0  # keys, at the beginning of the open bucket
         self._next_ms = 0.0  # the first time at which a key is due
+        self._back: list[tuple[int, str]] = []  # keys that are back, with their rows
 
     @property
     def judged(self) -> int:
@@ -83,13 +92,14 @@ class SilenceMonitor(Monitor):
 
     def take(self, events: MonitorEvents) -> list[tuple[int, list[Finding]]]:
         """Take events in, and look at keys as the watermark passes what they are due at."""
+        self._back, self.returned = [], ()
         found: list[tuple[int, list[Finding]]] = []
         first = int(np.argmax(events.marks_ms >= 0)) if len(events) else 0
         if not len(events) or events.marks_ms[first] < 0:
             return found  # nobody knows yet what time it is
         if self._open == NO_TIMESTAMP:
             self._begin(int(events.marks_ms[first]))
-        keys = self._keys_of(events)
+        keys = keys_of(events, self.config)
         self.without_key += events.without_key(self.config.key, first)
         marks_ms = np.maximum(np.maximum.accumulate(events.marks_ms), self._now_ms)
         row = first
@@ -99,24 +109,15 @@ class SilenceMonitor(Monitor):
                 if findings := self._advance(int(marks_ms[row])):
                     found.append((row, findings))
                 continue
-            self._arrive(keys[row:stop], marks_ms[row:stop])
+            self._arrive(keys[row:stop], marks_ms[row:stop], row, events.lookups)
             row = stop
         self._now_ms = int(marks_ms[-1])
+        self.returned = sorted(self._back)
         return found
-
-    def _keys_of(self, events: MonitorEvents) -> Sequence[str | None]:
-        keys = events.keys(self.config.key)
-        if self.config.key is not None or self.config.of == "everything":
-            return keys if keys is not None else [""] * len(events)
-        of_topic = self.config.of == "topic"
-        names = [one.topic if of_topic else str(one) for one in events.partitions.tolist()]
-        if events.counted is None:
-            return names
-        pairs = zip(names, events.counted.tolist(), strict=True)
-        return [name if counts else None for name, counts in pairs]
 
     def tick(self, mark_ms: int) -> list[Finding]:
         """Look at the keys that are due by then."""
+        self.returned = ()
         if self._open == NO_TIMESTAMP:
             return []
         findings = self._advance(mark_ms)
@@ -166,10 +167,9 @@ class SilenceMonitor(Monitor):
 
     def _close(self) -> None:
         """Learn the open bucket, and open the next."""
-        gaps = self._gaps
-        held = self._keys.held
+        gaps, held = self._gaps, self._keys.held
         if len(gaps):
-            gaps.close(held, self._slot)
+            gaps.close(held, self._bucket())
         self._expected += self._rate
         self._open += 1
         self.closed += 1
@@ -177,53 +177,64 @@ class SilenceMonitor(Monitor):
         if len(gaps):
             awake = np.flatnonzero(held & (gaps.silent == 0))
             # Exact, so that it does not depend on which row a key has.
-            self._rate = math.fsum(gaps.rates(awake, self._slot).tolist())
-            self._judged = len(self._of_history(awake))
+            self._rate = exact_sum(gaps.rates(awake, self._bucket()))
+            self._judged = len(gaps.well_known(awake, self._first))
         self._next_ms = self._first_due()
 
-    def _of_history(self, rows: Int64) -> Int64:
-        """Those of the rows whose keys have been known for long enough."""
-        gaps = self._gaps
-        buckets = max(_SEASONS * self._season.slots, _LEAST_BUCKETS)
-        return rows[(gaps.age[rows] >= buckets) & (gaps.gaps[rows] >= _LEAST_GAPS)]
+    def _bucket(self) -> Opened:
+        """The open bucket, and what calendars say of it now: keys may have come since."""
+        begin_ms = self._open * self._bucket_ms
+        effects = self.calendars.at(begin_ms, begin_ms + self._bucket_ms)
+        if not effects:
+            return Opened(self._slot)
+        return Opened.on(
+            self._open, self._season, day_of(effects, len(self._gaps), self._keys.find)
+        )
 
     # --- events -----------------------------------------------------------------------------------
 
-    def _arrive(self, keys: Sequence[str | None], times_ms: Int64) -> None:
-        """Events come while nothing is due: gaps end."""
+    def _arrive(
+        self, keys: Sequence[str | None], times_ms: Int64, first: int, lookups: Lookups | None
+    ) -> None:
+        """Events come while nothing is due: gaps end. ``first``: row of the first of them."""
         rows = [row for row, key in enumerate(keys) if key is not None]
         begin = 0
         while begin < len(rows):
             # Keys are forgotten after so many events, wherever these were cut.
             some = rows[begin : begin + LARGEST_CHUNK - self._since_eviction]
-            self._end_gaps([str(keys[row]) for row in some], times_ms[some])
+            texts, places = [str(keys[row]) for row in some], first + np.array(some)
+            slots = self._finder.slots_of(texts, lookups, places)
+            self._end_gaps(slots, times_ms[some], places)
             begin += len(some)
             self._since_eviction += len(some)
             if self._since_eviction == LARGEST_CHUNK:
                 self._gaps.forget(self._keys.evict())
                 self._since_eviction = 0
 
-    def _end_gaps(self, keys: Sequence[str], times_ms: Int64) -> None:
-        slots = self._keys.slots_of(keys)
+    def _end_gaps(self, slots: Int64, times_ms: Int64, rows: Int64) -> None:
         gaps = self._gaps
         gaps.grow(self._keys.rows)
         events = Occurrences.of(slots)
         order, ends = events.order, events.starts + events.lengths - 1
         each = events.slots[ends]
         moments = self._moment(times_ms[order], self._events + order)
+        for at in np.flatnonzero(gaps.silent[each] > 0).tolist() if self.follows else ():
+            row = int(rows[order[events.starts[at]]])
+            self._back.append((row, self._keys.key_of(int(each[at]))))
         new = each[gaps.due_ms[each] >= LARGEST_TIME_MS]
         gaps.end(events, moments, times_ms[order], beside=self.config.population)
         gaps.due_ms[new] = self._on_step(gaps.last_ms[new] + 1)
         if len(new):
             self._next_ms = min(self._next_ms, float(gaps.due_ms[new].min()))
-        self._events += len(keys)
+        self._events += len(slots)
         self._keys.touch(slots)
 
     def _moment(self, times_ms: Float64 | Int64, events: Int64) -> Moment:
         """What is known of all keys together at times within the open bucket."""
-        passed = (times_ms - self._open * self._bucket_ms) / self._bucket_ms
-        expected = self._expected + self._rate * passed
-        return Moment(self._slot, passed, events.astype(float), expected)
+        passed: Float64 = (times_ms - self._open * self._bucket_ms) / self._bucket_ms
+        return Moment(
+            self._bucket(), passed, events.astype(np.float64), self._expected + self._rate * passed
+        )
 
     def _on_step(self, times_ms: Float64) -> Float64:
         """The ends of the looks that times lie in, within the open bucket."""
@@ -244,12 +255,13 @@ class SilenceMonitor(Monitor):
         lengths, pace = gaps.lengths(rows, moment, beside=self.config.population)
         share, mean = gaps.tails(rows)
         thresholds = self._thresholds(rows)
-        judged = np.isin(rows, self._of_history(rows))
+        judged = np.isin(rows, gaps.well_known(rows, self._first))
         scores = scores_of(lengths, share, mean)
-        silent = judged & (scores >= thresholds)
+        silent = judged & (scores >= thresholds) & (moment.bucket.factors_of(rows) > 0)
         # Half-way to where it would be a finding, at the rate and pace of now.
         needed = length_at(thresholds, share, mean)
-        speed = np.maximum(gaps.rates(rows, self._slot) * pace, 1e-12) / self._bucket_ms
+        rates = gaps.rates(rows, moment.bucket) * gaps.level[rows] * pace
+        speed = np.maximum(rates, 1e-12) / self._bucket_ms
         half = np.maximum((needed - lengths) / speed / 2, self._step_ms)
         next_ms = np.where(judged, np.minimum(now_ms + half, self._end_ms), self._end_ms)
         if now_ms >= self._end_ms:  # the first look of the next bucket

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from stream_detector.cells.zones import zone_of
-from stream_detector.monitors.base import Finding, MonitorConfig
+from stream_detector.calendars import CalendarConfig
+from stream_detector.monitors.base import Finding, MonitorEvents
+from stream_detector.monitors.seasonal import SeasonalMonitorConfig
 from stream_detector.parameters import human
 from stream_detector.units import Budget, Duration
 
-_SHORTEST_BUCKET, _HOUR, _DAY = 10.0, 3600.0, 86_400.0
 
-
-def _known_zone(name: str) -> str:
-    zone_of(name)
-    return name
-
-
-class SilenceMonitorConfig(MonitorConfig):
+class SilenceMonitorConfig(SeasonalMonitorConfig):
     """Watch on silence: no event for longer than the usual rate, and all others, can explain."""
 
     told: ClassVar[frozenset[str]] = frozenset({"budget"})
@@ -33,16 +28,7 @@ class SilenceMonitorConfig(MonitorConfig):
         "partition or topic of it.",
     )
     bucket: Duration = Field(
-        human("1h"), description="Length of a bucket, in which the usual rate is learnt."
-    )
-    season: Literal["none", "hour_of_day", "hour_of_week"] = Field(
-        "hour_of_week", description="The cycle that the usual rate follows."
-    )
-    zone: Annotated[str, Field(max_length=64), AfterValidator(_known_zone)] = Field(
-        "UTC", description="Time zone of the season, for example `Europe/Berlin`."
-    )
-    half_life: Duration = Field(
-        human("28d"), description="Event time after which what was usual counts half."
+        human("20m"), description="Length of a bucket, in which the usual rate is learnt."
     )
     budget: Budget = Field(
         default_factory=lambda: Budget.parse("1 per week"),
@@ -56,20 +42,20 @@ class SilenceMonitorConfig(MonitorConfig):
         ge=1,
         le=1_000_000,
         description="Keys remembered; those with the least history go first. A key takes 16 bytes "
-        "for each bucket of the season, and 88.",
+        "for each bucket of the season, and 112.",
     )
+
+    def check_calendar(self, calendar: CalendarConfig) -> None:
+        """Such a monitor does all that calendars ask for, if keys can be told apart."""
+        if calendar.keys is not None and self.key is None and self.of == "everything":
+            raise ValueError(f"monitors: {calendar.name} names keys, {self.name} has no `key`")
 
     @model_validator(mode="after")
     def _fits(self) -> SilenceMonitorConfig:
-        within = _HOUR if self.bucket <= _HOUR else _DAY
-        if not _SHORTEST_BUCKET <= self.bucket <= _DAY or within % self.bucket:
-            raise ValueError("a bucket is 10 s to a day; an hour (or a day) has a whole number")
         if self.budget.per_second is None:
             raise ValueError("budget: give a rate, such as `1 per week`: silence is no event")
         if self.key is not None and self.of != "everything":
             raise ValueError("of: a key is given, and so it is keys that may fall silent")
-        if self.half_life < self.bucket:
-            raise ValueError("half_life is shorter than a bucket")
         return self
 
 
@@ -105,3 +91,16 @@ class Silence(Finding):
     def details(self) -> dict[str, Any]:
         """No event, where so many were expected."""
         return {"actual": 0, "expected": self.expected, "pace_of_others": self.pace}
+
+
+def keys_of(events: MonitorEvents, config: SilenceMonitorConfig) -> Sequence[str | None]:
+    """What may fall silent, of each event; None where it is not counted."""
+    keys = events.keys(config.key)
+    if config.key is not None or config.of == "everything":
+        return keys if keys is not None else [""] * len(events)
+    of_topic = config.of == "topic"
+    names = [one.topic if of_topic else str(one) for one in events.partitions.tolist()]
+    if events.counted is None:
+        return names
+    pairs = zip(names, events.counted.tolist(), strict=True)
+    return [name if counts else None for name, counts in pairs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class Taken:
         groups: value of ``over`` of each; empty where that is not asked for.
         values: (events,) the number of each, within ``LARGEST_VALUE``; (0,) likewise.
         texts: the text of each; empty likewise.
+        rows: the row of each in the batch in hand; empty where they are of earlier ones.
     """
 
     buckets: Int64
@@ -52,11 +54,13 @@ class Taken:
     groups: list[str | None]
     values: Float64
     texts: list[str]
+    rows: Int64
 
     @classmethod
     def none(cls) -> Taken:
         """No events."""
-        return cls(np.empty(0, dtype=np.int64), [], [], np.empty(0), [])
+        nothing: Int64 = np.empty(0, dtype=np.int64)
+        return cls(nothing, [], [], np.empty(0), [], nothing)
 
     @classmethod
     def of(cls, events: MonitorEvents, asked: Asked, bucket_ms: int, first: int) -> TakenRows:
@@ -80,8 +84,9 @@ class Taken:
             _picked(events.text[asked.over], places) if asked.over is not None else [],
             np.clip(number, -LARGEST_VALUE, LARGEST_VALUE),
             _texts(events.text[asked.text], places) if asked.text is not None else [],
+            rows,
         )
-        return TakenRows(rows, taken, int((counted & ~there).sum()))
+        return TakenRows(taken, int((counted & ~there).sum()))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -95,6 +100,7 @@ class Taken:
             _picked(self.groups, places) if self.groups else [],
             self.values[rows] if len(self.values) else self.values,
             [self.texts[row] for row in places] if self.texts else [],
+            self.rows[rows] if len(self.rows) else self.rows,
         )
 
     def cut(self, begin: int, end: int) -> Taken:
@@ -105,16 +111,18 @@ class Taken:
             self.groups[begin:end],
             self.values[begin:end],
             self.texts[begin:end],
+            self.rows[begin:end],
         )
 
     def with_more(self, more: Taken) -> Taken:
-        """Join these and more, in this order."""
+        """Join these and more, in this order, to wait for other batches."""
         return Taken(
             np.concatenate([self.buckets, more.buckets]),
             self.keys + more.keys,
             self.groups + more.groups,
             np.concatenate([self.values, more.values]),
             self.texts + more.texts,
+            self.rows[:0],
         )
 
     def state(self) -> State:
@@ -149,28 +157,26 @@ class Taken:
         if len(groups) not in (0, count) or len(known) != (count if texts else 0):
             raise StateMismatchError("what waits for its bucket has not a value for each event")
         buckets = read_array(state, "waiting_for", (count,), np.int64, low=least)
-        return cls(buckets, keys, groups, values, known)
+        return cls(buckets, keys, groups, values, known, np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
 class TakenRows:
-    """Events that are counted, the rows that they have, and how many lacked a value.
+    """Events that are counted, and how many could not be.
 
     Attributes:
-        rows: (events,) row of each in what was given.
         taken: the events.
-        without_value: those that were to be counted but for what is missing in them.
+        unusable: those that were to be counted but for what is missing in them.
     """
 
-    rows: Int64
     taken: Taken
-    without_value: int
+    unusable: int
 
 
 def _texts(column: Sequence[str | None], rows: Sequence[int]) -> list[str]:
     """Pick texts that are there by their rows, each once and ascending."""
     if len(rows) == len(column):
-        return [text or "" for text in column]
+        return cast("list[str]", list(column))
     return [column[row] or "" for row in rows]
 
 

@@ -30,9 +30,22 @@ _LARGEST = {"raw": 1e100, "features": 1e100, "standardised": 1e6, "times_ms": LA
 """Bounds that extractor, scaler and decoder keep to."""
 
 
-def chunk_size(age: int, configured: int) -> int:
-    """Size of the next chunk of a model that has seen ``age`` events."""
-    return EARLY_CHUNK if age < EARLY_EVENTS else configured
+def chunk_size(age: int, configured: int, label_age: int | None = None) -> int:
+    """Size of the next chunk of a model that has seen ``age`` events.
+
+    Where its labels are ``label_age`` events old, a power of two of at most half of that: a longer
+    chunk would let them wait for as long again as the world made them.
+    """
+    if age < EARLY_EVENTS:
+        return EARLY_CHUNK
+    if label_age is None or label_age >= 2 * configured:
+        return configured
+    return max(1 << max(label_age // 2, 1).bit_length() - 1, EARLY_CHUNK)
+
+
+def chunk_sizes(configured: int) -> tuple[int, ...]:
+    """Every size that a chunk may have."""
+    return tuple(1 << n for n in range(EARLY_CHUNK.bit_length() - 1, configured.bit_length()))
 
 
 DIGEST_BYTES = 16
@@ -55,11 +68,17 @@ class Scorer(Protocol):
 
 
 class Chunk:
-    """Columns of a fixed number of events; rows that are not filled yet are zero."""
+    """Columns of a fixed number of events; rows that are not filled yet are zero.
+
+    Attributes:
+        size: rows.
+        filled: how many of them hold an event.
+        score_scale: number of the scale that the first of the scores is on.
+    """
 
     def __init__(self, size: int, features: int) -> None:
         self.size = size
-        self.filled = 0
+        self.filled = self.score_scale = 0
         self.raw = np.zeros((size, features))
         self.rows = Rows(np.zeros((size, features)), np.zeros((size, features)))
         self.scores = np.zeros(size)
@@ -68,15 +87,18 @@ class Chunk:
         self.labels = np.full(size, np.nan)
         self.ids = np.zeros(size, dtype=np.int64)
 
-    def scored(self, first: int, score_scale: int) -> ScoredEvents:
-        """The full chunk as the champion scored it.
+    def put(self, raw: Float64, rows: Rows) -> slice:
+        """Write features of the next events, as extracted and as scored; which rows they have."""
+        where = slice(self.filled, self.filled + len(raw))
+        self.raw[where] = raw
+        self.rows.features[where] = rows.features
+        self.rows.standardised[where] = rows.standardised
+        return where
 
-        Args:
-            first: number of its first event in the stream.
-            score_scale: that the scores are on.
-        """
+    def scored(self, first: int) -> ScoredEvents:
+        """The full chunk as the champion scored it; ``first``: its first event in the stream."""
         return ScoredEvents(
-            first, self.times_ms, self.ids, self.labels, self.scores, self.raised, score_scale
+            first, self.times_ms, self.ids, self.labels, self.scores, self.raised, self.score_scale
         )
 
     def take_scored(
@@ -147,13 +169,13 @@ class Chunk:
         return {"size": self.size, "filled": filled}
 
     @classmethod
-    def of(cls, state: State, features: int, sizes: tuple[int, ...], sequence: int) -> Chunk:
+    def of(cls, state: State, features: int, largest: int, sequence: int) -> Chunk:
         """The chunk of ``state``, with so many features, after ``sequence`` events.
 
-        Raises ``StateMismatchError`` where it has none of the ``sizes``, is full, or its numbers
-        are none that events have.
+        Raises ``StateMismatchError`` where it has no size up to ``largest`` that a chunk may have,
+        is full, or its numbers are none that events have.
         """
-        size = read_count(state, "size")
+        size, sizes = read_count(state, "size"), chunk_sizes(largest)
         if size not in sizes:
             raise StateMismatchError(f"a chunk of {size} events, expected one of {sizes}")
         chunk = cls(size, features)

@@ -25,6 +25,7 @@ class ModelFigures:
     Attributes:
         threshold: score from which an event alerts; infinite while none is known.
         alert_share: share of events that the threshold is set for; None where none is known.
+        weights: of the detector's members, where they follow from the stream.
         watched: what drift is looked for in, and in which feature (None: not in one of them).
         judged_waiting: scores that wait for their label; None without labels.
         cases: events (an estimate, from the rows kept) whose label is known, by label and decision.
@@ -33,6 +34,7 @@ class ModelFigures:
 
     threshold: float
     alert_share: float | None
+    weights: Mapping[str, float]
     watched: Sequence[tuple[str, str | None]]
     judged_waiting: int | None
     cases: Mapping[Case, float]

@@ -14,6 +14,9 @@ from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import ScoredEvents, WaitingRows
 from stream_detector.scaling import RunningScaler
 
+_UNKNOWN = 2**40
+"""Age of labels before any came."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
@@ -40,6 +43,7 @@ class LateLabels:
         pending: rows that a detector is to learn; None where none learns from labels.
         seen: rows of which ``pending`` was offered a choice.
         most_waiting: the most rows that have waited at once.
+        age: mean age in events of the labelled rows that were given out last.
         taken: labels that came.
         unmatched: those of them that met no event that is remembered.
     """
@@ -50,7 +54,9 @@ class LateLabels:
         """``learnt``: whether a detector learns from them; ``seed``: of what chance chooses."""
         self.pending: WaitingRows | None = None
         if labels is not None and learnt:
-            self.pending = WaitingRows(labels, seed, {"features": (np.float64, features)})
+            columns = {"features": (np.float64, features), "number": (np.int64, 0)}
+            self.pending = WaitingRows(labels, seed, columns)
+        self.age = _UNKNOWN
         self.seen = self.most_waiting = 0
         self.taken = self.unmatched = 0
 
@@ -83,12 +89,16 @@ class LateLabels:
         """
         if self.pending is None:
             return LabelledRows(Rows(features[:0], features[:0]), np.empty(0))
-        self.pending.add(events, self.pending.weigh(events), {"features": features})
+        columns = {"features": features, "number": np.arange(events.first, events.end)}
+        self.pending.add(events, self.pending.weigh(events), columns)
         self.seen += len(events)
         self.most_waiting = max(self.most_waiting, self.pending.waiting)
         due = self.pending.mature(now_ms)
         rows = due["features"]
-        return LabelledRows(Rows(rows, scaler.standardise(rows), due["id"]), due["label"])
+        ages = events.end - due["number"]
+        if len(ages):
+            self.age = int(ages.mean())
+        return LabelledRows(Rows(rows, scaler.standardise(rows), due["id"], ages), due["label"])
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""
@@ -99,7 +109,8 @@ class LateLabels:
         """The rows that wait and what was counted of them."""
         if self.pending is None:
             return None
-        return {**self.pending.state(), "seen": self.seen, "most_waiting": self.most_waiting}
+        counts = {"seen": self.seen, "most_waiting": self.most_waiting, "age": self.age}
+        return {**self.pending.state(), **counts}
 
     def restore(self, state: State) -> None:
         """Take a pipeline's ``state`` in. Raises ``StateMismatchError`` where it does not fit."""
@@ -107,10 +118,13 @@ class LateLabels:
             if "rows" in rows:  # format 1
                 nameless = np.zeros(len(rows["due"]), dtype=np.int64)
                 rows = {**rows, "id": nameless, "label": rows["labels"], "features": rows["rows"]}
+            if "number" not in rows:  # older versions did not say
+                rows = {**rows, "number": np.zeros(len(rows["due"]), dtype=np.int64)}
             self.pending.restore(rows)
-            counts = {"seen": 0, "most_waiting": self.pending.waiting, **rows}
+            counts = {"age": _UNKNOWN, "seen": 0, "most_waiting": self.pending.waiting, **rows}
             self.seen = read_count(counts, "seen")
             self.most_waiting = read_count(counts, "most_waiting")
+            self.age = read_count(counts, "age")
         counts = {"labels_taken": 0, "labels_unmatched": 0, **state}
         self.taken = read_count(counts, "labels_taken")
         self.unmatched = read_count(counts, "labels_unmatched")

@@ -18,7 +18,7 @@ from stream_detector.config.models.config import (
 )
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.registry import build_detector
-from stream_detector.detectors.stored import read_branch, read_count
+from stream_detector.detectors.stored import read_array, read_branch, read_count
 from stream_detector.drift import DriftEvent, DriftWatch
 from stream_detector.events import Float64, Int64, State
 from stream_detector.labels import Feedback, ScoredEvents
@@ -97,6 +97,20 @@ class Model:
         """The watermark was wrong and is ``mark_ms``."""
         if self.feedback is not None:
             self.feedback.go_back(mark_ms)
+
+    def version(self) -> State:
+        """What scoring needs of it."""
+        value = np.array(self.threshold.value)
+        return {"detector": self.detector.scoring_state(), "value": value, "began": self.began}
+
+    def use(self, version: State) -> None:
+        """Score by ``version`` from now on, never to learn again.
+
+        Raises ``StateMismatchError`` where it is not of this configuration.
+        """
+        self.detector.restore(read_branch(version, "detector"))
+        self.threshold.use(float(read_array(version, "value", (), infinite=True)))
+        self.began = read_count(version, "began")
 
     # --- the end of a chunk: review, then learn ---
 
@@ -202,6 +216,7 @@ class Model:
         return ModelFigures(
             threshold=self.threshold.value,
             alert_share=self.threshold.share,
+            weights=self.detector.weights(),
             watched=self.watched,
             judged_waiting=None if feedback is None else feedback.waiting,
             cases={} if feedback is None else dict(feedback.cases),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from stream_detector.alerts import iso_time, monitor_message, severity
@@ -17,36 +17,15 @@ from stream_detector.detectors.stored import read_branch, read_time
 from stream_detector.errors import StateMismatchError
 from stream_detector.events import NO_TIMESTAMP, EventBatch, State, TopicPartition
 from stream_detector.explanation import short_number
-from stream_detector.messages import Outgoing
 from stream_detector.monitors import Finding, Monitor, MonitorEvents, build_monitor
 from stream_detector.pipeline.batch_result import BatchResult
+from stream_detector.pipeline.cause import Cause
+from stream_detector.pipeline.following import Following, FollowingEvents
+from stream_detector.pipeline.ruling import Ruling
+from stream_detector.tables.lookups import Lookups
 
-MonitorAlert = tuple[Outgoing, str, list[str]]
-"""The message, its severity, the feature that it is reported under."""
-
-
-Found = tuple[int, Monitor, Finding]
-"""The row of the event that showed it, who has found it, and what."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cause:
-    """What showed a finding: an event, or a tick, which is of no topic and named by its time.
-
-    Attributes:
-        source: partition of the event; of a tick no topic, and the shard.
-        offset: of the event; of a tick its time in milliseconds since 1970.
-    """
-
-    source: TopicPartition
-    offset: int
-
-    def told(self) -> dict[str, Any]:
-        """What the receipt says of it."""
-        if self.source.topic:
-            partition, offset = self.source.partition, self.offset
-            return {"topic": self.source.topic, "partition": partition, "offset": offset}
-        return {"tick": iso_time(self.offset), "shard": self.source.partition}
+Found = tuple[int, Monitor, Finding | str]
+"""The row of the event that showed it, who has found it, and what: a key that is back, by name."""
 
 
 class Monitors:
@@ -59,17 +38,19 @@ class Monitors:
         ticked_ms: the last tick's time; before any, and where the watermark was set back since,
             ``NO_TIMESTAMP``.
         calendars: those in use, packed; those of the configuration but for what is followed.
-        muted: findings left out because of a calendar, since the beginning of the process.
     """
 
-    def __init__(self, config: Config, fingerprint: str, plan: FieldPlan) -> None:
-        """``fingerprint``: of the configuration, for the alerts."""
+    def __init__(self, config: Config, fingerprint: str, plan: FieldPlan, ruling: Ruling) -> None:
+        """``fingerprint``: of the configuration, for the alerts; ``ruling``: hides some of them."""
+        self._ruling = ruling
         self._name, self._fingerprint = config.name, fingerprint
+        self._shards = config.processing.shards
         self.each = [build_monitor(monitor) for monitor in config.monitors]
+        for monitor in self.each:
+            monitor.follows = config.incident_settings is not None
         self._own_calendars = calendars_of(config)
         self.calendars = ""
         self.use_calendars(self._own_calendars)
-        self.muted = 0
         self.ticked_ms = NO_TIMESTAMP
         texts = dict.fromkeys(name for each in config.monitors for name in each.text_fields)
         numbers = dict.fromkeys(name for each in config.monitors for name in each.number_fields)
@@ -95,6 +76,8 @@ class Monitors:
         events: EventBatch,
         receipt_of: Callable[[int], dict[str, Any]],
         outcome: BatchResult,
+        incidents: FollowingEvents | None = None,
+        lookups: Lookups | None = None,
     ) -> Callable[[int], None]:
         """Count events in their order.
 
@@ -102,6 +85,8 @@ class Monitors:
             events: with the watermark after each.
             receipt_of: gives what a row's alert says of the place in the stream and of the state.
             outcome: takes the alerts.
+            incidents: are told of them, at their rows.
+            lookups: of the keys of these events, where windows have looked them up.
 
         Returns:
             What adds the alerts that rows up to a given one have brought, in the order of the rows:
@@ -109,13 +94,19 @@ class Monitors:
         """
         if not self.each:
             return _tell_nothing
-        found = self._found(events)
+        found, marks_ms = self._found(events, lookups or Lookups(len(events))), events.mark_ms
+        assert marks_ms is not None
 
         def tell(last: int) -> None:
             while found and found[0][0] <= last:
                 row, monitor, finding = found.popleft()
-                cause = _Cause(events.source[row], int(events.offset[row]))
-                self._add(monitor, finding, cause, receipt_of(row), outcome)
+                cause = Cause(events.source[row], int(events.offset[row]))
+                told = None if incidents is None else incidents.at(row)
+                place = (cause, int(marks_ms[row]), receipt_of(row))
+                if isinstance(finding, Finding):
+                    self._add(monitor, finding, place, outcome, told)
+                elif told is not None:
+                    told.returned(monitor, finding)
 
         return tell
 
@@ -125,7 +116,14 @@ class Monitors:
         due = [monitor.due_ms for monitor in self.each]
         return min((one for one in due if one is not None), default=None)
 
-    def tick(self, time_ms: int, shard: int, receipt: dict[str, Any], outcome: BatchResult) -> None:
+    def tick(
+        self,
+        time_ms: int,
+        shard: int,
+        receipt: dict[str, Any],
+        outcome: BatchResult,
+        incidents: Following | None = None,
+    ) -> None:
         """Time has come to ``time_ms`` without an event.
 
         Args:
@@ -133,26 +131,49 @@ class Monitors:
             shard: whose tick it is.
             receipt: what the alerts say of the state.
             outcome: takes the alerts.
+            incidents: are told of them.
         """
         self.ticked_ms = max(self.ticked_ms, time_ms)
-        cause = _Cause(TopicPartition("", shard), time_ms)
+        cause = Cause(TopicPartition("", shard), time_ms)
         for monitor in self.each:
-            for finding in monitor.tick(time_ms):
-                self._add(monitor, finding, cause, receipt, outcome)
+            findings = monitor.tick(time_ms)
+            if incidents is not None:
+                for _, key in monitor.returned:
+                    incidents.returned(monitor, key)
+            for finding in findings:
+                self._add(monitor, finding, (cause, time_ms, receipt), outcome, incidents)
 
     def _add(
         self,
         monitor: Monitor,
         finding: Finding,
-        cause: _Cause,
-        receipt: dict[str, Any],
+        place: tuple[Cause, int, dict[str, Any]],
         outcome: BatchResult,
+        incidents: Following | None,
     ) -> None:
         if self._is_muted(monitor, finding):
-            self.muted += 1
+            monitor.muted += 1
             return
-        outcome.add_alert(self._alert(monitor, finding, cause, receipt))
-        outcome.monitor_alerts[monitor.config.name] += 1
+        cause, mark_ms, receipt = place
+        name, body = monitor.config.name, self._body(monitor, finding, cause, receipt)
+        verdict = self._ruling.judge_finding(name, finding, body, mark_ms, cause, outcome)
+        shown = not verdict.hidden_by
+        if incidents is not None:
+            signal = incidents.of_finding(monitor, finding, body, hidden_by=verdict.hidden_by)
+            asleep = shown and incidents.is_snoozed(lambda: signal)
+            shown = shown and not (asleep and verdict.note is None)
+            incidents.take(replace(signal, shown=shown))
+        if not shown:
+            outcome.snoozed += not verdict.hidden_by
+            return
+        if verdict.note is not None:
+            body["rule"] = verdict.note
+        message = monitor_message(
+            body, cause.source, cause.offset, finding.key, finding.end_ms, self._name
+        )
+        feature = f"{name}.{body['reasons'][0]['feature']}"
+        outcome.add_alert((message, body["severity"], [feature]))
+        outcome.monitor_alerts[name] += 1
 
     @staticmethod
     def _is_muted(monitor: Monitor, finding: Finding) -> bool:
@@ -165,7 +186,7 @@ class Monitors:
             for effect in effects
         )
 
-    def _found(self, events: EventBatch) -> deque[Found]:
+    def _found(self, events: EventBatch, lookups: Lookups) -> deque[Found]:
         """What was found, with the row of the event that showed it."""
         assert events.mark_ms is not None
         columns = MonitorEvents(
@@ -174,21 +195,24 @@ class Monitors:
             partitions=events.source,
             text={name: events.text[column].tolist() for name, column in self._text.items()},
             numbers={name: events.numeric[:, column] for name, column in self._numbers.items()},
+            lookups=lookups,
         )
         found: list[Found] = []
         for monitor in self.each:
             for row, findings in monitor.take(monitor.config.counted(columns)):
                 found += [(row, monitor, finding) for finding in findings]
-        return deque(sorted(found, key=lambda one: one[0]))  # stable: monitors as in the file
+            found += [(row, monitor, key) for row, key in monitor.returned]
+        # Keys that are back first; else stable: monitors as in the file.
+        return deque(sorted(found, key=lambda one: (one[0], isinstance(one[2], Finding))))
 
-    def _alert(
+    def _body(
         self,
         monitor: Monitor,
         finding: Finding,
-        cause: _Cause,
+        cause: Cause,
         receipt: dict[str, Any],
-    ) -> MonitorAlert:
-        """The alert of a finding.
+    ) -> dict[str, Any]:
+        """Fields of the alert of a finding.
 
         Args:
             monitor: has found it.
@@ -199,8 +223,10 @@ class Monitors:
         config = monitor.config
         start, end = iso_time(finding.start_ms), iso_time(finding.end_ms)
         told_apart = f":{finding.distinction}" if finding.distinction else ""
+        if self._shards > 1:  # each has monitors of its own, which may find the same at once
+            told_apart += f":shard-{cause.source.partition % self._shards}"
         reasons = [_readable(reason) for reason in finding.reasons()]
-        body: dict[str, Any] = {
+        return {
             "id": f"{config.kind}:{config.name}:{finding.key}:{end}{told_apart}",
             "kind": config.kind,
             "detector": self._name,
@@ -227,10 +253,6 @@ class Monitors:
                 "features": [],
             },
         }
-        message = monitor_message(
-            body, cause.source, cause.offset, finding.key, finding.end_ms, self._name
-        )
-        return message, body["severity"], [f"{config.name}.{reasons[0]['feature']}"]
 
     def go_back(self, mark_ms: int) -> None:
         """The watermark was wrong and is ``mark_ms``."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from stream_detector.counterfactuals.wording import ordinary_sentence
 from stream_detector.monitors.wording import monitor_sentence
 from stream_detector.visible import shown, visible, visible_json
 
@@ -44,6 +45,8 @@ def alert_lines(alert: Mapping[str, Any]) -> list[str]:
     level = shown(alert["severity"]).upper()
     head = f"{shown(alert['event_time'])}  {level:<8}  {shown(alert['id'])}  {score}"
     lines = [f"{head}  1 in {alert['rarity']:,.0f}"]
+    if "rule" in alert:
+        lines.append(f"    {shown(rule_sentence(alert['rule']), _SENTENCE)}")
     if "monitor" in alert:
         return [*lines, f"    {shown(monitor_sentence(alert), _SENTENCE)}"]
     for reason in alert["reasons"][:_REASONS]:
@@ -53,4 +56,22 @@ def alert_lines(alert: Mapping[str, Any]) -> list[str]:
             f"    {reason['share']:>4.0%}  {shown(reason['feature'])} = "
             f"{shown(reason['value'])}{beside}"
         )
+    if ordinary := alert.get("ordinary"):
+        lines.append(f"          {shown(ordinary_sentence(ordinary), _SENTENCE)}")
     return lines
+
+
+def rule_sentence(rule: Mapping[str, Any]) -> str:
+    """What an alert says of a rule, in a sentence."""
+    if "expired" in rule:
+        held = f"; {rule['held']:,} held back before" if rule["held"] else ""
+        return f"the rule {rule['id']} covered it, and has expired at {rule['expired']}{held}"
+    why = {
+        "label": "a label says that it has hidden a hit",
+        "rarer": "this is far rarer than what it was made from",
+        "flood": "more came in a day than it may hide",
+    }.get(rule["disabled"], rule["disabled"])
+    said = f"the rule {rule['id']} has disabled itself: {why}"
+    if "alert" not in rule:
+        return said
+    return f"{said} ({rule['alert']}). It hid {rule['hidden']:,}; {rule['owner']}: {rule['why']}"

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from stream_detector.config.models.config import Config
+from stream_detector.counterfactuals.wording import ordinary_sentence
 from stream_detector.evaluation.population_stability import LARGE, SLIGHT, Drift, GroupDrift
 from stream_detector.evaluation.report_samples import SeenAlert
 from stream_detector.markup import Child, Markup, escape_lines, join, tag
@@ -287,7 +288,10 @@ def _alert(seen: SeenAlert, rank: int) -> Markup:
         class_="facts",
     )
     reasons = (_reason(reason) for reason in body["reasons"])
-    return tag("li", head, facts, tag("ul", *reasons), value=str(rank))
+    ordinary = None
+    if "ordinary" in body:
+        ordinary = tag("p", value_text(ordinary_sentence(body["ordinary"])), class_="facts")
+    return tag("li", head, facts, tag("ul", *reasons), ordinary, value=str(rank))
 
 
 def _reason(reason: Mapping[str, Any]) -> Markup:

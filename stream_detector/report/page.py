@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stream_detector.markup import Child, Markup, join, raw, tag
 from stream_detector.report.analysis import Analysis, Judged
+from stream_detector.report.incidents import incidents_section
 from stream_detector.report.inside import configuration_section, drift_section, reasons_section
 from stream_detector.report.meaning import meaning_section
 from stream_detector.report.monitors import monitors_section
@@ -21,6 +22,7 @@ _SECTIONS = (
     ("calibration", "Calibration"),
     ("days", "Days"),
     ("alerts", "Alerts"),
+    ("incidents", "Incidents"),
     ("monitors", "Monitors"),
     ("drift", "Drift"),
     ("configuration", "Configuration"),
@@ -59,6 +61,7 @@ def page(analysis: Analysis) -> str:
             meaning_section(analysis),
             days_section(analysis),
             reasons_section(analysis),
+            incidents_section(analysis),
             monitors_section(analysis),
             drift_section(analysis),
             configuration_section(analysis),
@@ -93,9 +96,10 @@ def _about(analysis: Analysis) -> Markup:
 
 
 def _contents(analysis: Analysis) -> Markup:
-    absent = set() if analysis.scored.monitors else {"monitors"}
+    scored = analysis.scored
+    here = {"monitors": bool(scored.monitors), "incidents": bool(scored.incidents)}
     links = (
-        tag("a", name, href=f"#{anchor}") for anchor, name in _SECTIONS if anchor not in absent
+        tag("a", name, href=f"#{anchor}") for anchor, name in _SECTIONS if here.get(anchor, True)
     )
     return tag("nav", *links, aria_label="Sections")
 

@@ -41,12 +41,17 @@ class KeyTable:
 
     State: at most ``max_keys + LARGEST_CHUNK`` keys. Slot numbers are no part of it: nothing that
     a caller computes may depend on which slot a key has.
+
+    Attributes:
+        evicted: keys forgotten for want of room.
+        version: is another once slots may have come to mean other keys; no part of the state.
     """
 
     def __init__(self, max_keys: int) -> None:
         self.max_keys = max_keys
         self.capacity = max_keys + LARGEST_CHUNK
         self.evicted = 0
+        self.version = 0
         self._slots: dict[str, int] = {}
         self._keys: list[str] = []
         self._free: list[int] = []
@@ -133,6 +138,7 @@ class KeyTable:
         freed = np.sort(self._least(count))
         self._last_used[freed] = _FREE
         self._uses[freed] = 0
+        self.version += 1
         for slot in freed.tolist():
             del self._slots[self._keys[slot]]
             self._keys[slot] = ""
@@ -197,6 +203,7 @@ class KeyTable:
         self._uses = np.zeros(self.rows, dtype=np.int64)
         self._uses[: len(keys)] = uses
         self._events, self.evicted = events, evicted
+        self.version += 1
         return len(keys)
 
 

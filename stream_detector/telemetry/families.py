@@ -23,7 +23,7 @@ STAGES = (
 SnapshotResult: TypeAlias = Literal["ok", "failed", "damaged"]
 CommitResult: TypeAlias = Literal["ok", "rebalanced", "failed", "in_doubt"]
 BrokerErrorKind: TypeAlias = Literal[
-    "ends", "offsets_reset", "open", "partitions_added", "retention_overrun"
+    "ends", "offsets_reset", "open", "partitions_added", "retention_overrun", "acts"
 ]
 Condition: TypeAlias = Literal[
     "input_missing",
@@ -83,8 +83,31 @@ FAMILIES = (
     ),
     Family("alerts_total", "counter", "Alerts written.", ("severity",)),
     Family("suppressed_total", "counter", "Alerts held back by suppression.", (), _AT_ZERO),
+    Family(
+        "alerts_unadvised_total",
+        "counter",
+        "Alerts of a burst, that do not say what would have been ordinary.",
+        (),
+        _AT_ZERO,
+    ),
+    Family("rules", "gauge", "Rules, by how they stand.", (*SHARD, "state")),
+    Family("rules_disabled_total", "counter", "Rules that have disabled themselves.", SHARD),
+    Family("rule_hidden_total", "counter", "Raised and hidden by a rule.", ("rule",)),
+    Family("rule_events_remembered", "gauge", "Hidden events that a label may still name.", SHARD),
+    Family("rule_events_forgotten_total", "counter", "Those forgotten for want of room.", SHARD),
+    Family("acts_total", "counter", "Acts of people taken in.", (*SHARD, "act", "result")),
+    Family("snoozed_total", "counter", "Alerts of snoozed incidents, left out.", (), _AT_ZERO),
+    Family("incidents_open", "gauge", "Incidents that are open.", (*SHARD, "severity")),
+    Family("incident_changes_total", "counter", "Messages of incidents.", (*SHARD, "change")),
+    Family(
+        "incident_values_evicted_total",
+        "counter",
+        "Values whose usual share was forgotten for want of room.",
+        SHARD,
+    ),
     Family("alert_reasons_total", "counter", "Alerts by their first reason.", ("feature",)),
     Family("threshold", "gauge", "Score from which an event alerts.", SHARD),
+    Family("member_weight", "gauge", "Weight of a member of the detector.", (*SHARD, "member")),
     Family("alert_rate_ratio", "gauge", "Share of recent events over the threshold.", SHARD),
     Family("alert_budget_ratio", "gauge", "Share of events that may alert.", SHARD),
     Family("throughput_events_per_second", "gauge", "Events taken in, over the last 10 seconds."),
@@ -120,6 +143,7 @@ FAMILIES = (
     Family("monitor_keys_judged", "gauge", "Keys of which enough is known.", MONITOR),
     Family("monitor_keys_evicted_total", "counter", "Keys forgotten for want of room.", MONITOR),
     Family("monitor_events_without_key_total", "counter", "Events without key or value.", MONITOR),
+    Family("monitor_findings_muted_total", "counter", "Findings a calendar left out.", MONITOR),
     Family("labels_total", "counter", "Labels taken in.", (*SHARD, "result")),
     Family("labels_waiting", "gauge", "Rows that wait for their label.", SHARD),
     Family("risk_events", "gauge", "Events held for labels.risk.", (*SHARD, "key", "state")),
@@ -219,9 +243,9 @@ def empty(family: Family) -> CounterMetricFamily | GaugeMetricFamily:
 
 
 def empty_histograms() -> tuple[
-    HistogramMetricFamily, HistogramMetricFamily, HistogramMetricFamily
+    HistogramMetricFamily, HistogramMetricFamily, HistogramMetricFamily, HistogramMetricFamily
 ]:
-    """The histograms of both models' scores and of the time in a stage, without samples."""
+    """The histograms of both models' scores, of times in stages, of alerts' latency, empty."""
     return (
         HistogramMetricFamily(PREFIX + "score", "Scores of events.", labels=()),
         HistogramMetricFamily(
@@ -229,6 +253,11 @@ def empty_histograms() -> tuple[
         ),
         HistogramMetricFamily(
             PREFIX + "stage_duration_seconds", "Time of a batch in a stage.", labels=("stage",)
+        ),
+        HistogramMetricFamily(
+            PREFIX + "alert_latency_seconds",
+            "Time from the event's record to its alert, by part of the way.",
+            labels=("stage",),
         ),
     )
 

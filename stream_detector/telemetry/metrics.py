@@ -37,10 +37,14 @@ from stream_detector.telemetry.histograms import (
     StageTimer,
 )
 from stream_detector.telemetry.http_metrics import HttpMetrics
+from stream_detector.telemetry.incident_metrics import IncidentMetrics
 from stream_detector.telemetry.label_metrics import LabelMetrics
+from stream_detector.telemetry.latency_metrics import LatencyMetrics, by_stage
+from stream_detector.telemetry.member_metrics import MemberMetrics
 from stream_detector.telemetry.memory import memory_limit_bytes
 from stream_detector.telemetry.monitor_metrics import MonitorMetrics
 from stream_detector.telemetry.rates import RecentRate, RecentShare
+from stream_detector.telemetry.rule_metrics import RuleMetrics
 from stream_detector.telemetry.series import Series
 from stream_detector.telemetry.tick_metrics import TickMetrics
 
@@ -48,9 +52,8 @@ from stream_detector.telemetry.tick_metrics import TickMetrics
 class Metrics:
     """The values of all metrics; thread-safe; meant to be called once a batch with counts.
 
-    Series by partition go with ``forget_partitions``, those by shard with ``forget_shard``.
-
-    State: ``Series``, which is bounded; the buckets of the histograms; a few numbers a shard owned.
+    State: ``Series``, bounded (those by partition go with ``forget_partitions``, by shard with
+    ``forget_shard``); the buckets of the histograms; a few numbers a shard owned.
 
     Args:
         score_buckets: upper bounds of the score histogram.
@@ -74,6 +77,10 @@ class Metrics:
         self.labels = LabelMetrics(self._series, self._lock)
         self.ticks = TickMetrics(self._series, self._lock)
         self.monitors = MonitorMetrics(self._series, self._lock)
+        self.rules = RuleMetrics(self._series, self._lock)
+        self.incidents = IncidentMetrics(self._series, self._lock)
+        self.latency = LatencyMetrics(self._lock)
+        self.members = MemberMetrics(self._series, self._lock)
         self.http = HttpMetrics(self._series, self._lock)
         self.challenger = ChallengerMetrics(self._series, self._lock, score_buckets)
         self._stages = {stage: BulkHistogram(STAGE_BUCKETS_SECONDS) for stage in STAGES}
@@ -112,17 +119,22 @@ class Metrics:
             self._scores.observe_many(scores)
 
     def add_decisions(
-        self, shard: int, scored: int, alerts: Mapping[str, int], suppressed: int, monitors: int = 0
+        self, shard: int, scored: int, alerts: Mapping[str, int], suppressed: int, beside: int = 0
     ) -> None:
-        """Count events, alerts (by severity; so many of ``monitors``) and those held back."""
+        """Count events, alerts (by severity; so many ``beside`` raised events), those held back."""
         with self._lock:
             for severity, count in alerts.items():
                 self._series.add("alerts_total", count, (severity,))
             self._series.add("suppressed_total", suppressed)
             share = self._alert_share[shard]
-            share.add(scored, sum(alerts.values()) - monitors + suppressed)
+            share.add(scored, sum(alerts.values()) - beside + suppressed)
             if (ratio := share.value()) is not None:
                 self._series.set("alert_rate_ratio", ratio, _shard(shard))
+
+    def add_unadvised(self, count: int) -> None:
+        """Alerts that do not say what would have been ordinary, since they were many."""
+        with self._lock:
+            self._series.add("alerts_unadvised_total", count)
 
     def add_reasons(self, counts: Mapping[str, int]) -> None:
         """Alerts by the feature that contributed most; with 0 a feature begins to exist."""
@@ -167,17 +179,6 @@ class Metrics:
         """Drifts found; ``feature`` is the column's name, empty where it is not of an input."""
         with self._lock:
             self._series.add("drift_events_total", count, (on, feature))
-
-    def add_time_shift(self, direction: str, count: int = 1) -> None:
-        """The watermark was set to what most events say, ``forward`` or ``back``."""
-        with self._lock:
-            self._series.add("time_shifts_total", count, (direction,))
-
-    def set_watermark(self, shard: int, timestamp_seconds: float) -> None:
-        """A shard's watermark, seconds since 1970; not set before the first event."""
-        if timestamp_seconds >= 0:
-            with self._lock:
-                self._series.set("watermark_timestamp_seconds", timestamp_seconds, _shard(shard))
 
     def set_keys(self, shard: int, key: str, held: int) -> None:
         """Keys that the windows over the field ``key`` remember."""
@@ -317,29 +318,27 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """All families with the values of one moment."""
-        ready, now = self._is_ready(), self._clock()
+        ready, now, moment = self._is_ready(), self._clock(), self._monotonic()
         with self._lock:
             self._series.set("ready", float(ready))
-            rate = self._rate.per_second(self._monotonic())
-            self._series.set("throughput_events_per_second", rate)
+            self._series.set("throughput_events_per_second", self._rate.per_second(moment))
             for shard, then in self._snapshot_time.items():
                 self._series.set("snapshot_age_seconds", max(0.0, now - then), _shard(shard))
             values = self._series.items()
             scores, shadow = self._scores.samples(), self.challenger.samples()
+            latency = self.latency.samples()
             stages = [(stage, each.samples()) for stage, each in self._stages.items()]
         for family, by_labels in values:
             metric = empty(family)
             for labels, value in by_labels:
                 metric.add_metric(labels, value)
             yield metric
-        score, challenger, duration = empty_histograms()
+        score, challenger, duration, late = empty_histograms()
         # With a negative bound the library leaves _sum and _count out: such a sum may fall.
         score.add_metric([], *scores)
         challenger.add_metric([], *shadow)
         yield from (score, challenger)
-        for stage, (buckets, total) in stages:
-            duration.add_metric([stage], buckets, total)
-        yield duration
+        yield from (by_stage(duration, stages), by_stage(late, latency))
 
 
 def _partition(source: TopicPartition) -> Labels:

@@ -22,13 +22,16 @@ class MonitorMetrics:
             self._series.set("monitor_keys_held", held, labels)
             self._series.set("monitor_keys_judged", judged, labels)
 
-    def add(self, shard: int, monitor: str, closed: int, evicted: int, without_key: int) -> None:
-        """Buckets closed, keys forgotten for want of room, events that had no key."""
+    def add(
+        self, shard: int, monitor: str, closed: int, evicted: int, without_key: int, muted: int
+    ) -> None:
+        """Buckets closed, keys forgotten, events without key or value, findings left out."""
         labels = (str(shard), monitor)
         with self._lock:
             self._series.add("monitor_buckets_closed_total", closed, labels)
             self._series.add("monitor_keys_evicted_total", evicted, labels)
             self._series.add("monitor_events_without_key_total", without_key, labels)
+            self._series.add("monitor_findings_muted_total", muted, labels)
 
     def add_alerts(self, shard: int, monitor: str, count: int) -> None:
         """Alerts that a monitor has raised; with 0 it begins to exist."""

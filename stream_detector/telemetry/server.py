@@ -6,11 +6,12 @@ import errno
 import json
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from stream_detector.errors import ConnectorError
 from stream_detector.telemetry.access import Access, Verdict
@@ -20,6 +21,7 @@ from stream_detector.telemetry.connections import (
     REQUEST_DEADLINE_SECONDS,
     Server,
 )
+from stream_detector.telemetry.families import RequestRefusal
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.responses import CLIENT, Response, available, every_answer, text
@@ -33,6 +35,62 @@ OPEN_TO_ALL = ("/healthz", "/readyz")
 """Paths that need no password: what starts and watches the process seldom has one."""
 
 
+class Served(Protocol):
+    """What /metrics shows."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What the library asks."""
+
+    @property
+    def http(self) -> Refusals:
+        """What counts requests that were not followed."""
+
+    def watch_ready(self, is_ready: Callable[[], bool]) -> None:
+        """Ask ``is_ready`` at every scrape."""
+
+
+class Refusals(Protocol):
+    """Counts requests that were not followed."""
+
+    def add_refused(self, reason: RequestRefusal) -> None:
+        """Count one."""
+
+
+class Health(Protocol):
+    """What /healthz and /readyz answer from."""
+
+    def alive(self) -> tuple[bool, list[str]]:
+        """Tell whether a restart would not help, and the reasons if it would."""
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Tell whether all is well, and every reason why not."""
+
+
+class Pages(Protocol):
+    """What people see."""
+
+    def get(self, environ: WSGIEnvironment) -> Response | None:
+        """The answer to a GET; None where there is no such page."""
+
+    def post(self, environ: WSGIEnvironment) -> Response | None:
+        """The answer to a POST; None where none is taken."""
+
+
+class NoPages:
+    """Pages of a process that has none."""
+
+    def get(self, environ: WSGIEnvironment) -> Response | None:
+        """None: there is no page."""
+        del environ
+        return None
+
+    def post(self, environ: WSGIEnvironment) -> Response | None:
+        """None: nothing is taken."""
+        del environ
+        return None
+
+
 class MetricsServer:
     """Serves metrics, health and pages from daemon threads; GET and HEAD, POST for a label alone.
 
@@ -44,25 +102,27 @@ class MetricsServer:
         health: what /healthz and /readyz answer from.
         host: address to bind.
         port: port to bind; 0 takes a free one.
-        pages: what people see; default: the figures, without alerts.
+        pages: what people see; default: the figures of a detector, without alerts.
         access: TLS and the password; None: everybody, in plain text.
         deadline_seconds: longest time for one request.
     """
 
     def __init__(
         self,
-        metrics: Metrics,
-        health: HealthState,
+        metrics: Served,
+        health: Health,
         host: str,
         port: int,
-        pages: StatusPages | None = None,
+        pages: Pages | None = None,
         *,
         access: Access | None = None,
         deadline_seconds: float = REQUEST_DEADLINE_SECONDS,
     ) -> None:
         self._metrics, self._health = metrics, health
         self._address = (host, port)
-        self._pages = pages or StatusPages(metrics, health)
+        if pages is None and isinstance(metrics, Metrics) and isinstance(health, HealthState):
+            pages = StatusPages(metrics, health)
+        self._pages = pages or NoPages()
         self._access = access
         self._deadline_seconds = deadline_seconds
         self._prometheus = make_wsgi_app(metrics.registry)

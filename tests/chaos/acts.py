@@ -19,6 +19,9 @@ from chaos.run import READY_SECONDS, Run, insist
 from chaos.workers import Worker
 
 POINT_SECONDS = 20.0
+SILENCE_SECONDS = 60.0
+CAUGHT_UP_SECONDS = 60.0
+LITTLE_LEFT = 300
 SESSION_SECONDS = 2.0
 MOST_PARTITIONS = 24
 HANGING = "hanging"
@@ -70,13 +73,20 @@ def failpoint(run: Run, fault: Fault) -> str:
     return ", ".join(_die_at(run, fault.point, fault.passing) for _ in range(fault.lives))
 
 
-def _die_at(run: Run, point: str, passing: int) -> str:
+def _die_at(run: Run, point: str, passing: int, silence: float = 0.0) -> str:
+    """``silence``: for so many seconds nobody writes any more, once the worker has caught up."""
     run.make_way()
     worker = run.begin(f"{point}:{passing}")
     run.tally.armed[point] += 1
-    deadline = time.monotonic() + POINT_SECONDS
+    if silence:
+        # To one that works off a backlog, events are as old as that when it begins: it would wait
+        # for as long again before it believes that nothing comes.
+        run.wait_ready(worker)
+        run.until(lambda: 0 <= run.left() <= LITTLE_LEFT, CAUGHT_UP_SECONDS)
+        run.silent.set()
+    deadline = time.monotonic() + (silence or POINT_SECONDS)
     while not run.until(lambda: not worker.running(), 3.0):
-        if run.left() == 0 or time.monotonic() > deadline:
+        if (not silence and run.left() == 0) or time.monotonic() > deadline:
             run.kill(worker)
             return "did not pass there; killed"
     run.workers.remove(worker)
@@ -87,6 +97,14 @@ def _die_at(run: Run, point: str, passing: int) -> str:
     run.tally.fired[point] += 1
     run.tally.kills += 1
     return "died there"
+
+
+def silence(run: Run, fault: Fault) -> str:
+    """Nobody writes any more, and somebody dies between a tick and its commit."""
+    try:
+        return _die_at(run, fault.point, fault.passing, silence=SILENCE_SECONDS)
+    finally:
+        run.silent.clear()
 
 
 def terminate(run: Run, fault: Fault) -> str:

@@ -159,7 +159,9 @@ class Campaign:
         faults = self.faults(phase, several=True) if faults is None else faults
         say(f"{phase}: live input, {rate:g} events a second")
         run = self.run(cluster, [topic], phase, shards, 3)
-        producer = LiveProducer(cluster.bootstrap, [topic], rate, self.seed, self._without, most)
+        producer = LiveProducer(
+            cluster.bootstrap, [topic], rate, self.seed, self._without, most, run.silent
+        )
         with run:
             with producer, Aborter(cluster.bootstrap, [topic], self.seed) as aborter:
                 while not enough():
@@ -223,16 +225,19 @@ class Campaign:
         """A group that has not begun yet."""
         directory = self.directory / name
         snapshots = "1h" if name.startswith("replay") else "1s"
-        configuration = settings(cluster.bootstrap, topics, directory, shards, snapshots=snapshots)
+        bucket = "10s" if name.startswith("live") else "1m"  # a silence outlasts it
+        configuration = settings(
+            cluster.bootstrap, topics, directory, shards, snapshots=snapshots, bucket=bucket
+        )
         self.log.write(run=name, group=configuration["kafka"]["group"])
         return Run(cluster, configuration, directory, self.tally, self.log, slots)
 
     # --- judgement ---
 
     def outputs(self, run: Run) -> list[list[Written]]:
-        """Its alerts, and its dead letters."""
+        """Its alerts, its dead letters, and the messages of its incidents."""
         kafka = run.settings["kafka"]
-        topics = (kafka["alerts"], kafka["dead_letters"])
+        topics = (kafka["alerts"], kafka["dead_letters"], kafka["incidents"])
         return [written(consume_all(run.cluster.bootstrap, topic, timeout=120)) for topic in topics]
 
     def journal(

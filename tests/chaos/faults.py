@@ -16,8 +16,12 @@ POINTS = (
     "snap_tmp",
     "snap_renamed",
     "in_replay",
+    "ticked",
 )
-"""The failpoints of the daemon, in the order in which a commit passes them."""
+"""The failpoints of the daemon, in the order in which a commit passes them; then that of a tick."""
+
+BACKLOG_POINTS = POINTS[:-1]
+"""Those that are passed where there is input: a tick wants a stream that has fallen silent."""
 
 COMMIT_POINTS = POINTS[:5]
 
@@ -32,7 +36,7 @@ _BROKERS = (
 _REST = (("terminate", 1), ("freeze", 1))
 _OPERATOR = (("partitions_added", 1), ("partitions_added_in_replay", 2), ("offsets_reset", 1))
 _SEVERAL = (("join", 5), ("leave_group", 2), ("kill_all", 10))
-_LIVE = (("hanging_transaction", 3),)
+_LIVE = (("hanging_transaction", 3), ("silence", 4))
 _REPLAYS = (("partitions_added_in_replay", 12),)
 KINDS = [k for k, _ in (*_KILLS, *_BROKERS, *_REST, *_OPERATOR, *_SEVERAL, *_LIVE)]
 
@@ -75,9 +79,12 @@ def failpoint(point: str, passing: int) -> Fault:
 
 
 def every_failpoint(seed: int) -> list[Fault]:
-    """Each failpoint once, in an order of the seed's."""
+    """Each failpoint of a backlog once, in an order of the seed's."""
     generator = random.Random(f"{seed} every")
-    points = [Fault("failpoint", point=point, passing=generator.choice((1, 2))) for point in POINTS]
+    points = [
+        Fault("failpoint", point=point, passing=generator.choice((1, 2)))
+        for point in BACKLOG_POINTS
+    ]
     generator.shuffle(points)
     return points
 
@@ -95,7 +102,7 @@ def plan(seed: int, phase: str, *, several: bool, without: Collection[str] = ())
     weighted += _LIVE if phase.startswith("live") else ()
     weighted += _REPLAYS if phase.startswith("replay") else ()
     kinds = [kind for kind, weight in weighted if kind not in without for _ in range(weight)]
-    points = [failpoint(point, passing) for passing in (1, 2, 5, 13) for point in POINTS]
+    points = [failpoint(point, passing) for passing in (1, 2, 5, 13) for point in BACKLOG_POINTS]
     generator.shuffle(points)
     pack: list[str] = []
     while True:
@@ -108,8 +115,10 @@ def plan(seed: int, phase: str, *, several: bool, without: Collection[str] = ())
             yield (
                 points.pop()
                 if points
-                else failpoint(generator.choice(POINTS), generator.choice((1, 3, 8, 21)))
+                else failpoint(generator.choice(BACKLOG_POINTS), generator.choice((1, 3, 8, 21)))
             )
+        elif kind == "silence":
+            yield Fault(kind, point="ticked", passing=generator.choice((1, 1, 2)))
         elif kind == "broker_kill_at_point":
             point = generator.choice(COMMIT_POINTS)
             yield Fault(kind, 4.0, point, generator.choice((1, 3)), choice=choice)

@@ -11,7 +11,12 @@ from typing import Any, TypeAlias
 from chaos.hostile import ABORTED, FUTURE, PLANTED
 
 Source: TypeAlias = tuple[str, int, int]
-"""Topic, partition and offset of the record that a message was made of."""
+"""Topic, partition and offset of the record that a message was made of.
+
+One record may raise several alerts of monitors and change several incidents, and a tick is no
+record: the name of such a message stands with the topic, and a tick has its shard in place of a
+partition.
+"""
 
 Content: TypeAlias = tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]
 Written: TypeAlias = tuple[Source, Content]
@@ -57,8 +62,13 @@ def source_of(record: Any) -> Source:
             headers[f"{_DEAD_LETTER}{name}"].decode() for name in ("topic", "partition", "offset")
         )
         return topic, int(partition), int(offset)
-    receipt = json.loads(record.value)["receipt"]
-    return receipt["topic"], int(receipt["partition"]), int(receipt["offset"])
+    alert = json.loads(record.value)
+    receipt = alert["receipt"]
+    revision = f"/{alert['revision']}" if "revision" in alert else ""
+    if "tick" in receipt:
+        return f"tick {alert['id']}{revision}", int(receipt["shard"]), 0
+    name = f" {alert['id']}{revision}" if "monitor" in alert or revision else ""
+    return receipt["topic"] + name, int(receipt["partition"]), int(receipt["offset"])
 
 
 def written(records: Iterable[Any]) -> list[Written]:

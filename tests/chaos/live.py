@@ -82,12 +82,24 @@ class LiveProducer:
         seed: int,
         without: Collection[str] = (),
         most: int = sys.maxsize,
+        silent: threading.Event | None = None,
     ) -> None:
-        """``most`` is where it stops by itself, so that little remains to be read after."""
+        """Say what is to be produced.
+
+        Args:
+            bootstrap: the brokers.
+            topics: by turns.
+            rate: events a second.
+            seed: decides the events.
+            without: ingredients that are left out.
+            most: where it stops by itself, so that little remains to be read after.
+            silent: while it is set nothing is sent, and nothing is made up for later.
+        """
         self._bootstrap, self._topics, self._rate, self._seed = bootstrap, topics, rate, seed
         self._ingredients = ingredients(seed, min(int(rate * 60), most), without)
         self._most = most
         self._stopping = threading.Event()
+        self._silent = silent or threading.Event()
         self._thread = threading.Thread(target=self._run, name="live-producer", daemon=True)
         self._futures: list[tuple[str, Message, Any]] = []
         self.planted = Planted()
@@ -125,6 +137,9 @@ class LiveProducer:
             )
             started = time.monotonic()
             while not self._stopping.wait(0.01):
+                if self._silent.is_set():
+                    started = time.monotonic() - (self.sent + self.refused) / self._rate
+                    continue
                 # Catches up after an outage: the rate holds on average, and bursts are welcome.
                 due = min(int((time.monotonic() - started) * self._rate), self._most)
                 while self.sent + self.refused < due and not self._stopping.is_set():

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -62,7 +63,8 @@ def insist(question: Callable[[], T], seconds: float = ASKED_SECONDS) -> T:
 class Run:
     """A group, its workers, and what befalls them.
 
-    ``slots`` is how many workers there may be at once. State: the workers that live.
+    ``slots`` is how many workers there may be at once. State: the workers that live; whether the
+    live producer is to be ``silent``.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Run:
         self.topics: list[str] = list(settings["kafka"]["topics"])
         self.shards = settings["processing"]["shards"]
         self.workers: list[Worker] = []
+        self.silent = threading.Event()
         self._lives = 0
 
     def __enter__(self) -> Self:

@@ -93,8 +93,11 @@ def settings(
     shards: int = 1,
     *,
     snapshots: str = "1s",
+    bucket: str = "1m",
 ) -> dict[str, Any]:
     """A configuration with a fresh group and fresh output topics, which are created.
+
+    ``snapshots`` is the time between two of them, ``bucket`` that of the monitors.
 
     Small chunks, polls and intervals: much learning, many commits and snapshots, so that every
     fault falls into the middle of something.
@@ -103,6 +106,9 @@ def settings(
     names = {name: f"{group}-{name}" for name in ("alerts", "dead-letters")}
     for name in names.values():
         create_topic(bootstrap, name, 1, KEEP, replicas=-1)
+    # As the daemon makes it; nothing is compacted while somebody looks.
+    kept = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(10**12)}
+    incidents = create_topic(bootstrap, f"{group}-incidents", 1, kept, replicas=-1)
     return {
         "name": "chaos",
         "kafka": {
@@ -110,6 +116,7 @@ def settings(
             "topics": list(topics),
             "group": group,
             "alerts": names["alerts"],
+            "incidents": incidents,
             "dead_letters": names["dead-letters"],
             "wait_for_input": "90s",
             "consumer": {
@@ -137,6 +144,19 @@ def settings(
                 "max_keys": 100,
             }
         ],
+        "monitors": [
+            {
+                "name": "users",
+                "kind": "rate",
+                "key": "user",
+                "bucket": bucket,
+                "season": "none",
+                "widths": [1, 2],
+                "max_keys": 100,
+            },
+            {"name": "kinds", "kind": "silence", "key": "kind", "bucket": bucket, "season": "none"},
+        ],
+        "incidents": {"group_wait": "5s", "quiet": "2m"},
         "threshold": {"budget": "1 %", "burn_in": 300},
         "processing": {
             "shards": shards,
@@ -144,6 +164,7 @@ def settings(
             "max_poll_records": 100,
             "max_buffered_records": 500,
             "commit_interval": "200ms",
+            "tick": "500ms",
         },
         "state": {"directory": str(directory / "state"), "interval": snapshots},
         "metrics": {"port": 0},

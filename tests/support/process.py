@@ -38,7 +38,7 @@ def wait_until(
 
 
 class DaemonProcess:
-    """``stream-detector run`` on a configuration; its log goes to a file.
+    """``stream-detector run``, or another command, on a configuration; its log goes to a file.
 
     Always ended by ``kill`` at the latest: use it as a context manager. It is forked from a process
     that has imported everything (see ``warm``) where ``interpreter`` is not asked for and the
@@ -51,6 +51,7 @@ class DaemonProcess:
         settings: Mapping[str, Any],
         *,
         arguments: tuple[str, ...] = (),
+        command: str = "run",
         environment: Mapping[str, str] | None = None,
         name: str = "daemon",
         interpreter: bool = False,
@@ -59,7 +60,7 @@ class DaemonProcess:
         self.config = directory / f"{name}.yaml"
         self.config.write_text(yaml.safe_dump({**settings}))
         self.log = directory / f"{name}.log"
-        self._arguments = arguments
+        self._command, self._arguments = command, arguments
         self._environment = {**os.environ, **(environment or {})}
         self._forked = not interpreter and warm.can_fork(self._environment)
         self._process: subprocess.Popen[bytes] | warm.Fork | None = None
@@ -73,7 +74,7 @@ class DaemonProcess:
 
     def start(self) -> Self:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        words = ["run", str(self.config), *self._arguments]
+        words = [self._command, str(self.config), *self._arguments]
         if self._forked:
             self.log.touch()  # it opens it when it gets there
             self._process = warm.fork(words, self._environment, self.log)

@@ -71,6 +71,14 @@ def records(count: int, seed: int = 0) -> list[PlainRecord]:
     return made
 
 
+def spoilt(count: int) -> list[PlainRecord]:
+    """The same, each 97th of them no JSON, from the 50th on."""
+    made = records(count)
+    for row in range(50, count, 97):
+        made[row] = made[row]._replace(value=b"{")
+    return made
+
+
 def new_pipeline(config: Config) -> PipelineCore:
     return PipelineCore(config, state_fingerprint(config))
 

@@ -80,6 +80,8 @@ class FieldPlan:
             numeric.update(dict.fromkeys(monitor.number_fields))
         if config.suppression is not None:
             text[config.suppression.key] = None
+        if config.incidents is not None:
+            text.update(dict.fromkeys(config.incidents.fields or ()))
         if config.event.id is not None:
             required.add(config.event.id)
         return cls(tuple(numeric), frozenset(boolean), tuple(text), frozenset(required), ranges)

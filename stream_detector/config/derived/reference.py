@@ -127,8 +127,22 @@ _SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("`monitors.where`", "ConditionConfig", ()),
     ("`calendars`", "CalendarConfig", ()),
     ("`suppression`", "SuppressionConfig", ()),
+    ("`incidents`", "IncidentsConfig", ()),
+    ("`rules`", "RulesConfig", ()),
     ("`processing`", "ProcessingConfig", ()),
     ("`state`", "StateStoreConfig", ()),
+    ("`forward`", "ForwardConfig", ()),
+    (
+        "`forward.targets`",
+        "",
+        (
+            "WebhookConfig",
+            "AlertmanagerConfig",
+            "SlackConfig",
+            "TopicTargetConfig",
+            "FileTargetConfig",
+        ),
+    ),
     ("`metrics`", "MetricsConfig", ()),
     ("`logging`", "LoggingConfig", ()),
 )
@@ -142,7 +156,7 @@ def reference_markdown() -> str:
     for title, name, members in _SECTIONS:
         parts.append(f"## {title}\n")
         if members:
-            several = title in ("`features`", "`monitors`")
+            several = title in ("`features`", "`monitors`", "`forward.targets`")
             list_of = "A list; each entry has" if several else "It has"
             key = "one of these keys" if "features" in title else "one of these as its `kind`"
             parts.append(f"{list_of} {key}.\n")

@@ -44,8 +44,8 @@ class _Use:
     role: Literal["number", "flag", "category", "key", "id", "time", "label"]
 
 
-def _entries(document: Document, section: str) -> list[Any]:
-    entries = document.get(section)
+def _entries(document: Document, *path: str) -> list[Any]:
+    entries = document.get(*path)
     return entries if isinstance(entries, list) else []
 
 
@@ -71,9 +71,11 @@ def _field_uses(document: Document) -> Iterator[_Use]:
         yield from use("category", "windows", index, "distinct_of")
     # Not a key: ports and codes are numbers by which alerts may well be grouped.
     yield from use("category", "suppression", "key")
+    for index in range(len(_entries(document, "incidents", "fields"))):
+        yield from use("category", "incidents", "fields", index)
     yield from use("id", "event", "id")
     yield from use("time", "event", "time", "field")
-    for index in range(len(document.get("event", "time", "fields") or ())):
+    for index in range(len(_entries(document, "event", "time", "fields"))):
         yield from use("time", "event", "time", "fields", index)
     yield from use("label", "labels", "field")
 

@@ -105,18 +105,21 @@ def _check_topics(document: Document) -> None:
         check_repeats(document, ("kafka", "topics"), "the same topic")
     else:
         topics = []
-    for output in ("alerts", "dead_letters", "journal"):
+    for output in ("alerts", "incidents", "dead_letters", "journal", "rules"):
         topic = document.get("kafka", output)
         if isinstance(topic, str) and topic in topics:
             message = "is also read (kafka.topics): the detector would feed on its own output"
             path = ("kafka", output)
             document.report(path, f"{document.shown(path)} {message}")
-    alerts = document.get("kafka", "alerts")
-    for output in ("dead_letters", "journal"):
+    taken: dict[str, str] = {}
+    for output in ("alerts", "incidents", "dead_letters", "journal", "rules"):
         path = ("kafka", output)
-        if isinstance(alerts, str) and alerts == document.get(*path):
+        topic = document.get(*path)
+        if not isinstance(topic, str):
+            continue
+        if (other := taken.setdefault(topic, output)) != output:
             document.report(
-                path, f"{document.shown(path)} is also kafka.alerts; readers could not tell"
+                path, f"{document.shown(path)} is also kafka.{other}; readers could not tell"
             )
 
 

@@ -5,20 +5,16 @@ Nothing here reads a file or the environment; ``config.load`` does, and maps err
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from stream_detector.calendars import CalendarConfig
 from stream_detector.config.models.base import (
     LARGEST_NUMBER,
-    MANY_EVENTS,
     MANY_ROWS,
     FieldName,
     Model,
-    PathName,
-    Topic,
-    human,
 )
 from stream_detector.config.models.challenger import ChallengerConfig
 from stream_detector.config.models.detector import AnyDetector
@@ -38,6 +34,8 @@ from stream_detector.config.models.event import (
     WindowConfig,
 )
 from stream_detector.config.models.files import FilesConfig
+from stream_detector.config.models.forward import ForwardConfig
+from stream_detector.config.models.incidents import IncidentsConfig
 from stream_detector.config.models.kafka import (
     KafkaConfig,
     KafkaSecurityConfig,
@@ -45,10 +43,16 @@ from stream_detector.config.models.kafka import (
 from stream_detector.config.models.labels import LabelsConfig, RiskConfig
 from stream_detector.config.models.metrics import MetricsConfig
 from stream_detector.config.models.registry import RegistryConfig
+from stream_detector.config.models.running import (
+    LoggingConfig,
+    ProcessingConfig,
+    StateStoreConfig,
+)
 from stream_detector.detectors.base import Detector, DetectorConfig
 from stream_detector.detectors.ensemble import EnsembleConfig
 from stream_detector.detectors.registry import find_detector
 from stream_detector.monitors import AnyMonitor
+from stream_detector.rules.settings import RulesConfig
 from stream_detector.units import Budget, Duration
 
 __all__ = [
@@ -65,6 +69,8 @@ __all__ = [
     "EventTimeConfig",
     "Feature",
     "FilesConfig",
+    "ForwardConfig",
+    "IncidentsConfig",
     "KafkaConfig",
     "KafkaSecurityConfig",
     "LabelsConfig",
@@ -114,84 +120,6 @@ class SuppressionConfig(Model):
     max_keys: int = Field(
         10_000, ge=1, le=MANY_ROWS, description="Keys remembered; the oldest go first."
     )
-
-
-# --- running -------------------------------------------------------------------------------------
-
-
-class StateStoreConfig(Model):
-    """Store of the snapshots."""
-
-    store: Literal["directory", "topic"] = Field(
-        "directory", description="Keep snapshots as files, or on a compacted topic."
-    )
-    directory: PathName = Field("state", description="Directory, shared by the workers of a group.")
-    topic: Topic | None = Field(
-        None,
-        description="Topic for `store: topic`; made where it is missing. Default: the group's name "
-        "and `-snapshots`.",
-    )
-    interval: Duration = Field(human("60s"), description="Time between two snapshots.")
-    keep: int = Field(3, ge=1, le=1000, description="Snapshots kept a shard.")
-    signing_key_file: PathName | None = Field(
-        None,
-        description="A file of keys (mode 0600), one a line of at least 32 characters: the first "
-        "signs snapshots, and none is read without a signature by one of them.",
-    )
-
-
-class ProcessingConfig(Model):
-    """Sizes and intervals of the loop."""
-
-    shards: int = Field(
-        1, ge=1, le=1024, description="Independent pipelines; see docs for what it costs."
-    )
-    chunk_size: Literal[64, 128, 256, 512, 1024, 2048] = Field(
-        512, description="Events learnt at a time, once 2,048 have been seen (32 before)."
-    )
-    freeze_after: int | None = Field(
-        None,
-        ge=1,
-        le=MANY_EVENTS,
-        description="Events after which scaler and detector learn no more without labels, for a "
-        "clean history (`train --normal-only`) before a stream where anomalies may be the crowd. "
-        "Default: they always learn.",
-    )
-    max_poll_records: int = Field(
-        5000, ge=1, le=1_000_000, description="Records taken from the client at once."
-    )
-    max_buffered_records: int = Field(
-        20_000,
-        ge=1,
-        le=10_000_000,
-        description="Records of a partition held back by the merge before it pauses.",
-    )
-    stuck_partition_wait: Duration = Field(
-        human("1s"), description="How long the merge waits for a partition stuck below its end."
-    )
-    leaderless_wait: Duration = Field(
-        human("30s"),
-        description="How long the merge waits for a partition without a leader; then the others "
-        "go on without it.",
-    )
-    commit_interval: Duration = Field(human("1s"), description="Longest time between commits.")
-    tick: Duration = Field(
-        human("30s"),
-        ge=0.01,
-        le=3600,
-        description="Where nothing arrives, how often monitors are told at most that time goes on: "
-        "so soon the silence of a whole topic is seen.",
-    )
-    shutdown_timeout: Duration = Field(
-        human("30s"), description="Limit for a graceful stop after SIGTERM."
-    )
-
-
-class LoggingConfig(Model):
-    """Log on standard error."""
-
-    format: Literal["text", "json"] = Field("text", description="Readable lines or ECS JSON.")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
 
 
 NOTHING_TO_SEE = "give at least one feature or window"
@@ -245,10 +173,25 @@ class Config(Model):
         default_factory=list, description="Days and hours that are others than usual."
     )
     suppression: SuppressionConfig | None = Field(None, description="Grouping of repeated alerts.")
+    incidents: IncidentsConfig | None = Field(
+        None,
+        description="What alerts have in common, since when, and whether it is over. Default: with "
+        "`kafka.incidents`, the defaults of its settings; else no incidents.",
+    )
+    rules: RulesConfig = Field(default_factory=RulesConfig, description="Rules of people.")
     processing: ProcessingConfig = Field(default_factory=ProcessingConfig, description="The loop.")
     state: StateStoreConfig = Field(default_factory=StateStoreConfig, description="Snapshots.")
+    forward: ForwardConfig | None = Field(
+        None, description="Where `stream-detector forward` sends alerts and incidents."
+    )
     metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Metrics and health.")
     logging: LoggingConfig = Field(default_factory=LoggingConfig, description="Log output.")
+
+    @property
+    def incident_settings(self) -> IncidentsConfig | None:
+        """Settings of incidents; None where there are to be none."""
+        on_topic = self.kafka is not None and self.kafka.incidents is not None
+        return IncidentsConfig() if self.incidents is None and on_topic else self.incidents
 
     @property
     def labels_have_topic(self) -> bool:

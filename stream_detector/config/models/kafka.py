@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from stream_detector.config.models.base import Model, Name, PathName, Text, Topic, human
+from stream_detector.config.models.login import check_mutual_tls
 from stream_detector.units import Duration
 
 
@@ -43,8 +44,7 @@ class KafkaSecurityConfig(Model):
                 raise ValueError(f"{self.protocol} needs mechanism and username")
             if (self.password is None) == (self.password_file is None):
                 raise ValueError(f"{self.protocol} needs one of password and password_file")
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("mutual TLS needs both certificate_file and key_file")
+        check_mutual_tls(self.certificate_file, self.key_file)
         return self
 
 
@@ -64,12 +64,22 @@ class KafkaConfig(Model):
         description="How alerts are written: JSON, or Avro by a schema that `registry` has under "
         "the topic's name and `-value`.",
     )
+    incidents: Topic | None = Field(
+        None,
+        description="Topic that incidents are written to, compacted by their ids; made where it is "
+        "missing. Default: none are.",
+    )
     dead_letters: Topic = Field(description="Topic that records which cannot be used go to, whole.")
     labels: Topic | None = Field(
         None,
         description="Topic of labels that come later: `event_id`, `label`, and `time` if it is not "
         "the record's own. With `processing.shards` it has the partitions of the topics, and a "
         "label goes to the partition of its event.",
+    )
+    rules: Topic | None = Field(
+        None,
+        description="Topic that `rule` and `incidents acknowledge` write to, compacted, one "
+        "partition; made where it is missing. Default: nobody can.",
     )
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where a group without a committed offset begins."
@@ -131,6 +141,15 @@ class KafkaConfig(Model):
     def input_topics(self) -> list[str]:
         """Topics of events, and that of labels."""
         return [*self.topics, *([self.labels] if self.labels is not None else [])]
+
+    @property
+    def output_topics(self) -> dict[str, str]:
+        """Topics that results are written to, by what they are; the journal is none of them."""
+        topics = {"alerts": self.alerts, "incidents": self.incidents, "rules": self.rules}
+        return {
+            **{kind: topic for kind, topic in topics.items() if topic is not None},
+            "dead_letters": self.dead_letters,
+        }
 
     @property
     def journal_topic(self) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from stream_detector.config.models.base import Model, PathName, Text, human, positive
+from stream_detector.config.models.login import check_login, check_mutual_tls
 from stream_detector.units import Duration
 
 
@@ -74,14 +75,8 @@ class RegistryConfig(Model):
             raise ValueError("url begins with http:// or https:// and names a host")
         if parts.username is not None or parts.password is not None:
             raise ValueError("no login in url: give username and password")
-        passwords = sum(each is not None for each in (self.password, self.password_file))
-        if passwords != (0 if self.username is None else 1):
-            raise ValueError("a login needs username and one of password and password_file")
-        tokens = sum(each is not None for each in (self.token, self.token_file))
-        if tokens > 1 or (tokens and self.username is not None):
-            raise ValueError("give one of username, token and token_file")
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("mutual TLS needs both certificate_file and key_file")
+        check_login(self)
+        check_mutual_tls(self.certificate_file, self.key_file)
         if self.framing == "confluent" and (self.id_bytes, self.ids) != (4, "content"):
             raise ValueError("id_bytes and ids are for `framing: apicurio`")
         return self

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import http.client
 import socket
-import ssl
 import threading
-from base64 import b64encode
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from stream_detector.config.models.config import RegistryConfig
-from stream_detector.errors import ConfigurationError
+from stream_detector.connectors.http_parts import cut, login_of, tls_context
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """A schema of a MiB in JSON's escapes, and room."""
@@ -55,7 +51,7 @@ class Connection:
         parts = urlsplit(config.url)
         self._host, self._port = parts.hostname or "", parts.port
         self._path = parts.path.rstrip("/")
-        self._context = _context(config) if parts.scheme == "https" else None
+        self._context = tls_context("registry", config) if parts.scheme == "https" else None
         self.secret = ""
         self._authorization: str | None = None
         self._read_secret()
@@ -114,7 +110,7 @@ class Connection:
         # The timeout is each read's own: a byte a second would never end.
         sockets: list[socket.socket] = []
         over = threading.Event()
-        watch = threading.Timer(timeout, _cut, (connection, sockets, over))
+        watch = threading.Timer(timeout, cut, (connection, sockets, over))
         watch.daemon = True
         watch.start()
         headers = {"Accept": _TYPES, "Connection": "close"}
@@ -151,28 +147,8 @@ class Connection:
         return f"the schema registry at {self._config.url.rstrip('/')}{path}"
 
     def _read_secret(self) -> None:
-        config = self._config
-        if config.username is not None:
-            secret = _secret("password", config.password, config.password_file)
-            pair = b64encode(f"{config.username}:{secret}".encode()).decode("ascii")
-            self._authorization = f"Basic {pair}"
-        elif config.token is not None or config.token_file is not None:
-            secret = _secret("token", config.token, config.token_file)
-            self._authorization = f"Bearer {secret}"
-        else:
-            secret = ""
-        self.secret = secret
-
-
-def _cut(
-    connection: http.client.HTTPConnection, sockets: list[socket.socket], over: threading.Event
-) -> None:
-    """End a request whose time is over, from outside."""
-    over.set()  # before whoever reads wakes up
-    for each in sockets or [connection.sock]:
-        if each is not None:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        if (login := login_of("registry", self._config)) is not None:
+            self._authorization, self.secret = login
 
 
 def _said(body: bytes) -> tuple[str, bool]:
@@ -191,33 +167,3 @@ def _said(body: bytes) -> tuple[str, bool]:
     denied = type(code) is int and code in _DENIED
     denied = denied or name in ("ContentNotFoundException", "VersionNotFoundException")
     return str(found.get("message") or found.get("title") or ""), denied
-
-
-def _secret(name: str, value: Any, file: str | None) -> str:
-    if value is not None:
-        return str(value.get_secret_value())
-    try:
-        secret = Path(str(file)).read_text(encoding="utf-8").strip("\r\n")
-    except UnicodeDecodeError:
-        # Not the error itself: it carries the bytes.
-        raise ConfigurationError(f"registry.{name}_file: {file} is not UTF-8") from None
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"registry.{name}_file: {file}: {why}") from error
-    if not secret or not secret.isprintable():
-        raise ConfigurationError(f"registry.{name}_file: {file} holds no {name}")
-    return secret
-
-
-def _context(config: RegistryConfig) -> ssl.SSLContext:
-    files = [config.ca_file, config.certificate_file, config.key_file]
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.certificate_file is not None:
-            # Without a password OpenSSL would ask on the terminal.
-            context.load_cert_chain(config.certificate_file, config.key_file, "")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        named = ", ".join(each for each in files if each is not None)
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"registry: {named} cannot be used: {why}") from error
-    return context

@@ -66,11 +66,16 @@ def monitor_page(name: str, key: str, recent: Recent) -> str | None:
         for shard, seen in by_shard.items()
         if seen.bands is not None and key in seen.bands.keys
     ]
+    known = [
+        _known(seen.known[key], f"shard {shard}" if len(by_shard) > 1 else "")
+        for shard, seen in by_shard.items()
+        if key in seen.known
+    ]
     title = name if first.key_field is None else f"{name}: {first.key_field} {key[:80]}"
     body = [
         f"<header><h1>{escape(title)}</h1></header>",
         _form(name, key, by_shard) if first.key_field is not None else "",
-        *(drawn or [_why_not(first)]),
+        *(drawn or known or [_why_not(first)]),
         "<h2>Its last alerts</h2>" if alerts else "",
         *(f"<p>{escape(alert.severity)}: {escape(alert.sentence)}</p>" for alert in alerts[:10]),
         '<p><a href="/">Back to the status page</a></p>',
@@ -78,8 +83,13 @@ def monitor_page(name: str, key: str, recent: Recent) -> str | None:
     return document(f"{title} - stream-detector", "".join(body), refresh_seconds=_REFRESH_SECONDS)
 
 
+def _known(sentences: Sequence[str], where: str) -> str:
+    title = f"<h2>{where}</h2>" if where else ""
+    return title + "".join(f"<p>{escape(each)}</p>" for each in sentences)
+
+
 def _why_not(seen: SeenMonitor) -> str:
-    if seen.bands is None:
+    if seen.bands is None and seen.kind == "silence":
         return f'<p class="dim">A monitor of the kind {escape(seen.kind)} has no band to draw.</p>'
     return (
         '<p class="dim">Nothing is remembered of this key, or not looked up yet: what is asked for '

@@ -14,6 +14,7 @@ from stream_detector.markup import escape
 from stream_detector.telemetry.families import FAMILIES, PREFIX
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.status.figures import Figures
+from stream_detector.telemetry.status.incidents import incidents_section
 from stream_detector.telemetry.status.layout import document, duration, name_of, number, share
 from stream_detector.telemetry.status.monitors import band_link, monitors_section
 from stream_detector.telemetry.status.recent import STEP_SECONDS, Recent, RecentAlert, Step
@@ -48,6 +49,8 @@ def status_page(
     *,
     shows_alerts: bool,
     labelled: dict[str, str] | None,
+    offers_rules: bool = False,
+    offers_care: bool = False,
 ) -> str:
     """The page at ``/``.
 
@@ -58,15 +61,23 @@ def status_page(
         health: whether all is well.
         shows_alerts: whether the reader may see what comes from events.
         labelled: labels given here by alert; None where none can be given.
+        offers_rules: whether alerts can be hidden from here.
+        offers_care: whether incidents can be acknowledged from here.
     """
     body = [
         _header(running, health, time.monotonic() - recent.began),
+        incidents_section(recent.incidents, shows_values=shows_alerts, offers_care=offers_care),
         _tiles(figures),
         _charts(recent.steps()),
         _drift(recent, shows_changes=True),
         monitors_section(recent, shows_keys=shows_alerts),
         _rejected(recent, shows_messages=shows_alerts),
-        _alerts(recent.alerts(), shows_alerts=shows_alerts, labelled=labelled),
+        _alerts(
+            recent.alerts(),
+            shows_alerts=shows_alerts,
+            labelled=labelled,
+            offers_rules=offers_rules,
+        ),
         _footer(),
     ]
     return document(
@@ -197,7 +208,11 @@ def _rejected(recent: Recent, *, shows_messages: bool) -> str:
 
 
 def _alerts(
-    alerts: Sequence[RecentAlert], *, shows_alerts: bool, labelled: dict[str, str] | None
+    alerts: Sequence[RecentAlert],
+    *,
+    shows_alerts: bool,
+    labelled: dict[str, str] | None,
+    offers_rules: bool,
 ) -> str:
     title = "<h2>Last alerts</h2>"
     if not shows_alerts:
@@ -207,11 +222,18 @@ def _alerts(
         )
     if not alerts:
         return title + '<p class="dim">No alert since this process began.</p>'
-    return title + "".join(alert_card(alert, labelled) for alert in alerts[:_ALERTS_SHOWN])
+    return title + "".join(
+        alert_card(alert, labelled, offers_rules=offers_rules) for alert in alerts[:_ALERTS_SHOWN]
+    )
 
 
-def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> str:
-    """Render one alert with its reasons, and the way to its label where ``labelled`` is given."""
+def alert_card(
+    alert: RecentAlert, labelled: dict[str, str] | None = None, *, offers_rules: bool = False
+) -> str:
+    """Render one alert with its reasons, and the way to its label where ``labelled`` is given.
+
+    ``offers_rules``: the way to a rule as well.
+    """
     right = ""
     if alert.monitor is not None:
         right = band_link(*alert.monitor, "band")
@@ -219,6 +241,9 @@ def alert_card(alert: RecentAlert, labelled: dict[str, str] | None = None) -> st
         if (given := labelled.get(alert.id)) is not None:
             right = f"labelled {escape(given)} · "
         right += f'<a href="/label?alert={quote(alert.id, safe="")}">label</a>'
+    if offers_rules and not alert.id.startswith("rule:"):
+        link = f'<a href="/rule?alert={quote(alert.id, safe="")}">hide</a>'
+        right = f"{right} · {link}" if right else link
     event = "" if alert.event_id is None else f"<span>event {escape(alert.event_id)}</span>"
     held = f"<span>{alert.suppressed} held back before</span>" if alert.suppressed else ""
     return (
@@ -241,9 +266,10 @@ def _why(alert: RecentAlert) -> str:
         f"<td>{escape(reason.usual)}</td></tr>"
         for reason in alert.reasons
     )
+    ordinary = f"<p>{escape(alert.ordinary)}</p>" if alert.ordinary else ""
     return (
         "<table><thead><tr><th>reason</th><th>value</th><th>share</th><th>usual</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        f"<tbody>{rows}</tbody></table>{ordinary}"
     )
 
 
@@ -286,8 +312,11 @@ _MEANINGS = {
     "standard deviations of before. Beyond 1 look at the producer; beyond 3 something has changed.",
     "monitors": "Keys that a monitor remembers, and of how many it knows enough to judge them. A "
     "key's page draws what it did beside the band in which no alert is raised.",
+    "open incidents": "What alerts have in common, since when, and what explains most: its "
+    "share among them beside its usual share.",
     "1 in N": "How rare such a score is, by the last 50,000. Very large: never seen the like.",
     "reasons": "Features that contributed most; usual is the mean and two deviations around it.",
+    "would be normal": "What would have kept the event below the threshold: it was scored so.",
 }
 
 

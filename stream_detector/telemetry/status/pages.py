@@ -10,13 +10,17 @@ from wsgiref.types import WSGIEnvironment
 from stream_detector.telemetry.health import HealthState
 from stream_detector.telemetry.metrics import Metrics
 from stream_detector.telemetry.responses import Response, text
+from stream_detector.telemetry.status.care_form import CareForm
 from stream_detector.telemetry.status.figures import figures
 from stream_detector.telemetry.status.labelling import Labelling
 from stream_detector.telemetry.status.monitors import MONITOR_PATH, monitor_page
 from stream_detector.telemetry.status.page import Running, help_page, status_page
 from stream_detector.telemetry.status.recent import Recent
+from stream_detector.telemetry.status.rule_form import RuleForm
 
 LABEL_PATH = "/label"
+RULE_PATH = "/rule"
+CARE_PATH = "/incident"
 
 
 class StatusPages:
@@ -31,6 +35,8 @@ class StatusPages:
             they asked for is a number or ``localhost``. (A name might be one that a hostile site
             has bound to this machine, to read the page through its reader's browser.)
         labelling: takes labels; None: nobody can give any.
+        rules: offers rules; None: there are none from the page.
+        care: takes what is said of incidents; None: nothing can be.
     """
 
     def __init__(
@@ -42,10 +48,19 @@ class StatusPages:
         *,
         shows_alerts: bool | None = None,
         labelling: Labelling | None = None,
+        rules: RuleForm | None = None,
+        care: CareForm | None = None,
     ) -> None:
         self._metrics, self._health = metrics, health
         self._recent, self._running = recent or Recent(), running or Running()
         self._shows_alerts, self._labelling = shows_alerts, labelling
+        self._forms: dict[str, Labelling | RuleForm | CareForm] = {}
+        if labelling is not None:
+            self._forms[LABEL_PATH] = labelling
+        if rules is not None:
+            self._forms[RULE_PATH] = rules
+        if care is not None:
+            self._forms[CARE_PATH] = care
 
     def get(self, environ: WSGIEnvironment) -> Response | None:
         """The answer to a GET; None where there is no such page."""
@@ -56,11 +71,11 @@ class StatusPages:
             return self._page(HTTPStatus.OK, help_page(self._running))
         if path == MONITOR_PATH and self._may_see(environ):
             return self._monitor(environ)
-        if path == LABEL_PATH and self._labelling is not None and self._may_see(environ):
+        if (form := self._forms.get(path)) is not None and self._may_see(environ):
             query = _query(environ)
             if query is None:
                 return text(HTTPStatus.BAD_REQUEST, "the query has too many fields\n")
-            return self._page(*self._labelling.form(query.get("alert", [""])[0]))
+            return self._page(*form.form(query.get(form.asks, [""])[0]))
         return None
 
     def _monitor(self, environ: WSGIEnvironment) -> Response | None:
@@ -74,9 +89,8 @@ class StatusPages:
 
     def post(self, environ: WSGIEnvironment) -> Response | None:
         """The answer to a POST; None where none is taken."""
-        if self._labelling is None or environ["PATH_INFO"] != LABEL_PATH:
-            return None
-        return self._page(*self._labelling.submit(environ))
+        form = self._forms.get(environ["PATH_INFO"])
+        return None if form is None else self._page(*form.submit(environ))
 
     def _status(self, environ: WSGIEnvironment) -> str:
         return status_page(
@@ -86,6 +100,8 @@ class StatusPages:
             self._health,
             shows_alerts=self._may_see(environ),
             labelled=self._labelling.given if self._labelling is not None else None,
+            offers_rules=RULE_PATH in self._forms,
+            offers_care=CARE_PATH in self._forms,
         )
 
     def _may_see(self, environ: WSGIEnvironment) -> bool:

@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from stream_detector.counterfactuals.wording import ordinary_sentence
 from stream_detector.drift import DriftEvent
 from stream_detector.messages import Outgoing
 from stream_detector.monitors.wording import monitor_sentence
 from stream_detector.pipeline import BatchResult
 from stream_detector.rejections import RejectedKind, RejectionTally, Remedies
+from stream_detector.telemetry.status.incidents import OpenIncidents
 from stream_detector.telemetry.status.shifts import Moments, Shift, ShiftWatch
 from stream_detector.telemetry.status.watched import WatchedKeys
 
@@ -52,6 +54,7 @@ class RecentAlert:
         sentence: what a monitor has found; empty where the alert is about one event.
         monitor: the monitor and the key that it is about; None likewise.
         time_ms: end of the stretch that a monitor looked at; None likewise.
+        ordinary: what would have made the event ordinary; empty where the alert does not say.
     """
 
     id: str
@@ -68,6 +71,7 @@ class RecentAlert:
     sentence: str = ""
     monitor: tuple[str, str] | None = None
     time_ms: int | None = None
+    ordinary: str = ""
 
 
 @dataclass(slots=True)
@@ -100,7 +104,7 @@ class Recent:
     """Thread-safe; the main loop writes, whoever shows it reads.
 
     State: the last 50 alerts, 20 drifts, 300 steps of two seconds, and the means of each feature
-    over the last minutes; ``watched``, which is bounded.
+    over the last minutes; ``watched`` and ``incidents``, which are bounded.
 
     Args:
         clock: wall clock, seconds since 1970.
@@ -124,6 +128,7 @@ class Recent:
         self.remedies = remedies
         self._shifts: dict[int, ShiftWatch] = {}
         self.watched = WatchedKeys()
+        self.incidents = OpenIncidents()
         self.began = monotonic()
 
     def take(self, outcome: BatchResult) -> None:
@@ -173,6 +178,7 @@ class Recent:
             self._totals.thresholds.pop(shard, None)
             self._shifts.pop(shard, None)
         self.watched.forget(shard)
+        self.incidents.forget(shard)
 
     def alerts(self) -> list[RecentAlert]:
         """The last ones, newest first."""
@@ -238,6 +244,7 @@ def _shown(value: bytes | None) -> RecentAlert | None:
             reasons=tuple(_reason(reason) for reason in body["reasons"]),
             event=_event(body["event"]),
             **_of_monitor(body),
+            ordinary=_ordinary(body),
         )
     except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
         return None
@@ -252,6 +259,10 @@ def _of_monitor(body: Mapping[str, Any]) -> dict[str, Any]:
         "monitor": (str(about["name"]), str(about["key"])),
         "time_ms": round(datetime.fromisoformat(about["end"]).timestamp() * 1000),
     }
+
+
+def _ordinary(body: Mapping[str, Any]) -> str:
+    return ordinary_sentence(body["ordinary"])[:_LONGEST_SENTENCE] if "ordinary" in body else ""
 
 
 def _reason(reason: Mapping[str, Any]) -> RecentReason:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream_detector.monitors.bands import Bands, MonitorFigures
@@ -24,6 +24,7 @@ class SeenMonitor:
         figures: its counts.
         heaviest: the keys with most events of late, the first of them first.
         bands: theirs, and those of keys that were asked for; None where there are none to draw.
+        known: where there are none, what is known of keys that were asked for, in sentences.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class SeenMonitor:
     figures: MonitorFigures
     heaviest: Sequence[str] = ()
     bands: Bands | None = None
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

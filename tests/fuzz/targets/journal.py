@@ -10,7 +10,7 @@ from test_journal_chain import ours
 
 from fuzz.mutations import mutated, mutated_value
 from fuzz.target import Target
-from stream_detector.daemon.journal_chain import Chain
+from stream_detector.commits.journal_chain import Chain
 from stream_detector.errors import StateError
 from stream_detector.journal import decode, link_of
 from stream_detector.journal import encode as encoded

@@ -28,6 +28,8 @@ class Role:
 INPUT = Role("kafka.topics", ("READ",))
 LABELS = Role("kafka.labels", ("READ",))
 ALERTS = Role("kafka.alerts", ("WRITE",))
+INCIDENTS = Role("kafka.incidents", ("WRITE",), own=True)
+RULES = Role("kafka.rules", ("READ", "WRITE"), own=True)
 DEAD_LETTERS = Role("kafka.dead_letters", ("WRITE",))
 JOURNAL = Role("kafka.journal", ("READ", "WRITE"), own=True)
 SNAPSHOTS = Role("state.topic", ("READ", "WRITE"), own=True)

@@ -15,7 +15,10 @@ from stream_detector.connectors.kafka.client.errors import (
     TransactionalIdNotFoundError,
 )
 from stream_detector.connectors.kafka.inspection.facts import (
+    INCIDENTS,
     JOURNAL,
+    RULES,
+    SNAPSHOTS,
     Group,
     Member,
     Quota,
@@ -31,7 +34,11 @@ from stream_detector.connectors.kafka.inspection.findings import (
     TOPICS,
 )
 from stream_detector.connectors.kafka.inspection.inquiry import Inquiry
-from stream_detector.connectors.kafka.state_topics.internal_topics import JOURNAL_SETTINGS
+from stream_detector.connectors.kafka.state_topics.internal_topics import (
+    INCIDENTS_SETTINGS,
+    JOURNAL_SETTINGS,
+    RULES_SETTINGS,
+)
 from stream_detector.connectors.kafka.state_topics.snapshot_topic import SNAPSHOT_SETTINGS
 from stream_detector.events import TopicPartition
 
@@ -185,6 +192,19 @@ def ask_transactional_id(client: Admin, inquiry: Inquiry, kafka: KafkaConfig) ->
     return "unknown" if answer is None else "described"
 
 
+_SETTINGS = {
+    INCIDENTS: INCIDENTS_SETTINGS,
+    RULES: RULES_SETTINGS,
+    JOURNAL: JOURNAL_SETTINGS,
+    SNAPSHOTS: SNAPSHOT_SETTINGS,
+}
+
+
+def _partitions(config: Config, topic: Topic) -> int:
+    """How many partitions the daemon gives a topic of its own."""
+    return 1 if topic.role in (INCIDENTS, RULES) else config.processing.shards
+
+
 def ask_refused_topics(
     client: Admin, inquiry: Inquiry, config: Config, topics: Iterable[Topic]
 ) -> dict[str, str]:
@@ -193,11 +213,11 @@ def ask_refused_topics(
     for topic in topics:
         if not topic.role.own or topic.exists or topic.hidden:
             continue
-        settings = JOURNAL_SETTINGS if topic.role is JOURNAL else SNAPSHOT_SETTINGS
+        settings = _SETTINGS[topic.role]
         reasons = inquiry.ask(
             f"whether the daemon may make the topic {topic.name}",
             TOPICS,
-            partial(client.why_not_create, topic.name, config.processing.shards, settings),
+            partial(client.why_not_create, topic.name, _partitions(config, topic), settings),
             right=f"Create on {topic.name}",
         )
         found.update(reasons or {})

@@ -16,6 +16,7 @@ from stream_detector.connectors.kafka.connection.settings import (
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
+    INCIDENTS,
     INPUT,
     JOURNAL,
     LABELS,
@@ -55,6 +56,7 @@ _AROUND_EVENT = 32_000
 _LARGEST_EVENT_IN_ALERT = 400_000
 _LABEL_BYTES = 4_000
 _AROUND_PART = 1_000
+_INCIDENT_BYTES = 262_144
 _LEAST_JOURNAL = 65_536
 _BYTES_A_RANGE = 48
 _STEPS_A_COMMIT = 32
@@ -171,6 +173,8 @@ def needed_bytes(config: Config, kafka: KafkaConfig, facts: Facts, topic: Topic)
         return max(_LEAST_JOURNAL, ranges * (longest + _BYTES_A_RANGE))
     if role is SNAPSHOTS:
         return PART_BYTES + _AROUND_PART
+    if role is INCIDENTS:
+        return _INCIDENT_BYTES
     return _LABEL_BYTES if role is LABELS else 0
 
 

@@ -8,9 +8,11 @@ from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
+    INCIDENTS,
     INPUT,
     JOURNAL,
     LABELS,
+    RULES,
     SNAPSHOTS,
     Facts,
     Topic,
@@ -40,7 +42,7 @@ def judge_policies(config: Config, kafka: KafkaConfig, facts: Facts) -> Iterator
             yield from _input_timestamps(config, topic)
         elif topic.role is DEAD_LETTERS:
             yield from _letter_timestamps(facts, topic)
-        elif topic.role in (ALERTS, JOURNAL, SNAPSHOTS):
+        elif topic.role in (ALERTS, INCIDENTS, JOURNAL, SNAPSHOTS):
             yield from _output_timestamps(kafka, topic)
 
 
@@ -56,6 +58,27 @@ def _cleanup(topic: Topic) -> Iterator[Finding]:
             yield error(
                 f"{given}: snapshots older than its retention are deleted, the newest among them, "
                 "and the shards' state with them. Set cleanup.policy=compact",
+                POLICIES,
+            )
+    elif topic.role is INCIDENTS:
+        if "delete" in policy or (policy and "compact" not in policy):
+            yield warning(
+                f"{given}: an incident that is open for longer than its retention is deleted while "
+                "it is open, and who begins to read later never hears of it. Set "
+                "cleanup.policy=compact",
+                POLICIES,
+            )
+    elif topic.role is RULES:
+        if len(topic.partitions) > 1:
+            yield error(
+                f"{topic.named} has {len(topic.partitions)} partitions: rules are read from the "
+                "first alone. Make it with one",
+                POLICIES,
+            )
+        if "delete" in policy or (policy and "compact" not in policy):
+            yield warning(
+                f"{given}: rules older than its retention are deleted, and a state that begins "
+                "anew never hears of them. Set cleanup.policy=compact",
                 POLICIES,
             )
     elif "compact" in policy and topic.role is INPUT:

@@ -12,10 +12,12 @@ from stream_detector.connectors.kafka.connection.addresses import look
 from stream_detector.connectors.kafka.inspection.facts import (
     ALERTS,
     DEAD_LETTERS,
+    INCIDENTS,
     INPUT,
     JOURNAL,
     LABELS,
     READ_ROLES,
+    RULES,
     SNAPSHOTS,
     Broker,
     Facts,
@@ -51,6 +53,10 @@ def wanted_topics(kafka: KafkaConfig, snapshot_topic: str | None) -> dict[str, R
     if kafka.labels is not None:
         wanted[kafka.labels] = LABELS
     wanted[kafka.alerts] = ALERTS
+    if kafka.incidents is not None:
+        wanted[kafka.incidents] = INCIDENTS
+    if kafka.rules is not None:
+        wanted[kafka.rules] = RULES
     wanted[kafka.dead_letters] = DEAD_LETTERS
     if kafka.delivery == "exactly_once":
         wanted[kafka.journal_topic] = JOURNAL

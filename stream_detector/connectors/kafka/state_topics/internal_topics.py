@@ -23,16 +23,26 @@ JOURNAL_SETTINGS = {
     "retention.ms": str(30 * 24 * 3600 * 1000),
 }
 
+INCIDENTS_SETTINGS = {"cleanup.policy": "compact"}
+"""By the ids of incidents: of each one the last message stays, whatever its age."""
+
+RULES_SETTINGS = {"cleanup.policy": "compact"}
+"""The last act on each rule stays; the journal holds all."""
+
 
 def ensure_topic(
-    kafka: KafkaConfig, topic: str, partitions: int, settings: Mapping[str, str]
+    kafka: KafkaConfig,
+    topic: str,
+    partitions: int,
+    settings: Mapping[str, str],
+    rights: tuple[str, ...] = ("READ", "WRITE"),
 ) -> None:
     """Make ``topic`` where it is missing, with the broker's default replication.
 
-    Raises ``ConnectorError`` where it exists with fewer partitions or cannot be made,
-    ``RefusedError`` where we may not make it.
+    ``rights``: what is done with it. Raises ``ConnectorError`` where it exists with fewer
+    partitions or cannot be made, ``RefusedError`` where we may not make it.
     """
-    held = partition_counts(kafka, [topic], {topic: ("READ", "WRITE")}).get(topic)
+    held = partition_counts(kafka, [topic], {topic: rights}).get(topic)
     if held is None:
         _create(kafka, topic, partitions, settings)
     elif held < partitions:

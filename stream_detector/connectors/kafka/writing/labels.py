@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 
 from stream_detector.config.models.config import KafkaConfig
-from stream_detector.connectors.kafka.client.errors import KafkaError
-from stream_detector.connectors.kafka.client.producer import Producer
 from stream_detector.connectors.kafka.connection.admin import partition_counts
-from stream_detector.connectors.kafka.connection.settings import (
-    clear_cause,
-    producer_settings,
-    refusal,
-)
-from stream_detector.errors import ConfigurationError, InputMissingError, OutputError
+from stream_detector.connectors.kafka.writing.record import write_record
+from stream_detector.errors import ConfigurationError, InputMissingError
 
 
 def write_label(
@@ -58,37 +50,7 @@ def write_label(
     body = {"event_id": event_id, "label": label}
     if time_text is not None:
         body["time"] = time_text
-    deadline = time.monotonic() + kafka.request_timeout
-    timeout_ms = max(1, int(kafka.request_timeout * 1000))
-    settings = {
-        **producer_settings(kafka),
-        "linger_ms": 0,
-        # A request that is lost is sent again once before the deadline.
-        "request_timeout_ms": max(1, timeout_ms // 2),
-        "delivery_timeout_ms": timeout_ms,
-    }
-    with clear_cause("connect a producer", kafka):
-        producer = Producer(settings)
-    try:
-        with clear_cause(f"write to {topic}", kafka):
-            future = producer.send(topic, msgspec.json.encode(body), partition=place)
-        try:
-            producer.flush(timeout=max(0.1, deadline - time.monotonic()))
-        except KafkaError as error:
-            raise OutputError(
-                f"{topic} has not confirmed the label in {kafka.request_timeout:g} s: {error!r}"
-            ) from error
-        # The flush says nothing of a batch that timed out: its future does.
-        if not future.succeeded():
-            cause = future.exception
-            raise (
-                refusal(cause, f"write to {topic}", kafka)
-                or OutputError(f"the label was not written to {topic}: {cause!r}")
-            ) from cause
-        written = future.value
-        return int(written.partition), int(written.offset)
-    finally:
-        producer.close()
+    return write_record(kafka, topic, msgspec.json.encode(body), partition=place, what="the label")
 
 
 def _partition(topic: str, partition: int | None, count: int, shards: int) -> int:

@@ -165,7 +165,7 @@ class TransactionalOutput:
         could not be asked for the outcome either.
         """
         kafka = self._kafka
-        wanted = (kafka.journal_topic, kafka.alerts, kafka.dead_letters)
+        wanted = (kafka.journal_topic, *kafka.output_topics.values())
         try:
             held = partition_counts(kafka, wanted)
         except RefusedError:

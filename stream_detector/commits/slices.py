@@ -6,12 +6,15 @@ there. So a commit that was too large for its time can be cut without asking wha
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from stream_detector.commits.alert_times import AlertTimes
 from stream_detector.connectors.base import Commit
 from stream_detector.events import TopicPartition
-from stream_detector.journal import JournalRecord, Range, encode
+from stream_detector.journal import JournalAct, JournalRecord, Range, encode
 from stream_detector.merge import Step
 from stream_detector.messages import Outgoing, size_bytes
 
@@ -37,22 +40,27 @@ QUIET_TIMES = 4
 pieces cost up to a tenth more. Of the first ones that are not quiet more comes at once."""
 
 
+Messages: TypeAlias = Mapping[str, Sequence[Outgoing]]
+"""What is to be written, by what it is: a key of ``KafkaConfig.output_topics``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A stretch of a shard's work.
 
     Attributes:
-        alerts: messages in event order; likewise ``dead_letters``.
+        messages: by what they are (``alerts``, say), those in event order.
         record: the journal's, with state as of the slice's end; its number is not known yet.
         offsets: next offset to process of each partition, after the slice.
         size_bytes: of the messages.
+        times: when its events' alerts were decided on.
     """
 
-    alerts: Sequence[Outgoing]
-    dead_letters: Sequence[Outgoing]
+    messages: Messages
     record: JournalRecord
     offsets: Mapping[TopicPartition, int]
     size_bytes: int
+    times: Sequence[AlertTimes] = ()
 
     @property
     def ranges(self) -> int:
@@ -60,8 +68,10 @@ class Slice:
         schemas = sum(len(stored) for _, stored in self.record.schemas) // RANGE_BYTES
         record = self.record
         ranges = sum(map(len, record.steps)) + len(record.lost) + len(record.ticks)
-        calendars = len(record.calendars or "") // RANGE_BYTES
-        return ranges + schemas + calendars + len(record.refused)
+        settings = len((record.calendars or "") + (record.incidents or "")) // RANGE_BYTES
+        # Quotes within an act are escaped in the record.
+        acts = sum(1 + 2 * len(act.text.encode()) // RANGE_BYTES for act in record.acts)
+        return ranges + schemas + settings + acts + len(record.refused)
 
 
 def release_bounds(sequence: int, partitions: int, *, quiet: bool) -> tuple[int, int]:
@@ -88,18 +98,20 @@ class Backlog:
 
     def __init__(self) -> None:
         self.quiet = False
-        self._alerts: list[Outgoing] = []
-        self._dead_letters: list[Outgoing] = []
+        self._messages: defaultdict[str, list[Outgoing]] = defaultdict(list)
+        self._times: list[AlertTimes] = []
         self._closed: list[Slice] = []
         self.open_bytes = 0
         self.total_bytes = 0
         self.ranges = 0
 
-    def add(self, alerts: Sequence[Outgoing], dead_letters: Sequence[Outgoing]) -> None:
-        """Messages of what was just done."""
-        self._alerts += alerts
-        self._dead_letters += dead_letters
-        new = total_bytes(alerts) + total_bytes(dead_letters)
+    def add(self, messages: Messages, times: Sequence[AlertTimes] = ()) -> None:
+        """Messages of what was just done; ``times`` of the events' alerts among them."""
+        new = 0
+        self._times += times
+        for kind, some in messages.items():
+            self._messages[kind] += some
+            new += total_bytes(some)
         self.open_bytes += new
         self.total_bytes += new
         self.quiet = new * QUIET_TIMES < SLICE_BYTES
@@ -118,10 +130,10 @@ class Backlog:
 
     def close(self, record: JournalRecord, offsets: Mapping[TopicPartition, int]) -> None:
         """End the open slice."""
-        closed = Slice(self._alerts, self._dead_letters, record, offsets, self.open_bytes)
+        closed = Slice(self._messages, record, offsets, self.open_bytes, self._times)
         self._closed.append(closed)
         self.ranges += closed.ranges
-        self._alerts, self._dead_letters, self.open_bytes = [], [], 0
+        self._messages, self._times, self.open_bytes = defaultdict(list), [], 0
 
     def take(self) -> list[Slice]:
         """All closed slices, once."""
@@ -163,13 +175,13 @@ def fitting(slices: Sequence[Slice]) -> int:
     return len(slices)
 
 
-def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> Commit:
+def composed(slices: Sequence[Slice], number: int, topics: Mapping[str, str]) -> Commit:
     """Compose one commit of slices that follow one another (at least one).
 
     Args:
         slices: what it holds.
         number: of the journal's record.
-        topics: for alerts and for dead letters.
+        topics: as ``KafkaConfig.output_topics``; messages without one are left out.
     """
     last = slices[-1]
     record = replace(
@@ -180,12 +192,16 @@ def composed(slices: Sequence[Slice], number: int, topics: tuple[str, str]) -> C
         schemas=tuple(schema for one in slices for schema in one.record.schemas),
         refused=tuple(refusal for one in slices for refusal in one.record.refused),
         ticks=tuple(_ticks(slices)),
+        acts=tuple(_acts(slices)),
         # They are others after a start alone: of the slices of a commit, the first says so.
         calendars=slices[0].record.calendars,
+        incidents=slices[0].record.incidents,
     )
-    alerts = [message for one in slices for message in one.alerts]
-    dead_letters = [message for one in slices for message in one.dead_letters]
-    return Commit([(topics[0], alerts), (topics[1], dead_letters)], encode(record), last.offsets)
+    messages = [
+        (topic, [message for one in slices for message in one.messages.get(kind, ())])
+        for kind, topic in topics.items()
+    ]
+    return Commit(messages, encode(record), last.offsets)
 
 
 def _ticks(slices: Sequence[Slice]) -> Iterator[tuple[int, int]]:
@@ -195,3 +211,13 @@ def _ticks(slices: Sequence[Slice]) -> Iterator[tuple[int, int]]:
         for after, time_ms in one.record.ticks:
             yield before + after, time_ms
         before += len(one.record.steps)
+
+
+def _acts(slices: Sequence[Slice]) -> Iterator[JournalAct]:
+    """Give the acts of slices likewise, and with the ticks counted through."""
+    steps = ticks = 0
+    for one in slices:
+        for act in one.record.acts:
+            yield act._replace(steps=steps + act.steps, ticks=ticks + act.ticks)
+        steps += len(one.record.steps)
+        ticks += len(one.record.ticks)

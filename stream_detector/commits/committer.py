@@ -2,7 +2,7 @@
 
 The steps of a commit, numbered as in docs/architecture.md, with the failpoint at each:
 
-1. begin; send alerts, dead letters and the journal's record (``mid_produce``);
+1. begin; send alerts, incidents, dead letters and the journal's record (``mid_produce``);
 2. wait for every future, with a deadline (``after_flush``);
 3. send the offsets with the group's metadata as of the last poll (``after_offsets``);
 4. commit (``after_commit``).
@@ -28,10 +28,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from stream_detector.commits.alert_times import stages
+from stream_detector.commits.commit_size import CommitSize
+from stream_detector.commits.journal_chain import Chain, Kind, began_at
+from stream_detector.commits.slices import Slice, composed, fitting
 from stream_detector.connectors.base import Commit, Journal, Output
-from stream_detector.daemon.commit_size import CommitSize
-from stream_detector.daemon.journal_chain import Chain, Kind, began_at
-from stream_detector.daemon.slices import Slice, composed, fitting
 from stream_detector.errors import (
     CommitDoubtError,
     CommitRefusedError,
@@ -81,7 +82,7 @@ class Committer:
         metrics: Metrics,
         group: str = "",
         *,
-        topics: tuple[str, str],
+        topics: Mapping[str, str],
         patience_seconds: float,
     ) -> None:
         """Take the parts.
@@ -93,7 +94,7 @@ class Committer:
             give_up_after_seconds: how long output that fails is tried again.
             metrics: counts what happens.
             group: whose records the journal's are.
-            topics: for alerts and for dead letters.
+            topics: that it writes to, by what they are for.
             patience_seconds: how long the output gives a commit.
         """
         self._shard, self._group = shard, group
@@ -107,6 +108,7 @@ class Committer:
         self._commit: Commit | None = None
         self._left_out: frozenset[TopicPartition] = frozenset()
         self._count = 0
+        self._begun = 0.0
         self._size = 0
         self._bound = CommitSize(patience_seconds)
         self._took = 0.0
@@ -186,6 +188,7 @@ class Committer:
         if self._commit is None:
             slices = list(islice(self._slices, self._bound.most))
             slices = slices[: fitting(slices)]
+            self._begun = time.time()
             self._count, self._size = len(slices), sum(one.size_bytes for one in slices)
             self._commit = self._chained(composed(slices, self.number + 1, self._topics))
         offsets = self._commit.offsets
@@ -270,8 +273,9 @@ class Committer:
             self.link = link_of(self._commit.journal)
             self.ends.update(self._commit.offsets)
         self._commit = None
-        for _ in range(self._count):
-            self._slices.popleft()
+        times = [one for _ in range(self._count) for one in self._slices.popleft().times]
+        if times:
+            self._metrics.latency.observe(stages(times, self._begun, time.time()))
         self.number += 1
         self.offset = end
         if self._failing_since is not None:

@@ -69,7 +69,7 @@ def snapshot_topic(config: Config, kafka: KafkaConfig | None) -> str:
         raise ConfigurationError(
             f"state.topic: {topic!r} cannot be the name of a topic; name one that can"
         )
-    if topic in {*kafka.input_topics, kafka.alerts, kafka.dead_letters, kafka.journal_topic}:
+    if topic in {*kafka.input_topics, *kafka.output_topics.values(), kafka.journal_topic}:
         raise ConfigurationError(f"state.topic: {topic} serves another purpose already")
     return topic
 

@@ -1,0 +1,1 @@
+"""Labels that come late, on streams whose concept changes."""

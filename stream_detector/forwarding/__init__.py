@@ -1,0 +1,1 @@
+"""Delivery of alerts and incidents to where people are: webhooks, Alertmanager, Slack, files."""

@@ -1,0 +1,1 @@
+"""Messages as others write them: ECS, OCSF."""

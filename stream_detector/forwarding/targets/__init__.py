@@ -1,0 +1,1 @@
+"""Targets: a kind, a file, and a line in the registry."""
