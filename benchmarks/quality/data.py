@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import keel
+from . import fresh, keel
 
 SETS = {
     "cardio": 512,
@@ -29,7 +29,7 @@ SETS = {
 that is balanced by hand (half of its first 4,320 rows are positive, then none for long)."""
 
 FIRST = {**SETS, "kdd99_flipped": 0, "kdd99_without_rates": 512}
-"""The same for all streams that ``load`` knows but KEEL's."""
+"""The same for all streams that ``load`` knows but those of ``keel`` and ``fresh``."""
 
 SHUFFLED = {"cardio", "satimage-2"}
 """Sorted or blocked by label as they lie: shuffled with seed 0, or the order alone would score."""
@@ -51,6 +51,8 @@ def load(name: str, directory: Path) -> tuple[np.ndarray, np.ndarray]:
     """Features (rows, columns) and labels (rows,) 0 or 1, both float64."""
     if name.startswith(keel.PREFIX):
         return keel.load(name)
+    if name.startswith(fresh.PREFIX):
+        return fresh.load(name)
     if name == "nsl_kdd":
         return load_kdd(directory / "nsl_kdd_train.csv.gz")
     if name.startswith("kdd99"):
@@ -72,7 +74,8 @@ def load(name: str, directory: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def first_scored(name: str, rows: int) -> int:
     """The first row of a stream that is scored."""
-    return keel.first_scored(rows) if name.startswith(keel.PREFIX) else FIRST[name]
+    made = name.startswith((keel.PREFIX, fresh.PREFIX))
+    return keel.first_scored(rows) if made else FIRST[name]
 
 
 def load_kdd(path: Path) -> tuple[np.ndarray, np.ndarray]:
