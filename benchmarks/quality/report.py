@@ -9,32 +9,13 @@ import numpy as np
 
 from benchmarks.blocks import with_blocks
 
-from . import keel
+from . import keel, report_fresh
 from .data import SETS
+from .found import Figures, figures, number, title
 from .peers import PEERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
 OURS = "ensemble"
-Figures = dict[str, dict[str, float]]
-"""By detector and stream."""
-
-
-def figures(results: dict[str, Any], part: str, kind: str, prefix: str) -> Figures:
-    """``auc`` or ``ap`` of a part's records that have one for the prefix."""
-    found: Figures = {}
-    for record in results["records"]:
-        if record["part"] == part and prefix in record.get(kind, {}):
-            found.setdefault(record["detector"], {})[record["set"]] = record[kind][prefix]
-    return found
-
-
-def number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}".lstrip("0")
-
-
-def title(detector: str) -> str:
-    """What tables call a detector."""
-    return PEERS[detector].title if detector in PEERS else detector
 
 
 def table(found: Figures, streams: list[str]) -> str:
@@ -155,7 +136,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         found = figures(results, "bursts", kind, "whole")
         streams = list(dict.fromkeys(s for row in found.values() for s in row))
         made[f"bursts-{kind}"] = table(found, streams)
-    return made
+    return made | report_fresh.tables(results)
 
 
 def filled(text: str, results: dict[str, Any]) -> str:
