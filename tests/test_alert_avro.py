@@ -58,7 +58,7 @@ def by_fastavro(value: bytes, writer: Any = ALERT, reader: Any = None) -> Any:
     return fastavro.schemaless_reader(io.BytesIO(value[5:]), writer, reader)
 
 
-@pytest.mark.parametrize("kind", ["ensemble", "autoencoder", "half_space_forest"])
+@pytest.mark.parametrize("kind", ["adaptive_ensemble", "ensemble", "half_space_forest"])
 def test_an_alert_is_read_back_with_the_bytes_that_its_json_had(kind):
     assert len(alerts(kind)) > 5
     for alert in alerts(kind):

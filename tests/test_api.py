@@ -289,7 +289,7 @@ def test_a_pickle_holds_no_secret():
 def test_a_state_of_another_configuration_is_refused_and_the_difference_named():
     data = Pipeline(settings()).to_bytes()
     with pytest.raises(StateMismatchError, match=r"detector.seed: was 0, is 1"):
-        Pipeline.from_bytes(settings(detector={"kind": "ensemble", "seed": 1}), data)
+        Pipeline.from_bytes(settings(detector={"kind": "adaptive_ensemble", "seed": 1}), data)
 
 
 @pytest.mark.parametrize("data", [b"", b"nothing", pickle.dumps({"a": 1})])
@@ -415,7 +415,7 @@ def test_rejected_events_are_warned_of_with_field_and_advice():
 def test_a_back_test_reads_well():
     tested = backtest(settings(), EVENTS, label="label", skip=500)
     text = repr(tested)
-    assert text.startswith("test: ensemble\n")
+    assert text.startswith("test: adaptive_ensemble\n")
     assert "roc auc" in text
     assert "1 in " in text
     assert tested._repr_html_().startswith("<pre>")
@@ -426,7 +426,7 @@ def test_a_back_test_reads_well():
     compared = tested.compare(other)
     assert len(compared.comparison.figures) == 2
     assert "roc_auc" in compared.comparison.differences[1, 0]
-    assert "half_space_forest against ensemble" in repr(compared)
+    assert "half_space_forest against adaptive_ensemble" in repr(compared)
     assert compared._repr_html_().startswith("<pre>")
 
 
@@ -550,7 +550,7 @@ def test_a_detector_by_name_refuses_rows_of_a_wrong_shape(kind):
 @pytest.mark.parametrize(
     ("arguments", "named", "says"),
     [
-        (("ensmble", 3), {}, "expected one of ensemble"),
+        (("ensmble", 3), {}, "expected one of adaptive_ensemble"),
         (("autoencoder", 3), {"hiden": 3}, "hiden"),
         (("autoencoder", 0), {}, "features"),
     ],

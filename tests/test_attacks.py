@@ -22,7 +22,7 @@ SEED = TUNING[0]
 
 
 def alerted(case: Case) -> float:
-    record = measure(case, "ensemble", SEED, Path())
+    record = measure(case, "adaptive_ensemble", SEED, Path())
     assert record["rows"] > 30_000
     return float(record["alerted"])
 
@@ -46,7 +46,9 @@ def test_ten_per_cent_of_copies_leave_most_of_the_alerts(of_stolen_cards: float)
 
 
 def test_a_slow_drift_leaves_most_final_payments_above_the_threshold() -> None:
-    record = measure(Case("drift", 0.03, "payments", "final payment"), "ensemble", SEED, Path())
+    record = measure(
+        Case("drift", 0.03, "payments", "final payment"), "adaptive_ensemble", SEED, Path()
+    )
     assert record["raised"] >= 0.7
 
 

@@ -202,7 +202,7 @@ def test_parts_cover_a_batch_and_begin_with_a_block(sequence: int, count: int, p
     assert all((sequence + edge) % 32 == 0 for edge in edges[1:-1].tolist())
 
 
-@pytest.mark.parametrize("kind", ["classifier", "ensemble", "autoencoder", "loda"])
+@pytest.mark.parametrize("kind", ["classifier", "adaptive_ensemble", "ensemble", "loda"])
 def test_a_version_scores_with_the_same_bits_and_is_not_larger(kind: str) -> None:
     rng = np.random.default_rng(1)
     config = configuration(detector={"kind": kind}, labels={"field": "label", "delay": "1h"})

@@ -158,7 +158,7 @@ def scores_of(days: int, kind: str, parts: tuple[str, ...] = ALL_PARTS) -> tuple
     return pipeline.process(batch).scores, (times - MONDAY_MS) / DAY_MS
 
 
-@pytest.mark.parametrize("kind", ["ensemble", "half_space_forest", "loda", "autoencoder"])
+@pytest.mark.parametrize("kind", ["adaptive_ensemble", "ensemble", "half_space_forest", "loda"])
 def test_no_midnight_no_weekend_and_no_second_day_stands_out(kind: str) -> None:
     scores, days = scores_of(16, kind)
     usual = np.quantile(scores[days >= 2], 0.99)

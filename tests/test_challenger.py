@@ -241,7 +241,7 @@ def test_the_default_detector_needs_no_section() -> None:
     )
     once = exchange_models(text)
     assert read(once)["detector"] == {"kind": "loda", "bins": 8}
-    assert read(once)["challenger"]["detector"] == {"kind": "ensemble"}
+    assert read(once)["challenger"]["detector"] == {"kind": "adaptive_ensemble"}
     assert read(exchange_models(text, drop=True)) == {
         "name": "t",
         "features": [{"numeric": "a"}],

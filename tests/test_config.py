@@ -201,7 +201,7 @@ f:23:22: windows[0].half_lives[1]: must be longer than nothing (got '0s')
 f:24:21: windows[0].compute[1]: expected one of count, sum, mean, deviation, ratio, \
 baseline, burst, time_since_last, distinct; did you mean 'count'? (got 'cont')
 f:25:5: windows[1]: mean need `value`, a numeric field
-f:28:18: detector.kind: expected one of ensemble, adaptive_ensemble, autoencoder, classifier, \
+f:28:18: detector.kind: expected one of adaptive_ensemble, ensemble, autoencoder, classifier, \
 half_space_forest, loda, nearest_neighbours, random_fourier, river; did you mean 'loda'? (got \
 'lodaa')
 f:29:31: labels.delay: a duration is a number and a unit: 500ms, 30s, 15m, 2h, 7d or 4w (got '7 \
@@ -747,6 +747,19 @@ def test_a_state_from_before_a_setting_existed_fits_its_default_and_nothing_else
     assert state_differences(meta, changed) == ["detector.rarity: was false, is true"]
     whole = {"configuration": "0" * 16, "shape": state_shape(config)}
     assert state_differences(whole, config) == ["its fingerprint is another one"]
+
+
+def test_where_no_detector_is_named_a_state_of_the_former_default_says_how_to_keep_it() -> None:
+    """After an upgrade whoever never chose a detector reads what to write."""
+    before = config_of(SMALL, overrides={"detector": "{kind: ensemble}"})
+    meta = {"configuration": state_fingerprint(before), "shape": state_shape(before)}
+    now = config_of(SMALL)
+    assert now.detector.kind == "adaptive_ensemble"
+    *_, advice = state_differences(meta, now)
+    assert "`detector: {kind: ensemble}` goes on with what was learnt" in advice
+    assert state_differences(meta, before) == []
+    chosen = config_of(SMALL, overrides={"detector": "{kind: loda}"})
+    assert not any("goes on" in line for line in state_differences(meta, chosen))
 
 
 def test_a_difference_names_what_was_added_removed_and_changed() -> None:

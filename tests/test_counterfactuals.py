@@ -154,7 +154,14 @@ def kinds_of(config: Any) -> dict[str, str]:
     return {group.name: group.kind for group in new_pipeline(config).features.groups}
 
 
-DETECTORS = ("half_space_forest", "ensemble", "autoencoder", "classifier_none", "river_trees")
+DETECTORS = (
+    "half_space_forest",
+    "adaptive_ensemble",
+    "ensemble",
+    "autoencoder",
+    "classifier_none",
+    "river_trees",
+)
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
@@ -231,7 +238,7 @@ def exactly(event: dict[str, Any], alert: dict[str, Any], pipeline: PipelineCore
 
 
 def test_it_does_not_depend_on_how_the_stream_is_cut() -> None:
-    config = settings("ensemble")
+    config = settings("adaptive_ensemble")
     whole = bytes_of(run_in_cuts(new_pipeline(config), config, RECORDS, [2000]))
     cut = bytes_of(run_in_cuts(new_pipeline(config), config, RECORDS, list(range(0, COUNT, 7))))
     assert any(b'"ordinary"' in (alert or b"") for alert in whole[1])
@@ -247,7 +254,7 @@ def test_it_goes_on_with_the_same_bytes_after_a_restart_within_a_chunk() -> None
     assert bytes_of([*begun, *run_in_cuts(second, config, RECORDS[3001:], [])]) == whole
 
 
-@pytest.mark.parametrize("kind", ["ensemble", "classifier_none"])
+@pytest.mark.parametrize("kind", ["adaptive_ensemble", "classifier_none"])
 def test_looking_for_it_changes_nothing(kind: str) -> None:
     config = settings(kind)
     looking, blind = new_pipeline(config), new_pipeline(config)

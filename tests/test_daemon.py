@@ -33,7 +33,7 @@ def topics(bootstrap: str, partitions: int = 1) -> dict[str, Any]:
     }
 
 
-DEFAULT = {"kind": "ensemble"}
+DEFAULT = {"kind": "adaptive_ensemble"}
 LIGHT = {"kind": "half_space_forest", "trees": 30}
 """Without scikit-learn a daemon begins two seconds earlier, and most tests are not about models."""
 

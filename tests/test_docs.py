@@ -54,7 +54,7 @@ def name_of(path: Path) -> str:
 
 
 @cache
-def alerts(kind: str = "ensemble", suppressed: bool = True) -> tuple[Outgoing, ...]:
+def alerts(kind: str = "adaptive_ensemble", suppressed: bool = True) -> tuple[Outgoing, ...]:
     changes: dict[str, Any] = {"detector": {"kind": kind}}
     if not suppressed:
         changes |= {"suppression": None, "event": {"time": SETTINGS["event"]["time"]}}
@@ -114,7 +114,9 @@ def test_the_alert_schema_is_a_schema():
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("kind", ["ensemble", "random_fourier"])  # explained by itself, occlusion
+@pytest.mark.parametrize(
+    "kind", ["adaptive_ensemble", "random_fourier"]
+)  # explained by itself, occlusion
 @pytest.mark.parametrize("suppressed", [True, False])
 def test_alerts_of_the_pipeline_fit_the_schema(kind, suppressed):
     made = bodies(kind, suppressed)
@@ -144,7 +146,7 @@ def test_required_are_the_fields_that_every_alert_has():
     for path, schema in OF_EVENTS:
         found = [
             each
-            for arguments in (("ensemble", True), ("ensemble", False))
+            for arguments in (("adaptive_ensemble", True), ("adaptive_ensemble", False))
             for body in bodies(*arguments)
             if path != "suppression." or "suppression" in body
             for each in objects_in(body, path)

@@ -259,7 +259,7 @@ def test_reset_begins_the_model_anew_and_its_threshold() -> None:
     assert pipeline.detector is not old
     assert AT < pipeline.champion.began < 8000
     since = pipeline.sequence - pipeline.champion.began
-    assert pipeline.detector.state()["rows_learnt"] <= since + 512
+    assert pipeline.detector.state()["neighbours"]["rows_learnt"] <= since + 512
     assert 0 < pipeline.scaler.count.max() <= since + 512
     assert np.isfinite(pipeline.threshold.value)  # it has learnt the new model's scores since
 

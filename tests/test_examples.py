@@ -53,7 +53,7 @@ def test_the_notebook_runs_from_top_to_bottom(path):
     assert "alerts" in outputs["scores"]
     assert "1 in " in outputs["scores"]
     assert "roc auc" in outputs["backtests"]
-    assert "half_space_forest against ensemble" in outputs["comparison"]
+    assert "half_space_forest against adaptive_ensemble" in outputs["comparison"]
     assert len(names["alerts"]) > 20
 
 

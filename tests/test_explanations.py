@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stream_detector.detectors.adaptive_ensemble import AdaptiveEnsemble
 from stream_detector.detectors.base import Rows
 from stream_detector.detectors.ensemble import Ensemble
 from stream_detector.detectors.random_fourier import RandomFourier
@@ -22,7 +23,8 @@ def correlated(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("kind", "relation"), [(Ensemble, False), (RandomFourier, False), (RandomFourier, True)]
+    ("kind", "relation"),
+    [(AdaptiveEnsemble, False), (Ensemble, False), (RandomFourier, False), (RandomFourier, True)],
 )
 def test_the_planted_feature_is_first_in_nine_of_ten(kind: type, relation: bool) -> None:
     random = np.random.default_rng(0)
@@ -48,7 +50,7 @@ def test_the_planted_feature_is_first_in_nine_of_ten(kind: type, relation: bool)
 
 def test_the_columns_of_a_group_count_together() -> None:
     random = np.random.default_rng(2)
-    detector = Ensemble(WIDTH)
+    detector = AdaptiveEnsemble(WIDTH)
     crowd = correlated(random, 256)
     detector.learn(Rows(crowd, crowd))
     event = Rows(crowd[:1] + 3.0, crowd[:1] + 3.0)

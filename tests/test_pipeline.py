@@ -19,7 +19,7 @@ from stream_detector.threshold import AlertPace, AlertThreshold
 from stream_detector.units import Budget
 
 STREAM = records(3000)
-DETECTORS = ["ensemble", "autoencoder", "half_space_forest", "loda"]
+DETECTORS = ["adaptive_ensemble", "ensemble", "autoencoder", "half_space_forest", "loda"]
 
 
 @pytest.fixture(scope="module")

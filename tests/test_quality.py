@@ -41,15 +41,15 @@ def test_a_run_prints_and_keeps_the_figures_of_ours_and_of_a_peer(
     data_directory: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "results.json"
-    printed = run(data_directory, output, "ensemble,river-hst")
+    printed = run(data_directory, output, "adaptive_ensemble,river-hst")
     records = {r["detector"]: r for r in json.loads(output.read_text())["records"]}
-    assert records.keys() == {"ensemble", "river-hst"}
+    assert records.keys() == {"adaptive_ensemble", "river-hst"}
     for record in records.values():
         assert record["rows"] == 1831
         assert 0.75 < record["auc"]["whole"] < 1
         assert report.number(record["auc"]["whole"]) in printed
     assert "| River HalfSpaceTrees |" in printed
-    assert "| **ensemble** |" in printed
+    assert "| **adaptive_ensemble** |" in printed
 
 
 def test_a_peer_that_fails_is_named_with_its_reason() -> None:

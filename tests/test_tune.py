@@ -594,7 +594,7 @@ def test_a_file_without_a_detector_gets_the_tuned_one_with_its_kind(tmp_path):
     data.write_bytes(b"\n".join(each.value or b"" for each in strange_records(3000)))
     done = call("tune", str(config), "--data", str(data), "--trials", "1", "--output", str(output))
     assert done.returncode == 0, done.stderr
-    assert parse(output.read_text(), "x", {}).config.detector.kind == "ensemble"
+    assert parse(output.read_text(), "x", {}).config.detector.kind == "adaptive_ensemble"
 
 
 @pytest.mark.parametrize(

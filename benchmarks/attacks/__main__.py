@@ -2,8 +2,8 @@ r"""Attack the detectors, write the results and the tables.
 
     python -m benchmarks.attacks                          # what is missing of the reported seeds
     python -m benchmarks.attacks --fresh                  # everything anew: about twenty minutes
-    python -m benchmarks.attacks --only copies --stream payments --detector ensemble --seed 1
-    python -m benchmarks.attacks --fresh --detector ensemble \
+    python -m benchmarks.attacks --only copies --stream payments --detector river --seed 1
+    python -m benchmarks.attacks --fresh --detector adaptive_ensemble \
         --output benchmarks/results/attacks.json          # and the tables
     python -m benchmarks.attacks --tables                 # only write the tables anew
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--only", help="attacks, by comma")
     parser.add_argument("--strength", type=float, help="of the attack")
     parser.add_argument("--stream", help="payments, http, nsl, by comma")
-    parser.add_argument("--detector", help="ensemble, classifier, river, by comma")
+    parser.add_argument("--detector", help="adaptive_ensemble, classifier, river, by comma")
     parser.add_argument("--seed", type=int, action="append", help="may come more than once")
     parser.add_argument("--fresh", action="store_true", help="measure anew what is asked for")
     parser.add_argument("--tables", action="store_true", help="measure nothing")

@@ -1,4 +1,4 @@
-"""The three configurations that are attacked: those that are shipped, with what a stream asks."""
+"""The configurations that are attacked: those that are shipped, with what a stream asks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import yaml
 
 CONFIGURATIONS = Path(__file__).resolve().parents[2] / "config"
 DETECTORS: dict[str, dict[str, Any]] = {
+    "adaptive_ensemble": {"kind": "adaptive_ensemble"},
     "ensemble": {"kind": "ensemble"},
     "classifier": {"kind": "classifier"},
     "river": {"kind": "benchmarks.attacks.river_filter:FilteredTrees"},
 }
 TITLES = {
-    "ensemble": "default",
+    "adaptive_ensemble": "default",
+    "ensemble": "ensemble",
     "classifier": "classifier",
     "river": "River's trees, filtered",
 }
@@ -26,7 +28,7 @@ def configuration(stream: str, detector: str) -> dict[str, Any]:
     """What a file would hold for a stream, without Kafka."""
     made = {"payments": payments, "nsl": nsl, "http": http}[stream]()
     made["detector"] = {**DETECTORS[detector]}
-    if stream == "nsl" and detector == "ensemble":
+    if stream == "nsl" and detector.endswith("ensemble"):
         made["detector"]["half_life"] = 100_000
     if detector != "classifier":
         made.pop("labels", None)  # nobody labels anything for these

@@ -13,6 +13,12 @@ Settings = dict[str, Any]
 
 SMALL = ("cardio", "satimage-2", "pendigits", "mammography", "ionosphere", "pima")
 SEEDS = (2, 3, 4)
+OURS: dict[str, Settings] = {
+    "adaptive_ensemble": {"kind": "adaptive_ensemble"},
+    "ensemble": {"kind": "ensemble"},
+}
+"""The default, and what was the default before it."""
+
 WARM_UP_ROWS = 2048
 WARM_UP = ("nsl_kdd", "kdd99_flipped", "cover")
 
@@ -49,9 +55,10 @@ class Task:
 
 
 def comparison(streams: Sequence[str]) -> Iterator[Task]:
-    """The default and every peer."""
-    for stream in streams:
-        yield Task("comparison", "ensemble", stream, {})
+    """The default, the one before it, and every peer."""
+    for name, section in OURS.items():
+        for stream in streams:
+            yield Task("comparison", name, stream, {"detector": section})
     for name in PEERS:
         for stream in streams:
             yield Task("comparison", name, stream, peer=name)
@@ -74,9 +81,10 @@ def elsewhere(_streams: Sequence[str]) -> Iterator[Task]:
 def seeds(streams: Sequence[str]) -> Iterator[Task]:
     """The default and River's trees with other seeds: how far chance alone moves the figures."""
     for seed in SEEDS:
-        section = {"detector": {"kind": "ensemble", "seed": seed}}
-        for stream in streams:
-            yield Task("seeds", f"ensemble, seed {seed}", stream, section)
+        for name, section in OURS.items():
+            for stream in streams:
+                seeded = {"detector": {**section, "seed": seed}}
+                yield Task("seeds", f"{name}, seed {seed}", stream, seeded)
     for name in ("river-hst", "river-hst-25x10"):
         for seed in SEEDS:
             for stream in streams:
@@ -85,7 +93,7 @@ def seeds(streams: Sequence[str]) -> Iterator[Task]:
 
 
 MEMBERS: dict[str, Settings] = {
-    "ensemble": {"kind": "ensemble"},
+    **OURS,
     "ensemble without neighbours": {"kind": "ensemble", "neighbours": False},
     "half_space_forest": {"kind": "half_space_forest"},
     "loda": {"kind": "loda"},
@@ -93,12 +101,12 @@ MEMBERS: dict[str, Settings] = {
     "random_fourier": {"kind": "random_fourier"},
     "autoencoder": {"kind": "autoencoder"},
 }
-"""The default and its members alone."""
+"""The default, the one before it, and their members alone."""
 
 
 def members(streams: Sequence[str]) -> Iterator[Task]:
-    """The members of the default alone, and it without its autoencoder."""
-    sections = {name: section for name, section in MEMBERS.items() if name != "ensemble"}
+    """The members alone, and the ensemble without its autoencoder."""
+    sections = {name: section for name, section in MEMBERS.items() if name not in OURS}
     sections["ensemble without autoencoder"] = {"kind": "ensemble", "autoencoder": False}
     for name, section in sections.items():
         for stream in streams:
@@ -106,7 +114,7 @@ def members(streams: Sequence[str]) -> Iterator[Task]:
 
 
 def adaptive(streams: Sequence[str]) -> Iterator[Task]:
-    """The ensemble whose weights follow from the stream, beside the default, with three seeds."""
+    """The default beside the one before it, with three seeds."""
     for kind in ("ensemble", "adaptive_ensemble"):
         for seed in (0, 1, 2):
             section = {"detector": {"kind": kind, "seed": seed}}
@@ -136,12 +144,13 @@ def fresh_streams(_streams: Sequence[str]) -> Iterator[Task]:
 
 def warm_up(streams: Sequence[str]) -> Iterator[Task]:
     """Normal rows first, as MemStream is evaluated; then learning goes on, or ends."""
-    frozen = {"processing": {"freeze_after": WARM_UP_ROWS}}
+    plain = {"detector": {"kind": "ensemble"}}
+    frozen = {**plain, "processing": {"freeze_after": WARM_UP_ROWS}}
     short = {"detector": {"kind": "ensemble", "half_life": 1000}}
     without = {**frozen, "detector": {"kind": "ensemble", "autoencoder": False}}
     for name, settings, rows, varied in (
-        ("no warm-up", {}, 0, False),
-        ("goes on learning", {}, WARM_UP_ROWS, False),
+        ("no warm-up", plain, 0, False),
+        ("goes on learning", plain, WARM_UP_ROWS, False),
         ("goes on learning, half-life 1,000", short, WARM_UP_ROWS, False),
         ("learns no more", frozen, WARM_UP_ROWS, False),
         ("learns no more, no autoencoder", without, WARM_UP_ROWS, False),
@@ -223,7 +232,7 @@ def tasks(
     """
     for given, known in (
         (parts, list(PARTS)),
-        (detectors or (), ["ensemble", *PEERS]),
+        (detectors or (), [*OURS, *PEERS]),
         (streams, list(data.SETS)),
     ):
         unknown = [name for name in given if name not in known]

@@ -15,7 +15,7 @@ from .found import Figures, figures, number, title
 from .peers import PEERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "quality.md"
-OURS = "ensemble"
+OURS = "adaptive_ensemble"
 
 
 def table(found: Figures, streams: list[str]) -> str:
@@ -69,7 +69,7 @@ def margins(found: Figures, streams: list[str]) -> str:
     peers = {
         name: row
         for name, row in found.items()
-        if name != OURS and all(stream in row for stream in streams)
+        if name in PEERS and all(stream in row for stream in streams)
     }
     ours = found.get(OURS, {})
     if not peers or not all(stream in ours for stream in streams):
@@ -77,7 +77,7 @@ def margins(found: Figures, streams: list[str]) -> str:
     means = {name: float(np.mean([row[s] for s in streams])) for name, row in peers.items()}
     best = max(means, key=means.__getitem__)
     mean = float(np.mean([ours[stream] for stream in streams]))
-    rivals = {name: row for name, row in found.items() if name != OURS}
+    rivals = {name: row for name, row in found.items() if name in PEERS}
     gaps = {s: max(row.get(s, 0.0) for row in rivals.values()) - ours[s] for s in streams}
     worst = max(gaps, key=gaps.__getitem__)
     winner = max(rivals, key=lambda name: rivals[name].get(worst, 0.0))

@@ -1,4 +1,4 @@
-"""Forest, LODA and neighbours, weighted by whether anomalies come alone or in crowds."""
+"""The default: forest, LODA and neighbours, by whether anomalies come alone or in crowds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SPREAD_AFTER_ROWS = 256
 
 
 class AdaptiveEnsembleConfig(DetectorConfig):
-    """Half-space forest, LODA and nearest neighbours, weighted by what the stream is like."""
+    """The default: half-space forest, LODA and nearest neighbours, weighted as the stream asks."""
 
     kind: Literal["adaptive_ensemble"] = "adaptive_ensemble"
     half_life: Events = Field(

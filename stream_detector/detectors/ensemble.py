@@ -1,4 +1,7 @@
-"""The default detector: two members that count, two that know where the crowd lies, a network."""
+"""Two members that count, two that know where the crowd lies, a network.
+
+The default until 0.2, and there for states that it learnt.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ SURPRISE_WEIGHT = 0.3
 
 
 class EnsembleConfig(DetectorConfig):
-    """The default: half-space forest, LODA, neighbours, Fourier features and the autoencoder."""
+    """Half-space forest, LODA, neighbours, Fourier features and autoencoder; the default before."""
 
     kind: Literal["ensemble"] = "ensemble"
     half_life: Events = Field(

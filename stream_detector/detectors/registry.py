@@ -22,8 +22,8 @@ from stream_detector.detectors.search_space import SearchSpace
 from stream_detector.errors import ConfigurationError
 
 _CLASSES = (
-    "ensemble.Ensemble",
     "adaptive_ensemble.AdaptiveEnsemble",
+    "ensemble.Ensemble",
     "autoencoder.Autoencoder",
     "classifier.Classifier",
     "half_space_forest.HalfSpaceForest",

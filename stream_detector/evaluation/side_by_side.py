@@ -22,7 +22,7 @@ import numpy as np
 
 from stream_detector import child_process
 from stream_detector.config.models.config import Config, DetectorConfig
-from stream_detector.detectors.ensemble import EnsembleConfig
+from stream_detector.detectors.adaptive_ensemble import AdaptiveEnsembleConfig
 from stream_detector.detectors.registry import find_detector
 from stream_detector.evaluation.backtest import Scored
 from stream_detector.evaluation.feature_replay import Recording, replay
@@ -200,7 +200,7 @@ class SideBySide:
         features = self._recording.features
         assert isinstance(features, np.memmap)
         # Classes of other packages are not pickled: a detector is told by its kind and parameters.
-        config = self._recording.config.model_copy(update={"detector": EnsembleConfig()})
+        config = self._recording.config.model_copy(update={"detector": AdaptiveEnsembleConfig()})
         what = config, str(self._directory), str(features.filename), features.shape
         for _ in range(min(self._jobs, wanted)):
             connection, process = child_process.start(_serve, what, duplex=True)

@@ -140,7 +140,14 @@ def state_differences(meta: Mapping[str, Any], config: Config) -> list[str]:
     if shape == wanted and shape != meta["shape"]:
         return []
     # A fingerprint that does not belong to its own shape: made by another release, or by hand.
-    return describe_difference(shape, wanted) or ["its fingerprint is another one"]
+    found = describe_difference(shape, wanted) or ["its fingerprint is another one"]
+    was = shape["detector"].get("kind") if isinstance(shape.get("detector"), Mapping) else None
+    if was != config.detector.kind and "detector" not in config.model_fields_set:
+        found.append(
+            "the configuration names no detector, and the default was another one then: "
+            f"`detector: {{kind: {was}}}` goes on with what was learnt"
+        )
+    return found
 
 
 def describe_difference(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

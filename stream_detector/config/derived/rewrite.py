@@ -10,6 +10,7 @@ import yaml
 
 from stream_detector.config.loading.diagnostics import Diagnostic
 from stream_detector.config.loading.yaml_nodes import compose
+from stream_detector.config.models.config import Config
 
 _SECTION = "detector"
 
@@ -81,7 +82,8 @@ def exchange_models(text: str, *, drop: bool = False) -> str:
     start = _line_start(text, challenger[0].start_mark.index)
     if champion is None:
         edits.append((start, start, f"{_SECTION}: {taken_over}\n"))
-        given_up = "{ kind: ensemble }"
+        default = Config.model_fields[_SECTION].get_default(call_default_factory=True)
+        given_up = f"{{ kind: {default.kind} }}"
     else:
         edits.append((champion[0].end_mark.index, _end(champion[1]), f": {taken_over}"))
         given_up = _on_one_line(text, champion[1])

@@ -48,8 +48,8 @@ from stream_detector.config.models.running import (
     ProcessingConfig,
     StateStoreConfig,
 )
+from stream_detector.detectors.adaptive_ensemble import AdaptiveEnsembleConfig
 from stream_detector.detectors.base import Detector, DetectorConfig
-from stream_detector.detectors.ensemble import EnsembleConfig
 from stream_detector.detectors.registry import find_detector
 from stream_detector.monitors import AnyMonitor
 from stream_detector.rules.settings import RulesConfig
@@ -154,7 +154,7 @@ class Config(Model):
     windows: Annotated[list[WindowConfig], Field(max_length=16)] = Field(
         default_factory=list, description="Running statistics by key."
     )
-    detector: AnyDetector = Field(default_factory=EnsembleConfig, description="The model.")
+    detector: AnyDetector = Field(default_factory=AdaptiveEnsembleConfig, description="The model.")
     challenger: ChallengerConfig | None = Field(None, description="A second model in its shadow.")
     labels: LabelsConfig | None = Field(None, description="Labels inside the event, used late.")
     drift: Annotated[list[DriftConfig], Field(max_length=16)] = Field(
