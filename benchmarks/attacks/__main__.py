@@ -68,7 +68,7 @@ def run(wanted: list[Task], before: list[dict[str, Any]], output: Path | None, d
     for task in wanted:
         if key_of(task) not in records:
             records[key_of(task)] = record = measure(*task, data)
-            line = f"{record['stream']:9s}{record['attack']:20s}{record['detector']:11s}"
+            line = f"{record['stream']:9s}{record['attack']:20s}{record['detector']:18s}"
             line += f"seed {record['seed']}  alerted {record['alerted']:.3f}  raised "
             line += f"{record['raised']:.3f}  {record['alerts']} alerts  {record['seconds']} s"
             print(line, file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .measure import measure
-from .parts import Task
+from .parts import Task, every_task
 from .peers import PEERS
 
 Record = dict[str, Any]
@@ -31,7 +31,7 @@ def measure_all(
     """Measure what ``kept`` has no record of; ``output`` is written after each."""
     records = {(each["part"], each["detector"], each["set"]): each for each in kept}
     left = [task for task in tasks if task.key not in records]
-    order = {task.key: place for place, task in enumerate(tasks)}
+    order = {task.key: place for place, task in enumerate(every_task())}
     for record in measured(left, directory, jobs):
         record["date"] = today()
         records[record["part"], record["detector"], record["set"]] = record
