@@ -127,16 +127,15 @@ FRESH_SEEDS = (1, 2)
 
 def fresh_streams(_streams: Sequence[str]) -> Iterator[Task]:
     """Both ensembles, their members and peers on streams that nobody had looked at."""
-    sections = {"ensemble": MEMBERS["ensemble"], "adaptive_ensemble": {"kind": "adaptive_ensemble"}}
     members_alone = {name: MEMBERS[name] for name in MEMBERS if not name.startswith("ensemble")}
-    for name, section in (sections | members_alone).items():
+    for name, section in (OURS | members_alone).items():
         for stream in fresh.NAMES:
             yield Task("fresh", name, stream, {"detector": section})
     for name in ELSEWHERE:
         for stream in fresh.NAMES:
             yield Task("fresh", name, stream, peer=name)
     for seed in FRESH_SEEDS:
-        for kind, section in sections.items():
+        for kind, section in OURS.items():
             for stream in fresh.NAMES:
                 settings = {"detector": {**section, "seed": seed}}
                 yield Task("fresh", f"{kind}, seed {seed}", stream, settings)
