@@ -133,7 +133,7 @@ def measure() -> dict[str, tuple[float, float]]:
         "scale": quotient(lambda: scaler.standardise(scaler.impute(raw[-1])), CHUNK),
         "scaler learn": quotient(lambda: scaler.learn(raw[-1]), CHUNK),
     }
-    for name in ("autoencoder", "half_space_forest", "loda", "ensemble"):
+    for name in ("autoencoder", "half_space_forest", "loda", "adaptive_ensemble", "ensemble"):
         detector: Detector = find_detector(name).detector(len(extractor.names))
         for matrix in raw:
             detector.learn(Rows(matrix, scaler.standardise(matrix)))

@@ -3,7 +3,7 @@
 Fills a topic with generated card transactions (about 170 bytes, four partitions), then measures in
 turn, repeated: (a) a bare ``poll`` loop that throws the records away; (b) the daemon as installed,
 two key windows of three half-lives, running scaler, autoencoder, budget threshold, alerts to a
-topic, metrics on; (c) the same with the half-space forest, the default ensemble, the classifier
+topic, metrics on; (c) the same with the half-space forest, both ensembles, the classifier
 (labels a day late); the same events in Avro and in Protobuf, with a schema registry; (d) the usual
 loops, an event at a time, with River and with scikit-learn; (e) Quix Streams with River; (f)
 confluent-kafka's ``consume``. The rivals (rivals/) see only an event's own three features, no
@@ -42,7 +42,7 @@ from stream_detector.simulation.traffic import Generated  # noqa: E402
 __all__ = ["LARGE_HEAP", "REPOSITORY", "Broker", "consume_all", "create_topic", "daemon"]
 
 PARTITIONS = 4
-DETECTORS = ["autoencoder", "half_space_forest", "ensemble", "classifier"]
+DETECTORS = ["autoencoder", "half_space_forest", "adaptive_ensemble", "ensemble", "classifier"]
 RIVALS = {  # name: program and arguments, events
     "scikit-learn, one at a time": (["sklearn_loop.py"], 10_000),
     "River, 10 trees of 8": (["river_loop.py", "10", "8"], 20_000),
@@ -305,7 +305,9 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="*", default=DETECTORS)
     parser.add_argument("--rivals", nargs="*", default=list(RIVALS), choices=list(RIVALS))
     parser.add_argument("--formats", nargs="*", default=FORMATS, choices=FORMATS)
-    parser.add_argument("--format-detectors", nargs="*", default=["autoencoder", "ensemble"])
+    parser.add_argument(
+        "--format-detectors", nargs="*", default=["autoencoder", "adaptive_ensemble"]
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:

@@ -107,7 +107,8 @@ def one_features(count: int) -> dict[str, float]:
     plan = FieldPlan.of(config)
     decoder, extractor = Decoder(config, plan), FeatureExtractor(config, plan)
     scaler = RunningScaler(count)
-    detectors = {name: find_detector(name).detector(count) for name in ("autoencoder", "ensemble")}
+    kinds = ("autoencoder", "adaptive_ensemble")
+    detectors = {name: find_detector(name).detector(count) for name in kinds}
     random = np.random.default_rng(0)
     chunks, taken, size = 20, dict.fromkeys(["decode", "features", "scale", *detectors], 0.0), 0
     for number in range(chunks):

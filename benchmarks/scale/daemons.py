@@ -168,7 +168,9 @@ def startup(bootstrap: str, directory: Path) -> list[dict[str, object]]:
                 place = directory / f"new-{turn}"
             place.mkdir(exist_ok=True)
             producer = steady(bootstrap, topic, 10_000, 60, directory / "events")
-            worker = MeasuredDaemon(live_settings(bootstrap, topic, place, "ensemble"), place)
+            worker = MeasuredDaemon(
+                live_settings(bootstrap, topic, place, "adaptive_ensemble"), place
+            )
             metrics.append(worker.since())
             before = worker.events()
             while worker.events() <= before:
@@ -194,7 +196,7 @@ def memory(bootstrap: str, directory: Path) -> list[dict[str, object]]:
     """Ten million events, two windows with 100,000 keys each, four partitions."""
     events, rows = 10_000_000, []
     write_events(directory / "events", 2_000_000, 100_000)
-    for detector, rate in (("autoencoder", 40_000), ("ensemble", 20_000)):
+    for detector, rate in (("autoencoder", 40_000), ("adaptive_ensemble", 20_000)):
         topic = create_topic(bootstrap, f"memory-{detector}", 4, {"retention.bytes": "200000000"})
         place = directory / topic
         place.mkdir()
