@@ -2,7 +2,7 @@
 
     python benchmarks/budget.py [--budget 1] [--json FILE]
 
-The default ensemble through the pipeline on public streams of 40,000 rows and more, shuffled with
+The default detector through the pipeline on public streams of 40,000 rows and more, shuffled with
 seed 0 (so that they are stationary), budget in percent. Printed: the largest factor by which the
 share of raised events over 10,000 events after the first 10,000 is off the budget (1 is exact), and
 after half of the features have jumped by three deviations in the middle of the stream, how many

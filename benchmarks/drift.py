@@ -8,7 +8,7 @@ deviations is found, of nine tries, after 4,096 and 30,208 calm events. ``correl
 process with .98: its means of 32 are no new drawings.
 
 Then: public streams of 40,000 rows and more, shuffled with seed 0, half of the features moved by
-three deviations from the middle on, the default ensemble with each answer to a drift of the inputs
+three deviations from the middle on, the default detector with each answer to a drift of the inputs
 or of the score. ROC AUC before the jump and in each 5,000 events after it.
 
 Data: ``--data DIR``, else ``STREAM_DETECTOR_DATA``, else ``../shared/data`` beside the repository.
@@ -98,8 +98,8 @@ def answers() -> Iterator[tuple[str, dict[str, Any]]]:
         for answer in ("faster", "reset"):
             yield f"{on}, {answer}", {"drift": [{"on": on, "answer": answer}]}
     yield (
-        "score, reset of the autoencoder",
-        {"drift": [{"on": "score", "answer": "reset", "member": "autoencoder"}]},
+        "score, reset of the neighbours",
+        {"drift": [{"on": "score", "answer": "reset", "member": "neighbours"}]},
     )
 
 

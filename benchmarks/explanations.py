@@ -23,6 +23,7 @@ from quality.data import data_directory, load
 from threadpoolctl import threadpool_limits
 
 DETECTORS: dict[str, dict[str, Any]] = {
+    "adaptive_ensemble": {},
     "ensemble": {},
     "autoencoder": {},
     "half_space_forest": {},
