@@ -120,7 +120,7 @@ def lost(auc: Figures) -> str:
         winner = best[stream]
         pair = [number(auc.get(name, {}).get(stream)) for name in ENSEMBLES]
         cells = [short(stream), half[stream], *pair]
-        cells += [f"{title(winner)} {number(rivals[winner][stream])}", f"{gaps[stream]:.3f}"]
+        cells += [f"{title(winner)} {number(rivals[winner][stream])}", number(gaps[stream])]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
