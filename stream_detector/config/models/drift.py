@@ -57,8 +57,9 @@ class DriftConfig(Model):
     events: int = Field(10_000, ge=1, le=1_000_000_000, description="How long `faster` lasts.")
     member: Name | None = Field(
         None,
-        description="What `reset` resets, of an ensemble `forest`, `loda`, `neighbours`, `fourier` "
-        "or `autoencoder`, of a classifier `network` or `trees`; default: all of the model.",
+        description="What `reset` resets, of `adaptive_ensemble` `forest`, `loda` or `neighbours`, "
+        "of `ensemble` `fourier` or `autoencoder` as well, of a classifier `network` or `trees`; "
+        "default: all of the model.",
     )
 
     @model_validator(mode="after")
