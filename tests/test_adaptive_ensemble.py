@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 from stream_detector.detectors.adaptive_ensemble import AdaptiveEnsemble
@@ -94,3 +97,26 @@ def test_the_reason_is_the_feature_that_is_far_away() -> None:
     assert shares.shape == (32, 5)
     assert (shares >= 0).all()
     assert shares[0].argmax() == 3
+
+
+def test_a_daemon_of_the_default_loads_neither_scikit_learn_nor_scipy() -> None:
+    """They take a second of a start and 80 MiB, and nothing of the default uses them."""
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "import stream_detector.cli.run\n"
+        "from stream_detector.config.models.config import Config\n"
+        "from stream_detector.detectors.base import Rows\n"
+        "from stream_detector.detectors.registry import build_detector\n"
+        "config = Config.model_validate({'name': 't', 'features': [{'numeric': 'a'}]})\n"
+        "detector = build_detector(config.detector, 3)\n"
+        "matrix = np.random.default_rng(0).normal(size=(512, 3))\n"
+        "rows = Rows(matrix, matrix)\n"
+        "detector.learn(rows)\n"
+        "detector.score(rows)\n"
+        "detector.contributions(rows)\n"
+        "print(*sorted({'sklearn', 'scipy', 'pandas', 'river'} & sys.modules.keys()))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
+    assert done.stdout.split() == []
