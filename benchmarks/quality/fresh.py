@@ -209,11 +209,16 @@ def family(stream: str) -> str:
     return stream.removeprefix(PREFIX).split(":")[0]
 
 
+def ordered(stream: str) -> bool:
+    """Whether a stream is in order of time."""
+    return SETS[stream.removeprefix(PREFIX)].read in ORDERED
+
+
 def halves() -> dict[str, list[str]]:
     """Streams to choose on and to report on, by the rule above."""
-    ordered = sorted({family(name) for name, source in SETS.items() if source.read in ORDERED})
-    others = sorted({family(stream) for stream in NAMES} - set(ordered))
-    chosen = {*ordered[::2], *others[::2]}
+    series = sorted({family(stream) for stream in NAMES if ordered(stream)})
+    others = sorted({family(stream) for stream in NAMES} - set(series))
+    chosen = {*series[::2], *others[::2]}
     return {
         CHOSEN_ON: [stream for stream in NAMES if family(stream) in chosen],
         REPORTED_ON: [stream for stream in NAMES if family(stream) not in chosen],
@@ -227,7 +232,7 @@ def load(stream: str) -> tuple[np.ndarray, np.ndarray]:
     """
     source = SETS[stream.removeprefix(PREFIX)]
     found, classes = source.read(source)
-    if source.read in ORDERED:
+    if ordered(stream):
         return found, classes.astype(float)
     order, labels = drawn(classes)
     found = found[order]

@@ -177,7 +177,7 @@ def main() -> None:
         part = CACHE / f"{name}.part"
         part.write_bytes(content)
         part.replace(CACHE / name)
-    print(f"{len(known)} files in {CACHE}")
+    print(f"{sum(file.origin not in PACKAGES for file in FILES.values())} files in {CACHE}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         f"fresh-{half.replace(' ', '-')}": against(auc, ap, streams)
         for half, streams in halves.items()
     }
+    made["fresh-kinds"] = kinds(auc, ap, halves)
     made["fresh-seeds"] = seeds(auc, ap, halves)
     made["fresh-lost"] = lost(auc)
     made["fresh-streams"] = by_stream(auc, results)
@@ -51,6 +52,26 @@ def against(auc: Figures, ap: Figures, streams: Sequence[str]) -> str:
                 cells.append("" if ours == detector else str(ahead(found, ours, detector, streams)))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def kinds(auc: Figures, ap: Figures, halves: Mapping[str, Sequence[str]]) -> str:
+    """Means of each half, of sets without an order and of series apart."""
+    groups = {
+        f"{half}, {name} ({len(streams)})": streams
+        for half, every in halves.items()
+        for name, is_series in (("no order", False), ("in time", True))
+        if (streams := [stream for stream in every if fresh.ordered(stream) == is_series])
+    }
+    lines = ["| | " + " | ".join(groups) + " |", "|---" * (len(groups) + 1) + "|"]
+    for detector in auc:
+        if ", seed " in detector or not all(each in auc[detector] for each in fresh.NAMES):
+            continue
+        cells = [
+            " / ".join(number(mean(found[detector], streams)) for found in (auc, ap))
+            for streams in groups.values()
+        ]
+        lines.append(f"| {title(detector)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) if len(lines) > 2 else NOT_MEASURED
 
 
 def mean(row: Mapping[str, float], streams: Sequence[str]) -> float:
