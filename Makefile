@@ -84,7 +84,7 @@ latency: $(VENV)/.runtime .cache/rivals/.installed  ## Measure the time from an 
 	@$(BIN)/python benchmarks/latency.py $(ARGS)
 
 spark: .cache/spark/.installed  ## Hold the job on Spark to the daemon, through kills (needs Java 17 and Maven)
-	@.cache/spark/bin/python -m pytest -q tests/test_spark.py $(ARGS)
+	@.cache/spark/bin/python -m pytest -q tests/test_spark.py tests/test_spark_security.py $(ARGS)
 
 scale: $(VENV)/.runtime .cache/rivals/.installed  ## Measure growth: keys, features, partitions, shards, recovery, memory
 	@$(BIN)/python -m benchmarks.scale $(ARGS)

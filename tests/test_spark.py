@@ -213,11 +213,12 @@ def test_cores_and_buckets_make_no_difference(place: Any) -> None:
         assert one.wait_for(accepted, process)
     assert len(one.alerts()) > 5
     assert sorted(one.dead_letters()) == sorted(row // 3 for row in range(50, 1500, 97))
-    other = place(some, 3, topic=one.kafka["topics"][0])
-    with other.job("local[2,4]", 12, 300) as process:
-        assert other.wait_for(accepted, process)
-    assert other.alerts() == one.alerts()
-    assert other.dead_letters() == one.dead_letters()
+    for master, buckets in (("local[1,4]", 12), ("local[2,4]", 4), ("local[2,4]", 12)):
+        other = place(some, 3, topic=one.kafka["topics"][0])
+        with other.job(master, buckets, 300) as process:
+            assert other.wait_for(accepted, process)
+        assert other.alerts() == one.alerts(), f"{master}, {buckets} buckets"
+        assert other.dead_letters() == one.dead_letters(), f"{master}, {buckets} buckets"
 
 
 def victim(kind: str, leader: int) -> int | None:

@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--tasks", type=int, default=4, help="of each shuffle; belongs to the checkpoint"
     )
-    parser.add_argument("--events", type=int, default=50_000, help="of a batch, at most")
+    parser.add_argument("--events", type=int, default=10_000, help="of a batch, at most")
     parser.add_argument("--trigger", type=float, default=1.0, help="seconds between two batches")
 
 

@@ -21,6 +21,7 @@ from stream_detector.config.models.config import Config, KafkaConfig, MetricsCon
 from stream_detector.errors import StateError, StreamDetectorError
 from stream_detector.pipeline import BatchResult
 from stream_detector.spark.batches import Batches
+from stream_detector.spark.security import REDACTED, reader_options
 from stream_detector.spark.stages import RESULTS, ROWS, Buckets, Order, decoding, scoring
 from stream_detector.telemetry.logs import fields
 
@@ -55,7 +56,7 @@ class Sizes:
     buckets: int = 64
     parts: int = 16
     tasks: int = 4
-    events: int = 50_000
+    events: int = 10_000
     trigger_seconds: float = 1.0
 
 
@@ -79,6 +80,10 @@ def session(config: Config, sizes: Sizes, jars: str | None, master: str | None) 
         "spark.sql.execution.arrow.maxRecordsPerBatch": _ARROW_ROWS,
         "spark.python.daemon.module": "stream_detector.spark.workers",
         "spark.ui.showConsoleProgress": "false",
+        "spark.redaction.regex": REDACTED,
+        "spark.sql.redaction.options.regex": f"{REDACTED}|url",
+        # A going back takes the model's state as well, of which so many are kept.
+        "spark.sql.streaming.minBatchesToRetain": config.state.keep,
     }
     if jars:
         settings["spark.jars"] = jars
@@ -110,6 +115,8 @@ def events_of(spark: SparkSession, kafka: KafkaConfig, sizes: Sizes) -> DataFram
         "includeHeaders": "true",
         # What retention has deleted unread stops the job, as it stops the daemon.
         "failOnDataLoss": "true",
+        "groupIdPrefix": f"{kafka.group}-spark",
+        **reader_options(kafka.security),
     }
     stamp = f.unix_millis("timestamp").alias("stamp")
     columns = ("key", "value", "topic", "partition", "offset", "headers")

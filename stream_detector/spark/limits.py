@@ -16,7 +16,6 @@ def check_fits(config: Config, kafka: KafkaConfig) -> None:
         "kafka.rules": kafka.rules is not None,
         "kafka.delivery: at_least_once": kafka.delivery != "exactly_once",
         "kafka.alerts_format: avro": kafka.alerts_format != "json",
-        "kafka.security": kafka.security.protocol != "PLAINTEXT",
         f"event.format: {config.event.format}": config.event.format != "json",
         "processing.shards": config.processing.shards != 1,
         "state.store: topic": config.state.store != "directory",

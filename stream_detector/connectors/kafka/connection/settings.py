@@ -141,7 +141,7 @@ def _password(security: KafkaSecurityConfig) -> str:
     if security.password is not None:
         return _HiddenText(security.password.get_secret_value())
     assert security.password_file is not None  # the model has checked it
-    content = _read("password_file", security.password_file)
+    content = read_setting("password_file", security.password_file)
     try:
         password = content.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
@@ -163,7 +163,7 @@ def _ssl_context(security: KafkaSecurityConfig) -> ssl.SSLContext:
         ConfigurationError: a file cannot be used; the message names setting, file and reason.
     """
     if security.ca_file is not None:
-        _read("ca_file", security.ca_file)
+        read_setting("ca_file", security.ca_file)
     try:
         context = ssl.create_default_context(cafile=security.ca_file)
     except ssl.SSLError as error:
@@ -179,8 +179,8 @@ def _ssl_context(security: KafkaSecurityConfig) -> ssl.SSLContext:
 def _load_certificate(
     context: ssl.SSLContext, security: KafkaSecurityConfig, certificate_file: str, key_file: str
 ) -> None:
-    certificate = _read("certificate_file", certificate_file)
-    key = _read("key_file", key_file)
+    certificate = read_setting("certificate_file", certificate_file)
+    key = read_setting("key_file", key_file)
     hint = ""
     if b"-----BEGIN CERTIFICATE-----" not in certificate:
         hint = f"{certificate_file} holds no certificate in PEM form"
@@ -205,7 +205,7 @@ def _load_certificate(
         raise ConfigurationError(f"kafka.security: {hint}") from error
 
 
-def _read(setting: str, path: str) -> bytes:
+def read_setting(setting: str, path: str) -> bytes:
     """Content of a file: ``ssl`` itself does not say which of its files is missing."""
     try:
         return Path(path).read_bytes()
