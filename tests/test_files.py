@@ -118,6 +118,16 @@ def test_csv_text_survives_whatever_it_holds_and_however_it_is_cut(
     ]
 
 
+def test_csv_backslash_before_a_line_break_is_itself_where_quotes_are_doubled(
+    tmp_path: Path,
+) -> None:
+    """Found by the test above; where nothing doubles a quote, it may be the escape of the break."""
+    path = write(tmp_path / "a.csv", '"a","b""","c"\n"","","\\\n"\n')
+    assert objects(path) == [{"a": None, "b'": None, "c": "\\\n"}]
+    path = write(tmp_path / "b.csv", '"a","b","c"\n"1","x","say \\"so\\""\n"2","y","\\\nz"\n')
+    assert [row["c"] for row in objects(path)] == ['say "so"', "\nz"]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     cells=st.lists(

@@ -170,7 +170,17 @@ def _escapes_only(text: str, delimiter: str, quote: str) -> bool:
     """Tell whether every backslash stands before what it would escape, and one where it must."""
     followers = re.findall(r"\\(\\|.|\n|\Z)", text, re.DOTALL)
     special = {*_QUOTES, quote, delimiter[0], "\\", "\n"} - {""}
-    return set(followers) - {""} <= special and bool(special - {"\\"} & set(followers))
+    must = special - {"\\"}
+    if quote and _doubles(text, delimiter, quote):
+        must = {quote}  # nothing else has to be escaped there: before a line break it is itself
+    return set(followers) - {""} <= special and bool(must & set(followers))
+
+
+def _doubles(text: str, delimiter: str, quote: str) -> bool:
+    """Tell whether a quote inside of a cell is written twice."""
+    around, one = re.escape(delimiter), re.escape(quote)
+    inside = rf"[^{around}\s{one}\\]{one}{one}|(?:^|{around}) ?{one}{{3}}"
+    return re.search(inside, text, re.MULTILINE) is not None
 
 
 def _score(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:
