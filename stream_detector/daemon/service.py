@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 
-from stream_detector.commits.stores import snapshot_stores, snapshot_topic
+from stream_detector.commits.stores import snapshot_stores
+from stream_detector.commits.topics import make_topics
 from stream_detector.config import Config
 from stream_detector.config.models.config import KafkaConfig
 from stream_detector.connectors.base import Output
@@ -19,13 +20,6 @@ from stream_detector.connectors.kafka.inspection import told_limits
 from stream_detector.connectors.kafka.reading.acts import KafkaActs
 from stream_detector.connectors.kafka.reading.log import KafkaJournal
 from stream_detector.connectors.kafka.reading.source import KafkaSource
-from stream_detector.connectors.kafka.state_topics.internal_topics import (
-    INCIDENTS_SETTINGS,
-    JOURNAL_SETTINGS,
-    RULES_SETTINGS,
-    ensure_topic,
-)
-from stream_detector.connectors.kafka.state_topics.snapshot_topic import ensure_snapshot_topic
 from stream_detector.connectors.kafka.writing.sink import AtLeastOnceOutput
 from stream_detector.connectors.kafka.writing.transactions import TransactionalOutput
 from stream_detector.connectors.registry.alerts import alert_form
@@ -75,19 +69,6 @@ def _delete_snapshots(
         stores(number).delete_all()
 
 
-def _make_topics(config: Config, kafka: KafkaConfig) -> None:
-    """Make what is missing of our own topics. Raises ``ConnectorError``."""
-    shards = config.processing.shards
-    if kafka.delivery == "exactly_once":
-        ensure_topic(kafka, kafka.journal_topic, shards, JOURNAL_SETTINGS)
-    if kafka.incidents is not None:
-        ensure_topic(kafka, kafka.incidents, 1, INCIDENTS_SETTINGS, ("WRITE",))
-    if kafka.rules is not None:
-        ensure_topic(kafka, kafka.rules, 1, RULES_SETTINGS)
-    if config.state.store == "topic":
-        ensure_snapshot_topic(kafka, snapshot_topic(config, kafka), shards)
-
-
 def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bool) -> None:
     """Wait for the topics, make what is missing of our own, and run the daemon until it stops.
 
@@ -118,7 +99,7 @@ def serve(config: Config, kafka: KafkaConfig, around: Surroundings, *, reset: bo
     metrics.set_waiting_for_input(False)
     if stop():
         return
-    _make_topics(config, kafka)
+    make_topics(config, kafka)
     stores = snapshot_stores(config, kafka, on_foreign=metrics.add_foreign_records)
     if reset:
         _delete_snapshots(config, kafka, stores)

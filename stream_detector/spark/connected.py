@@ -7,13 +7,9 @@ from contextlib import ExitStack, closing, contextmanager
 
 from stream_detector.commits.committer import Committer
 from stream_detector.commits.stores import snapshot_stores
+from stream_detector.commits.topics import make_topics
 from stream_detector.config.models.config import Config, KafkaConfig
 from stream_detector.connectors.kafka.reading.log import KafkaJournal
-from stream_detector.connectors.kafka.state_topics.internal_topics import (
-    INCIDENTS_SETTINGS,
-    JOURNAL_SETTINGS,
-    ensure_topic,
-)
 from stream_detector.connectors.kafka.writing.transactions import TransactionalOutput
 from stream_detector.spark.batches import Batches
 from stream_detector.telemetry.metrics import Metrics
@@ -25,9 +21,7 @@ def connected(config: Config, kafka: KafkaConfig, metrics: Metrics) -> Iterator[
 
     Raises ``ConnectorError`` and ``StateError``.
     """
-    ensure_topic(kafka, kafka.journal_topic, 1, JOURNAL_SETTINGS)
-    if kafka.incidents is not None:
-        ensure_topic(kafka, kafka.incidents, 1, INCIDENTS_SETTINGS, ("WRITE",))
+    make_topics(config, kafka)
     # Apart from a daemon's of this group: it would go on without the keys' histories.
     stores = snapshot_stores(config, kafka.model_copy(update={"group": f"{kafka.group}-spark"}))
     with ExitStack() as stack:
