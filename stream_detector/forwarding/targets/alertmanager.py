@@ -18,11 +18,12 @@ from typing import Any
 import msgspec
 
 from stream_detector.config.models.forward import AlertmanagerConfig
-from stream_detector.connectors.http_client import Answer, HttpClient, NoAnswerError
+from stream_detector.connectors.http_client import Answer
 from stream_detector.events import TopicPartition
 from stream_detector.forwarding.message import Message
-from stream_detector.forwarding.outcome import Outcome, judged, no_answer
-from stream_detector.forwarding.targets.base import Means, Target
+from stream_detector.forwarding.outcome import Outcome
+from stream_detector.forwarding.targets.base import Means
+from stream_detector.forwarding.targets.http import HttpTarget
 from stream_detector.forwarding.targets.open_incidents import OpenIncidents
 from stream_detector.forwarding.wording import text_of, title_of
 from stream_detector.log_fields import fields
@@ -37,7 +38,7 @@ _TOLERATED_SKEW = timedelta(seconds=5)
 _LEAST = timedelta(milliseconds=1)
 
 
-class AlertmanagerTarget(Target):
+class AlertmanagerTarget(HttpTarget):
     """Sends to one Alertmanager; each of a cluster is a target of its own.
 
     State: the incidents that it has to be reminded of; by how much its clock differs from ours.
@@ -52,15 +53,11 @@ class AlertmanagerTarget(Target):
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """``clock``: the wall's. Raises ``ConfigurationError``."""
+        super().__init__(config, means)
         self._config, self._clock = config, clock
         self.batch = config.max_batch
-        self._client = HttpClient(means.section, config, means.on_secret)
         self.incidents = OpenIncidents(config.max_open, config.resend)
         self._skew = timedelta(0)
-
-    def obstacle(self) -> str | None:
-        """A host that cannot be found."""
-        return self._client.unresolved()
 
     def deliver(self, messages: Sequence[Message]) -> list[Outcome]:
         """Send a batch at once; where it is refused, its halves, until it is known whose fault."""
@@ -107,14 +104,9 @@ class AlertmanagerTarget(Target):
 
     def _posted(self, alerts: list[dict[str, Any]]) -> Outcome:
         headers = {"Content-Type": "application/json"}
-        try:
-            answer = self._client.request("POST", msgspec.json.encode(alerts), headers, _PATH)
-        except NoAnswerError as error:
-            return no_answer(error)
-        self._note_clock(answer)
-        return judged(self._client.host, answer)
+        return self._asked("POST", msgspec.json.encode(alerts), headers, _PATH)
 
-    def _note_clock(self, answer: Answer) -> None:
+    def _heard(self, answer: Answer) -> None:
         """Learn by how much the other clock differs: ends that lie ahead are counted by it."""
         try:
             theirs = parsedate_to_datetime(answer.headers["date"])
@@ -168,10 +160,6 @@ class AlertmanagerTarget(Target):
     def on_evicted(self, told: Callable[[int], None]) -> None:
         """Tell whoever counts open incidents that are forgotten for want of room."""
         self.incidents.on_evicted = told
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.close()
 
 
 def _label(text: str) -> str:

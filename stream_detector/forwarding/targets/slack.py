@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import msgspec
 
 from stream_detector.config.models.forward import SlackConfig
-from stream_detector.connectors.http_client import HttpClient, NoAnswerError
 from stream_detector.forwarding.message import Message
-from stream_detector.forwarding.outcome import Outcome, judged, no_answer
-from stream_detector.forwarding.targets.base import Means, Target
+from stream_detector.forwarding.outcome import Outcome
+from stream_detector.forwarding.targets.base import Means
+from stream_detector.forwarding.targets.http import HttpTarget
 from stream_detector.forwarding.wording import text_of, title_of
 
 MOST_CHARACTERS = 3000
@@ -32,17 +32,13 @@ _OVER = ":white_check_mark:"
 _LONGEST_TITLE = 1000
 
 
-class SlackTarget(Target):
+class SlackTarget(HttpTarget):
     """Sends to a channel. State: its client's."""
 
     def __init__(self, config: SlackConfig, means: Means) -> None:
         """Raises ``ConfigurationError``."""
+        super().__init__(config, means)
         self._link = config.link
-        self._client = HttpClient(means.section, config, means.on_secret)
-
-    def obstacle(self) -> str | None:
-        """A host that cannot be found."""
-        return self._client.unresolved()
 
     def deliver(self, messages: Sequence[Message]) -> list[Outcome]:
         """Send each message by a request of its own."""
@@ -50,11 +46,7 @@ class SlackTarget(Target):
 
     def _sent(self, message: Message) -> Outcome:
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.key}
-        try:
-            answer = self._client.request("POST", self._body(message), headers)
-        except NoAnswerError as error:
-            return no_answer(error)
-        return judged(self._client.host, answer)
+        return self._asked("POST", self._body(message), headers)
 
     def _body(self, message: Message) -> bytes:
         title = escaped(title_of(message), _LONGEST_TITLE)
@@ -71,10 +63,6 @@ class SlackTarget(Target):
                 "unfurl_media": False,
             }
         )
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.close()
 
 
 def escaped(text: str, longest: int) -> str:

@@ -9,17 +9,17 @@ from urllib.parse import quote
 import msgspec
 
 from stream_detector.config.models.forward import WebhookConfig
-from stream_detector.connectors.http_client import HttpClient, NoAnswerError
 from stream_detector.errors import ConfigurationError
 from stream_detector.forwarding.formats.registry import written
 from stream_detector.forwarding.message import Message
-from stream_detector.forwarding.outcome import Outcome, judged, no_answer
+from stream_detector.forwarding.outcome import Outcome
 from stream_detector.forwarding.placeholders import filled, mistakes
-from stream_detector.forwarding.targets.base import Means, Target
+from stream_detector.forwarding.targets.base import Means
+from stream_detector.forwarding.targets.http import HttpTarget
 from stream_detector.forwarding.wording import text_of, title_of
 
 
-class WebhookTarget(Target):
+class WebhookTarget(HttpTarget):
     """Sends to a webhook. State: its client's."""
 
     def __init__(self, config: WebhookConfig, means: Means) -> None:
@@ -33,11 +33,7 @@ class WebhookTarget(Target):
         self._headers = {name: one.get_secret_value() for name, one in config.headers.items()}
         for secret in (*self._secrets.values(), *self._headers.values()):
             means.on_secret(secret)
-        self._client = HttpClient(means.section, config, means.on_secret)
-
-    def obstacle(self) -> str | None:
-        """A host that cannot be found."""
-        return self._client.unresolved()
+        super().__init__(config, means)
 
     def deliver(self, messages: Sequence[Message]) -> list[Outcome]:
         """Send each message by a request of its own."""
@@ -46,11 +42,7 @@ class WebhookTarget(Target):
     def _sent(self, message: Message) -> Outcome:
         body = self._body(message)
         headers = {**cloud_event(message), **self._headers}
-        try:
-            answer = self._client.request(self._config.method, body, headers)
-        except NoAnswerError as error:
-            return no_answer(error)
-        return judged(self._client.host, answer)
+        return self._asked(self._config.method, body, headers)
 
     def _body(self, message: Message) -> bytes:
         if self._config.body is None:
@@ -73,10 +65,6 @@ class WebhookTarget(Target):
             if name in values:
                 values[name] = words.get(str(values[name]), values[name])
         return {**values, "message": message.body, "secrets": self._secrets}
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._client.close()
 
 
 def cloud_event(message: Message) -> dict[str, str]:
