@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from wsgiref.types import WSGIEnvironment
 
-from stream_detector.errors import ConfigurationError, ConnectorError
+from stream_detector.errors import ConnectorError
 from stream_detector.incidents.wording import care_text, counts_text, scope_text
 from stream_detector.markup import escape
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.requests import RefusedRequestError
-from stream_detector.telemetry.status.forms import LOGIN_FIELDS, message, unwritten
+from stream_detector.telemetry.status.forms import LOGIN_FIELDS, WritingForm, message, typed
 from stream_detector.telemetry.status.guard import Guard
 from stream_detector.telemetry.status.incidents import Body, OpenIncidents
 from stream_detector.telemetry.status.layout import document
 
 _log = logging.getLogger(__name__)
 
-_LONGEST = 1000
 ACTIONS = ("acknowledge", "snooze")
 _DONE = {"acknowledge": "acknowledged", "snooze": "snoozed"}
 
@@ -49,7 +48,7 @@ Write = Callable[[Care], str]
 where that is no end, ``ConnectorError``."""
 
 
-class CareForm:
+class CareForm(WritingForm):
     """Takes what people say of open incidents. State: none of its own.
 
     Args:
@@ -70,28 +69,19 @@ class CareForm:
             return HTTPStatus.NOT_FOUND, message("Not open", _gone(incident), good=False)
         return HTTPStatus.OK, _page(body)
 
-    def submit(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
-        """Write what is said, or say why not."""
-        try:
-            return self._follow(environ)
-        except (RefusedRequestError, ConfigurationError) as error:
-            return unwritten(error)
-        except ConnectorError as error:
-            _log.warning(
-                "what was said of an incident could not be written: %s",
-                error,
-                extra=fields("care-failed", stage="incidents"),
-            )
-            return unwritten(error)
+    def _log_failure(self, error: ConnectorError) -> None:
+        _log.warning(
+            "what was said of an incident could not be written: %s",
+            error,
+            extra=fields("care-failed", stage="incidents"),
+        )
 
     def _follow(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
         form = self._guard.read(environ)
         body = self._incidents.find(form.get("incident", ""))
         if body is None:
             raise RefusedRequestError(HTTPStatus.NOT_FOUND, _gone(form.get("incident", "")))
-        until, owner, why = (
-            form.get(name, "").strip()[:_LONGEST] for name in ("until", "owner", "why")
-        )
+        until, owner, why = typed(form, "until", "owner", "why")
         action = form.get("do", "")
         if action not in ACTIONS or not (owner and why):
             raise RefusedRequestError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from http import HTTPStatus
+from wsgiref.types import WSGIEnvironment
 
 from stream_detector.errors import ConfigurationError, ConnectorError
 from stream_detector.markup import escape
@@ -16,6 +19,37 @@ LOGIN_FIELDS = (
     '<p><label>token <input type="password" name="token" required '
     'autocomplete="current-password"></label></p>'
 )
+
+
+_LONGEST = 1000
+"""Of what is typed into a field."""
+
+
+class WritingForm(ABC):
+    """A form whose answers are written to the broker, or refused with the reason."""
+
+    def submit(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
+        """Follow a POST, or say why not."""
+        try:
+            return self._follow(environ)
+        except (RefusedRequestError, ConfigurationError) as error:
+            return unwritten(error)
+        except ConnectorError as error:
+            self._log_failure(error)
+            return unwritten(error)
+
+    @abstractmethod
+    def _follow(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
+        """Do what was sent. Raises what ``submit`` answers."""
+
+    @abstractmethod
+    def _log_failure(self, error: ConnectorError) -> None:
+        """Say in the log what could not be written."""
+
+
+def typed(form: Mapping[str, str], *names: str) -> list[str]:
+    """What was typed into fields, without blanks around it, cut."""
+    return [form.get(name, "").strip()[:_LONGEST] for name in names]
 
 
 def unwritten(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from wsgiref.types import WSGIEnvironment
 
-from stream_detector.errors import ConfigurationError, ConnectorError
+from stream_detector.errors import ConnectorError
 from stream_detector.markup import escape
 from stream_detector.telemetry.logs import fields
 from stream_detector.telemetry.requests import RefusedRequestError
-from stream_detector.telemetry.status.forms import LOGIN_FIELDS, message, unwritten
+from stream_detector.telemetry.status.forms import LOGIN_FIELDS, WritingForm, message, typed
 from stream_detector.telemetry.status.guard import Guard
 from stream_detector.telemetry.status.labelling import gone
 from stream_detector.telemetry.status.layout import document
@@ -20,8 +20,6 @@ from stream_detector.telemetry.status.page import alert_card
 from stream_detector.telemetry.status.recent import Recent, RecentAlert
 
 _log = logging.getLogger(__name__)
-
-_LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ Propose = Callable[[Wish], Offer]
 """Proposes a rule. Raises ``ConfigurationError`` where none can be made, ``ConnectorError``."""
 
 
-class RuleForm:
+class RuleForm(WritingForm):
     """Offers rules around the alerts on the page. State: none of its own.
 
     Args:
@@ -81,26 +79,19 @@ class RuleForm:
             return HTTPStatus.NOT_FOUND, message("Not here any more", gone(alert_id), good=False)
         return HTTPStatus.OK, _page(alert, Wish(alert.id, "30d", "", ""), "")
 
-    def submit(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
-        """Show a rule, or write it; or say why not."""
-        try:
-            return self._follow(environ)
-        except (RefusedRequestError, ConfigurationError) as error:
-            return unwritten(error)
-        except ConnectorError as error:
-            _log.warning(
-                "a rule could not be written: %s",
-                error,
-                extra=fields("rule-failed", stage="rules"),
-            )
-            return unwritten(error)
+    def _log_failure(self, error: ConnectorError) -> None:
+        _log.warning(
+            "a rule could not be written: %s",
+            error,
+            extra=fields("rule-failed", stage="rules"),
+        )
 
     def _follow(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, str]:
         form = self._guard.read(environ)
         alert = self._recent.find(form.get("alert", ""))
         if alert is None:
             raise RefusedRequestError(HTTPStatus.NOT_FOUND, gone(form.get("alert", "")))
-        values = [form.get(name, "").strip()[:_LONGEST] for name in ("expires", "owner", "why")]
+        values = typed(form, "expires", "owner", "why")
         if not all(values):
             raise RefusedRequestError(
                 HTTPStatus.BAD_REQUEST, "a rule needs an end, an owner and a reason"
