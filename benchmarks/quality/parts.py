@@ -115,11 +115,11 @@ def members(streams: Sequence[str]) -> Iterator[Task]:
 
 def adaptive(streams: Sequence[str]) -> Iterator[Task]:
     """The default beside the one before it, with three seeds."""
-    for kind in ("ensemble", "adaptive_ensemble"):
+    for name, section in OURS.items():
         for seed in (0, 1, 2):
-            section = {"detector": {"kind": kind, "seed": seed}}
+            seeded = {"detector": {**section, "seed": seed}}
             for stream in (*streams, *keel.NAMES):
-                yield Task("adaptive", f"{kind}, seed {seed}", stream, section)
+                yield Task("adaptive", f"{name}, seed {seed}", stream, seeded)
 
 
 FRESH_SEEDS = (1, 2)

@@ -10,8 +10,9 @@ import numpy as np
 from . import fresh
 from .found import Figures, figures, number, title
 from .intervals import Interval, paired
+from .parts import OURS
 
-ENSEMBLES = ("adaptive_ensemble", "ensemble")
+ENSEMBLES = tuple(OURS)
 NOT_MEASURED = "Not measured in this run."
 LOST = 10
 """Streams in the table of losses."""

@@ -43,6 +43,7 @@ from kafka_broker.broker import LARGE_HEAP, Broker  # noqa: E402
 from kafka_broker.clients import consume_all, create_topic  # noqa: E402
 from measured_daemon import MeasuredDaemon  # noqa: E402
 
+from benchmarks.scale.buckets import cpu_of_stages  # noqa: E402
 from stream_detector.batches.in_process import InProcess  # noqa: E402
 from stream_detector.config import Config, FieldPlan  # noqa: E402
 from stream_detector.config.loading.load import load_config  # noqa: E402
@@ -234,16 +235,7 @@ def in_process(
     """
     config = load_config(str(path), os.environ)
     seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def stage(name: str) -> Iterator[None]:
-        started = time.process_time()
-        try:
-            yield
-        finally:
-            seconds[name] += time.process_time() - started
-
-    runner = InProcess(config, buckets, parts, stage)
+    runner = InProcess(config, buckets, parts, cpu_of_stages(seconds))
     differing = events = measured = number = 0
     alerts: list[Any] = []
     spent = 0.0
